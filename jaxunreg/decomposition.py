@@ -1,0 +1,123 @@
+"""The decomposition of a negative log-likelihood bound into D, A and M (eq. 5 and 6 of the paper)."""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Decomposition(NamedTuple):
+    """The three terms of `L(x) = D(x) + A(x) + M(x)`, in nats; higher is more anomalous.
+
+    The leaves share one shape: `[]` for one image, `[N]` for a batch, `[rows, columns]` for a patch grid.
+    They are JAX arrays where a network made them and NumPy arrays where scikit-learn did.
+
+    Attributes:
+      d: regularization term. VAE: the KL divergence of the posterior from the prior. GMM: `-log w_k`.
+      a: log-normalizing constant of the likelihood.
+      m: half squared normalized (Mahalanobis) distance, the *unregularized score*.
+    """
+
+    d: Array
+    a: Array
+    m: Array
+
+    @property
+    def nelbo(self) -> Array:
+        """Negative ELBO `D + A + M` (eq. 5), the objective of training and the ordinary anomaly score."""
+        return self.d + self.a + self.m
+
+
+def kl_to_standard_normal(mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    r"""KL divergence of `N(mean, exp(log_var))` from `N(0, 1)`, elementwise.
+
+    Each element is one summand of D (eq. 6): `1/2 (mu^2 + sigma^2 - 1 - log sigma^2)`.
+
+    Args:
+      mean: `mu_z`, any shape, floating point.
+      log_var: `log sigma_z^2`, same shape and dtype.
+
+    Returns:
+      Nats, same shape and dtype, never negative.
+
+    >>> import jax.numpy as jnp
+    >>> kl_to_standard_normal(jnp.array([0.0, 1.0]), jnp.array([0.0, 0.0])).tolist()
+    [0.0, 0.5]
+    """
+    # expm1 keeps the digits that exp(v) - 1 - v loses around v = 0, where an unused latent unit sits.
+    return 0.5 * (jnp.square(mean) + jnp.expm1(log_var) - log_var)
+
+
+def log_normalizer(log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Log-normalizing constant of a Gaussian, elementwise.
+
+    Each element is one summand of A (eq. 6): `1/2 log(2 pi sigma^2)`.
+
+    Args:
+      log_var: `log sigma_x^2`, any shape, floating point.
+
+    Returns:
+      Nats, same shape and dtype; negative where sigma is below `1 / sqrt(2 pi)`.
+
+    >>> import jax.numpy as jnp
+    >>> round(float(log_normalizer(jnp.zeros(()))), 6)
+    0.918939
+    """
+    return 0.5 * (LOG_2PI + log_var)
+
+
+def half_squared_distance(
+    x: Float[Array, "*shape"], mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Half squared normalized distance of `x` from a Gaussian, elementwise.
+
+    Each element is one summand of M (eq. 6): `1/2 (x - mu)^2 / sigma^2`.
+
+    Args:
+      x: the sample, any shape, floating point.
+      mean: `mu_x`, same shape and dtype.
+      log_var: `log sigma_x^2`, same shape and dtype.
+
+    Returns:
+      Nats, same shape and dtype, never negative.
+
+    >>> import jax.numpy as jnp
+    >>> float(half_squared_distance(jnp.array(3.0), jnp.array(1.0), jnp.array(0.0)))
+    2.0
+    """
+    return 0.5 * jnp.square(x - mean) * jnp.exp(-log_var)
+
+
+def decompose_gaussian(
+    x: Float[Array, "*pixels"],
+    x_mean: Float[Array, "*pixels"],
+    x_log_var: Float[Array, "*pixels"],
+    z_mean: Float[Array, "*latent"],
+    z_log_var: Float[Array, "*latent"],
+) -> Decomposition:
+    """D, A and M of one image, reduced: the sums of eq. 6 over latent units and over pixels.
+
+    Args:
+      x: the image, of any shape, e.g. `[height, width, channels]`.
+      x_mean: mean of the likelihood at the posterior mean, same shape.
+      x_log_var: its log-variance, same shape.
+      z_mean: posterior mean, e.g. `[latent]`.
+      z_log_var: posterior log-variance, same shape.
+
+    Returns:
+      Scalars, in nats. There is no batch axis to reduce over by accident: `jax.vmap` adds one.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.ones((2, 2, 1))
+    >>> terms = decompose_gaussian(x, jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros(3), jnp.zeros(3))
+    >>> float(terms.d), float(terms.m)
+    (0.0, 2.0)
+    """
+    return Decomposition(
+        d=jnp.sum(kl_to_standard_normal(z_mean, z_log_var)),
+        a=jnp.sum(log_normalizer(x_log_var)),
+        m=jnp.sum(half_squared_distance(x, x_mean, x_log_var)),
+    )
