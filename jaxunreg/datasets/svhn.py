@@ -133,7 +133,7 @@ def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> LabeledImage
 
 
 def _opened(
-    path: Path, read: Callable[[Path], dict[str, np.ndarray]], images: str, labels: str
+    path: Path, read: Callable[[Path], dict[str, Any]], images: str, labels: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two arrays of a file, or an error that says why it is not one of ours."""
     try:
@@ -201,9 +201,10 @@ def read_npz(path: Path) -> LabeledImages:
     (2, 32, 32, 3)
     """
 
-    def read(p: Path) -> dict[str, np.ndarray]:
-        with np.load(p, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+    def read(p: Path) -> dict[str, Any]:
+        # Opened here, since numpy leaves the file open when it is not an archive.
+        with p.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] if name in ("images", "labels") else None for name in archive.files}
 
     return _checked(path, *_opened(path, read, "images", "labels"))
 
@@ -528,9 +529,9 @@ class SvhnCropped(tfds.core.GeneratorBasedBuilder):
             supervised_keys=("image", "label"),
             disable_shuffling=True,
             citation=(
-                "Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu, A. Y. Ng. Reading digits in natural images "
-                "with unsupervised feature learning. NIPS workshop on deep learning and unsupervised feature "
-                "learning, 2011."
+                "Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu, A. Y. Ng. Reading digits in natural "
+                "images with unsupervised feature learning. NIPS workshop on deep learning and unsupervised "
+                "feature learning, 2011."
             ),
         )
 
@@ -712,10 +713,14 @@ def load_svhn(
     if files != dict(OFFICIAL_FILES):
         both = "".join(files[split].sha256 for split in SPLITS)
         root = root / f"{SvhnCropped.name}_mirrors" / hashlib.sha256(both.encode()).hexdigest()[:16]
+    options: dict[str, Any] = {
+        "timeout": timeout,
+        "attempts": attempts,
+        "progress": progress,
+        "data_dir": root,
+    }
     try:
-        builder = SvhnCropped(
-            url=url, checksums=checksums, timeout=timeout, attempts=attempts, progress=progress, data_dir=root
-        )
+        builder = SvhnCropped(url=url, checksums=checksums, **options)
     except OSError as error:
         raise _unwritable(root, error) from error
     fetched = not _is_prepared(builder)
@@ -728,6 +733,8 @@ def load_svhn(
         if answer_within is not None:
             _probe(_base_url(url) + files["test"].name, answer_within)
         _prepare(builder)
+        # Made anew, since another process may have prepared the data, of which this builder knows nothing.
+        builder = SvhnCropped(url=url, checksums=checksums, **options)
     try:
         train, test = (_gather(builder, split, progress) for split in SPLITS)
     except Exception as error:  # ArrayRecord's reader, protobuf and Pillow raise many kinds
