@@ -369,7 +369,7 @@ def _texture(values: Float32[np.ndarray, "n lattice"], image_size: int) -> Float
 
 
 def _uniform(bits: UInt64[np.ndarray, "n words"]) -> Float64[np.ndarray, "n words"]:
-    """Uniform on [0, 1), 53 bits each, like `Generator.random`, of which NumPy promises to keep only the bits."""
+    """Uniform on [0, 1), 53 bits each; of a generator NumPy promises to keep only the raw bits."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
@@ -442,7 +442,7 @@ def _font_path(font: str) -> Path:
     return path
 
 
-def _integer(name: str, value: int, *, at_least: int, advice: str) -> int:
+def _integer(name: str, value: object, *, at_least: int, advice: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(
             f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})"
