@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib.style
 import numpy as np
+from jaxtyping import Array, Num
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
@@ -18,10 +19,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from jaxunreg.decomposition import half_squared_distance, log_normalizer
 from jaxunreg.images import to_float
 from jaxunreg.metrics import Interval, explained_by_class, roc_curve
-from jaxunreg.typing import AnyImages
 
 NormalAndAnomalous: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Scores of the normal and of the anomalous samples, each `[N]`, higher = more anomalous."""
+
+AnyImages: TypeAlias = Num[Array | np.ndarray, "_ _ _ _"]
+"""Images `[n, height, width, channels]`; the functions check which lengths of two arguments must agree."""
 
 NORMAL = "#0077BB"
 """Blue of the normal samples (Tol's vibrant palette, safe for every kind of colour blindness)."""
@@ -534,7 +537,7 @@ def explained_by_class_bars(
       ValueError: no model, a model without scores, or a share outside [0, 1].
 
     >>> figure = explained_by_class_bars({"VAE": {"l": 0.25, "m": 0.02}}, title="Variance explained")
-    >>> [round(bar.get_height(), 2) for bar in figure.axes[0].patches]
+    >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
     [25.0, 2.0]
     """
     if not values or not all(values.values()):
