@@ -107,6 +107,12 @@ def test_auto_falls_back_with_a_warning_and_its_reason():
     assert (asked.requested, asked.fell_back, asked.fallback_reason) == ("synth_digits", False, None)
 
 
+def test_a_server_without_the_files_is_not_svhn(server):
+    with pytest.warns(DatasetFallbackWarning, match="HTTP Error 404"):
+        data = load_digits("auto", url=f"{server}elsewhere/", train_size=1, test_size=1, progress=False)
+    assert data.fell_back
+
+
 def test_svhn_never_falls_back(monkeypatch):
     monkeypatch.setattr("jaxunreg.datasets.svhn._SECONDS_BETWEEN_ATTEMPTS", 0.01)
     with pytest.raises(SvhnUnavailableError, match="refused"):

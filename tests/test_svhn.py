@@ -44,7 +44,8 @@ def mat_bytes(images: np.ndarray, labels: np.ndarray, **options: bool) -> bytes:
 class Mirror:
     """A server on loopback, whose `script` says what to do with the next requests; afterwards all goes well.
 
-    A step is "ok", "no range", "wrong", "endless", "silent", a status code, or a number of bytes: "cut 1000".
+    A step is "ok", "no range", "shifted", "wrong", "endless", "silent", a status code, or a number of bytes
+    after which the connection ends or stalls: "cut 1000", "stall 1000".
     """
 
     def __init__(self, files: dict[str, bytes]):
@@ -72,7 +73,8 @@ class Mirror:
                         self.send_error(416)
                         return
                     self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+                    first = start + 1 if step == "shifted" else start
+                    self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
                 else:
                     self.send_response(200)
                 if step == "wrong":
@@ -85,8 +87,10 @@ class Mirror:
                     return
                 self.send_header("Content-Length", str(len(body) - start))
                 self.end_headers()
-                stop = start + int(step.removeprefix("cut ")) if step.startswith("cut") else len(body)
-                self.wfile.write(body[start:stop])
+                broken = re.fullmatch(r"(cut|stall) (\d+)", step)
+                self.wfile.write(body[start : start + int(broken[2]) if broken else len(body)])
+                if broken and broken[1] == "stall":
+                    time.sleep(1.5)
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/housenumbers/"
@@ -340,6 +344,26 @@ def test_a_broken_transfer_goes_on_where_it_broke(single, body, tmp_path, size):
     assert get(single, tmp_path, size=size) == body
     assert single.asked("file") == [None, "bytes=100000-", "bytes=150000-"]
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_transfer_that_stalls_goes_on_in_a_new_connection(single, body, tmp_path):
+    single.script = ["stall 100000"]
+    assert get(single, tmp_path, timeout=0.2) == body
+    assert single.asked("file") == [None, "bytes=100000-"]
+
+
+def test_bytes_of_another_place_are_not_appended(single, body, tmp_path):
+    single.script = ["cut 100000", "shifted"]
+    assert get(single, tmp_path) == body
+    assert single.asked("file") == [None, "bytes=100000-", "bytes=100000-"]
+
+
+def test_attempts_that_get_on_do_not_use_up_the_attempts(tmp_path):
+    body = np.random.default_rng(4).bytes(9 << 20)
+    with serving({"file": body}) as mirror:
+        mirror.script = [f"cut {2 << 20}"] * 4
+        assert get(mirror, tmp_path, attempts=2) == body
+    assert len(mirror.requests) == 5
 
 
 def test_the_next_call_goes_on_as_well(single, body, tmp_path):

@@ -323,7 +323,7 @@ class _BrokenOffError(Exception):
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     while True:
         try:
-            chunk = response.read(_CHUNK)
+            chunk = response.read1(_CHUNK)  # read() would lose what came before a stall
         except (OSError, http.client.HTTPException) as error:
             raise _BrokenOffError(f"{error or type(error).__name__}") from error
         if not chunk:
@@ -433,7 +433,8 @@ def _probe(url: str, seconds: float) -> None:
     thread.join(seconds)
     if outcome and outcome[0] is None:
         return
-    reason = getattr(outcome[0], "reason", outcome[0]) if outcome else f"no answer within {seconds:g} s"
+    failure = outcome[0] if outcome else f"no answer within {seconds:g} s"
+    reason = failure if isinstance(failure, urllib.error.HTTPError) else getattr(failure, "reason", failure)
     raise SvhnUnavailableError(
         f"{url}: {reason}. Check the network, set {URL_VARIABLE} or url= to a mirror, or give a local copy "
         "with data_dir=."
