@@ -848,8 +848,8 @@ def _show(axes: Axes, picture: np.ndarray, **how: Any) -> AxesImage:
         if picture.dtype != np.uint8:
             picture = np.clip(picture, 0.0, 1.0)
         if picture.shape[-1] == 1:
-            picture = picture[..., 0]
-            how = {"cmap": "gray", "norm": Normalize(0, 255 if picture.dtype == np.uint8 else 1)}
+            # Not as a map of gray colours, which is a gray level off here and there.
+            picture = np.repeat(picture, 3, axis=-1)
     return axes.imshow(picture, aspect="auto", interpolation="nearest", **how)
 
 
