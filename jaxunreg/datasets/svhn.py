@@ -588,18 +588,25 @@ def _without_tfds_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time prepares a cache; the others of a sweep wait and then find it prepared."""
+def _alone(folder: Path) -> Iterator[bool]:
+    """One process at a time prepares a cache; the others of a sweep wait and then find it prepared.
+
+    Yields whether that is certain: Windows and some network file systems have no such locks.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows
-        yield
+    except ImportError:
+        yield False
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a network file system without locks
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            locked = False
+        else:
+            locked = True
+        yield locked
     finally:
         os.close(handle)
 
@@ -617,9 +624,9 @@ def _prepare(builder: SvhnCropped) -> None:
     made = sorted((folder for folder in needed if not folder.exists()), key=lambda folder: -len(folder.parts))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root):
-            # What a killed process left; nobody else is at work here.
-            for leftover in prepared.parent.glob("incomplete.*"):
+        with _alone(root) as certainly:
+            # What a killed process left; another one that is still at work must keep its own.
+            for leftover in prepared.parent.glob("incomplete.*") if certainly else ():
                 shutil.rmtree(leftover)
             if not _is_prepared(builder):
                 with _without_tfds_bars():
