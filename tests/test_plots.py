@@ -529,11 +529,14 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> 
 def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with plots.replacing(path) as temporary:
-        assert temporary.parent == path.parent
-        temporary.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
+    with path.open() as reader:
+        with plots.replacing(path) as temporary:
+            assert temporary.parent == path.parent
+            temporary.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+        # Moved over it, not written into it: who has begun to read the old file reads it to its end.
+        assert reader.read() == "old"
 
 
 def test_replacing_leaves_nothing_of_what_was_interrupted(tmp_path: Path) -> None:

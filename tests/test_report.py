@@ -205,30 +205,16 @@ def test_the_best_numbers_are_highlighted(
 
 
 def test_cells_show_numbers_intervals_counts_and_gaps(tmp_path: Path) -> None:
-    table = report.Table(
-        "t",
-        ["model", "a", "b", "c", "d"],
-        [["VAE", 0.12345, Interval(0.9, 0.85, 0.95), 4809, None]],
-        best=None,
-    )
+    row = ["VAE", 0.12345, Interval(0.9, 0.85, 0.95), 4809, None]
+    table = report.Table("t", ["model", "a", "b", "c", "d"], [row], best=None)
     page = Reader(write(tmp_path / "a.html", tables=[table]))
-    assert page.cells == [
-        "model",
-        "a",
-        "b",
-        "c",
-        "d",
-        "VAE",
-        "0.123",
-        "0.900 0.850\N{EN DASH}0.950",
-        "4809",
-        "\N{EN DASH}",
-    ]
+    assert page.cells[:5] == ["model", "a", "b", "c", "d"]
+    assert page.cells[5:] == ["VAE", "0.123", "0.900 0.850\N{EN DASH}0.950", "4809", "\N{EN DASH}"]
 
 
 def test_a_row_of_another_length_is_refused(tmp_path: Path) -> None:
     table = report.Table("AUC", ["model", "L"], [["VAE", 0.5, 0.6]])
-    with pytest.raises(ValueError, match="a row of 3 cells, .* in table 'AUC'; expected 2"):
+    with pytest.raises(ValueError, match=r"a row of 3 cells, .* in table 'AUC'; expected 2"):
         write(tmp_path / "a.html", tables=[table])
     assert not list(tmp_path.iterdir())
 
@@ -241,7 +227,7 @@ def test_a_figure_that_is_no_whole_png_is_refused(tmp_path: Path, figure: Path) 
         with pytest.raises(ValueError, match=rf"figure\.png, {len(content)} bytes .* expected a whole PNG"):
             write(target, sections=[report.Section("A", figure, "B")])
     figure.unlink()
-    with pytest.raises(FileNotFoundError, match="figure.png"):
+    with pytest.raises(FileNotFoundError, match=r"figure\.png"):
         write(target, sections=[report.Section("A", figure, "B")])
     assert not list(tmp_path.iterdir())
 
