@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from jaxunreg.decomposition import half_squared_distance, log_normalizer
 from jaxunreg.images import to_float
-from jaxunreg.metrics import Interval, explained_by_class, roc_curve
+from jaxunreg.metrics import BoxStatistics, Interval, box_statistics, explained_by_class, roc_curve
 
 NormalAndAnomalous: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Scores of the normal and of the anomalous samples, each `[N]`, higher = more anomalous."""
@@ -31,9 +31,6 @@ NORMAL = "#0077BB"
 
 ANOMALOUS = "#CC3311"
 """Red of the anomalous samples."""
-
-WHISKERS = (5.0, 25.0, 50.0, 75.0, 95.0)
-"""Percentiles of a box plot: lower whisker, first quartile, median, third quartile, upper whisker."""
 
 _INK = "#222222"
 _QUIET = "#8A8A8A"
@@ -260,13 +257,13 @@ def decomposition_figure(
     low, high = np.inf, -np.inf
     for name in _SCORES:
         axes, (normal, anomalous) = places[name], scores[name]
-        centre = np.median(normal)
+        centre = float(np.median(normal))
         axes.axhline(0.0, color=_QUIET, linewidth=0.5, zorder=0)
         whiskers: list[float] = []
         for values, color, shift in ((normal, NORMAL, -0.19), (anomalous, ANOMALOUS, 0.19)):
-            stats = [_box(np.asarray(values)[labels == one] - centre) for one in classes]
-            whiskers += [end for box in stats for end in (box["whislo"], box["whishi"])]
-            _draw_boxes(axes, stats, np.arange(len(classes)) + shift, color)
+            boxes = box_statistics(np.asarray(values), labels, center=centre)
+            whiskers += [float(boxes.low.min()), float(boxes.high.max())]
+            _draw_boxes(axes, boxes, shift, color)
         axes.set_title(f"{_SCORES[name].label} less its median")
         axes.set_xticks(np.arange(len(classes)), [str(one) for one in classes])
         axes.tick_params(axis="x", length=0)
@@ -748,16 +745,15 @@ def _draw_roc(
     axes.legend(loc="lower right", handlelength=2.6, labelspacing=0.25)
 
 
-def _box(values: np.ndarray) -> dict[str, Any]:
-    low, first, median, third, high = np.percentile(values, WHISKERS).tolist()
-    return {"whislo": low, "q1": first, "med": median, "q3": third, "whishi": high, "fliers": []}
-
-
-def _draw_boxes(axes: Axes, stats: Sequence[dict[str, Any]], positions: np.ndarray, color: str) -> None:
+def _draw_boxes(axes: Axes, boxes: BoxStatistics, shift: float, color: str) -> None:
+    names = ("whislo", "q1", "med", "q3", "whishi")
+    columns = zip(
+        boxes.low, boxes.first_quartile, boxes.median, boxes.third_quartile, boxes.high, strict=True
+    )
     line = {"color": color, "linewidth": 0.9}
     axes.bxp(
-        stats,
-        positions=positions.tolist(),
+        [dict(zip(names, column, strict=True)) for column in columns],
+        positions=(np.arange(len(boxes.labels)) + shift).tolist(),
         widths=0.3,
         patch_artist=True,
         showfliers=False,

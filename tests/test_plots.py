@@ -7,7 +7,6 @@ import matplotlib
 import numpy as np
 import pytest
 import scipy.stats
-from jaxunreg.metrics import Interval
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,6 +17,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from jaxunreg import plots
+from jaxunreg.metrics import Interval
 
 N = 300
 CLASSES = 5
