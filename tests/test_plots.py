@@ -103,8 +103,9 @@ def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(
         # Two rows of 16 pixels and a gap of one; three columns of 16 and two gaps.
         zoom = panel.shape[0] // 33
         assert panel.shape == (33 * zoom, 50 * zoom, 3)
-        assert zoom > 1
-        blocks = panel.reshape(33, zoom, 50, zoom, 3)
+        assert zoom > 2
+        # Without the rim of each square: matplotlib 3.9 is off by one pixel of the figure there.
+        blocks = panel.reshape(33, zoom, 50, zoom, 3)[:, 1:-1, :, 1:-1]
         for index in range(6):
             row, column = divmod(index, 3)
             shown = blocks[17 * row : 17 * row + 16, :, 17 * column : 17 * column + 16]
