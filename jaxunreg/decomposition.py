@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -21,17 +22,19 @@ class Decomposition(NamedTuple):
       m: half squared normalized (Mahalanobis) distance, the *unregularized score*.
     """
 
-    d: Array
-    a: Array
-    m: Array
+    d: Array | np.ndarray
+    a: Array | np.ndarray
+    m: Array | np.ndarray
 
     @property
-    def nelbo(self) -> Array:
+    def nelbo(self) -> Array | np.ndarray:
         """Negative ELBO `D + A + M` (eq. 5), the objective of training and the ordinary anomaly score."""
         return self.d + self.a + self.m
 
 
-def kl_to_standard_normal(mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def kl_to_standard_normal(
+    mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
     r"""KL divergence of `N(mean, exp(log_var))` from `N(0, 1)`, elementwise.
 
     Each element is one summand of D (eq. 6): `1/2 (mu^2 + sigma^2 - 1 - log sigma^2)`.

@@ -1,0 +1,757 @@
+"""The toy study of section V: VAE, AE, GMM and Isolation Forest on house-number digits with erased squares.
+
+    python -m experiments.svhn_toy --preset quick     # minutes on two cores
+    python -m experiments.svhn_toy --preset paper     # the full setting
+
+Every field of `ToyConfig` is an option (`--help`). A run writes `runs/svhn_toy/<name>/` (configuration, metrics,
+results, figures, `index.html`) and goes on where it stopped when it is started again under the same name.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+import jaxunreg as ju
+from jaxunreg import plots, report
+from jaxunreg.baselines import (
+    GaussianMixture,
+    GaussianMixtureConfig,
+    IsolationForest,
+    IsolationForestConfig,
+)
+from jaxunreg.checkpoint import to_json
+from jaxunreg.datasets.dataset import Dataset
+from jaxunreg.datasets.digits import DatasetFallbackWarning, load_digits
+from jaxunreg.datasets.erase import EraseConfig, Erased, contaminate, erase
+from jaxunreg.metrics import Interval, explained_by_class, roc_auc
+
+console = Console(stderr=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    """Everything that a run of the toy study depends on.
+
+    Attributes:
+      preset: which set of defaults to start from; every other option overrides it.
+      seed: seed of the networks and of everything that is drawn; erased squares and data have their own.
+      dataset: `auto` takes SVHN where it is prepared or can be fetched, and otherwise the embedded digits, with a
+        warning.
+      data_dir: folder with a local copy of SVHN, the official `.mat` pair or an `.npz` pair.
+      train_size: training images, all by default.
+      test_size: test images, all by default.
+      data_seed: seed of the embedded digits and of subsets.
+      validation_size: training digits that are held out for the learning curves; never trained on.
+      erase: the toy anomaly (section IV.A).
+      vae: the VAE's network.
+      vae_train: its training.
+      ae: the autoencoder's network.
+      ae_train: its training.
+      gmm: the Gaussian mixture.
+      forest: the Isolation Forest.
+      latent_dims: N_z of the VAEs of Fig. 9; empty leaves them out.
+      latent_dims_steps: updates of each of them.
+      gmm_components: numbers of components of the mixtures of Fig. 9; empty leaves them out.
+      bootstrap: resamples of the test images behind each interval.
+      runs_dir: folder of all runs.
+      name: folder of this run in it; by default preset, data set and seed.
+      progress: show progress bars.
+    """
+
+    preset: Literal["quick", "paper"] = "quick"
+    seed: int = 0
+    dataset: Literal["auto", "svhn", "synth_digits"] = "auto"
+    data_dir: Path | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    data_seed: int = 0
+    validation_size: int = 1000
+    erase: EraseConfig = EraseConfig()
+    vae: ju.VAEConfig = ju.VAEConfig()
+    vae_train: ju.TrainConfig = ju.TrainConfig()
+    ae: ju.AutoencoderConfig = ju.AutoencoderConfig()
+    ae_train: ju.TrainConfig = ju.TrainConfig()
+    gmm: GaussianMixtureConfig = GaussianMixtureConfig()
+    forest: IsolationForestConfig = IsolationForestConfig()
+    latent_dims: tuple[int, ...] = ()
+    latent_dims_steps: int = 1000
+    gmm_components: tuple[int, ...] = ()
+    bootstrap: int = 1000
+    runs_dir: Path = Path("runs")
+    name: str | None = None
+    progress: bool = True
+
+    @property
+    def directory(self) -> Path:
+        """Where the run's files go."""
+        name = self.name or f"{self.preset}-{self.dataset}-seed{self.seed}"
+        return self.runs_dir / "svhn_toy" / name
+
+
+PRESETS = {
+    "quick": ToyConfig(
+        preset="quick",
+        train_size=20_000,
+        test_size=2_000,
+        vae=ju.VAEConfig(base_channels=16, latent_dim=64),
+        vae_train=ju.TrainConfig(steps=1_500, evaluate_every=250, checkpoint_every=500),
+        ae=ju.AutoencoderConfig(base_channels=16, latent_dim=64),
+        ae_train=ju.TrainConfig(steps=300, evaluate_every=100, checkpoint_every=300),
+        gmm=GaussianMixtureConfig(n_components=2, pca_components=200),
+        forest=IsolationForestConfig(n_trees=100, contamination=0.01),
+        latent_dims=(4, 16, 64),
+        latent_dims_steps=200,
+        gmm_components=(1, 2, 5, 10),
+    ),
+    "paper": ToyConfig(
+        preset="paper",
+        vae=ju.VAEConfig(base_channels=32, latent_dim=500),
+        vae_train=ju.TrainConfig(steps=20_000),
+        ae=ju.AutoencoderConfig(base_channels=32, latent_dim=500),
+        ae_train=ju.TrainConfig(steps=5_000),
+        gmm=GaussianMixtureConfig(n_components=2),
+        forest=IsolationForestConfig(n_trees=1_000, contamination=0.01),
+        latent_dims=(2, 5, 10, 20, 50, 100, 200, 500),
+        latent_dims_steps=2_000,
+        gmm_components=(1, 2, 5, 10, 20),
+    ),
+}
+
+
+class Data(NamedTuple):
+    """The toy data set: contaminated training images, and each test digit once normal and once erased."""
+
+    dataset: Dataset
+    train: np.ndarray
+    validation: np.ndarray
+    validation_erased: np.ndarray
+    normal: np.ndarray
+    anomalous: Erased
+    labels: np.ndarray
+
+
+class RunError(Exception):
+    """A run that cannot be started or gone on with."""
+
+
+Scores = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass
+class Run:
+    """The run's folder: stages that are done are read back instead of being done again."""
+
+    directory: Path
+    config: ToyConfig
+    timings: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def stage(self, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Arrays of stage `name`: from its file where it was done before, otherwise computed and stored."""
+        path = self.directory / "scores" / f"{name}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            stored = json.loads(str(arrays.pop("_stage")))
+        else:
+            began = time.perf_counter()
+            arrays = compute()
+            stored = {"seconds": time.perf_counter() - began, "notes": self.notes.get(name)}
+            path.parent.mkdir(exist_ok=True)
+            with plots.replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, _stage=np.array(json.dumps(to_json(stored))), **arrays)
+        self.timings[name] = stored["seconds"]
+        if stored["notes"] is not None:
+            self.notes[name] = stored["notes"]
+        return arrays
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a JSON file of the run, whole or not at all."""
+        path = self.directory / name
+        with plots.replacing(path) as temporary:
+            temporary.write_text(json.dumps(to_json(content), indent=1) + "\n", encoding="utf-8")
+        return path
+
+
+def main(args: list[str] | None = None) -> Path:
+    """Run the study; returns the path of the page."""
+    args = sys.argv[1:] if args is None else args
+    config = parse(args)
+    began = time.perf_counter()
+    run = open_run(config, args)
+    data = load_data(run)
+
+    vae, reconstructions = train_vae(run, data)
+    models: dict[str, Scores] = {"vae": vae, "ae": train_ae(run, data)}
+    mixture = fit_mixture(run, data, config.gmm)
+    models["gmm"] = scores_of(mixture)
+    models["isolation_forest"] = fit_forest(run, data)
+    sweep = {"vae": sweep_latent_dims(run, data), "gmm": sweep_components(run, data)}
+
+    results = summarise(run, data, models, sweep)
+    results["timings"]["this_invocation"] = time.perf_counter() - began
+    run.write_json("results.json", results)
+    page = draw(run, data, models, reconstructions, mixture, results, args)
+    console.print(f"results: {run.directory / 'results.json'}")
+    print(page)
+    return page
+
+
+def parse(args: list[str]) -> ToyConfig:
+    """The config from the command line: the preset's, with the options put over it."""
+    preset = "quick"
+    for position, arg in enumerate(args):
+        if arg == "--preset" and position + 1 < len(args):
+            preset = args[position + 1]
+        elif arg.startswith("--preset="):
+            preset = arg.removeprefix("--preset=")
+    default = PRESETS.get(preset, PRESETS["quick"])
+    return tyro.cli(
+        ToyConfig, args=args, default=default, prog="python -m experiments.svhn_toy", description=__doc__
+    )
+
+
+def open_run(config: ToyConfig, args: list[str]) -> Run:
+    """Make the run's folder, or go on in it if it holds the same run."""
+    directory = config.directory
+    run = Run(directory, config)
+    settings = to_json(dataclasses.asdict(config))
+    for name in ("runs_dir", "name", "progress"):
+        settings.pop(name)
+    record = {
+        "experiment": "svhn_toy",
+        "command": command_line(args),
+        "config": settings,
+        "versions": versions(),
+        "device": device(),
+    }
+    path = directory / "config.json"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))["config"]
+            if found != settings:
+                names = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
+                raise RunError(
+                    f"got {directory}, which holds a run with other settings ({', '.join(names)}); expected a new folder "
+                    "or the same settings; choose another --name, or delete the folder"
+                )
+            console.print(f"going on with the run in {directory}")
+        elif any(directory.iterdir()):
+            raise RunError(
+                f"got {directory}, which is already used for something else; choose another --name"
+            )
+        run.write_json("config.json", record)
+        (directory / "figures").mkdir(exist_ok=True)
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise RunError(
+            f"got {directory}, which cannot be used: {error}; expected a folder that can be written; "
+            "choose another --runs-dir or --name"
+        ) from error
+    return run
+
+
+def load_data(run: Run) -> Data:
+    """Digits, the toy anomaly, and the split of the training digits into those to train on and those held out."""
+    config = run.config
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DatasetFallbackWarning)
+        dataset = load_digits(
+            config.dataset,
+            data_dir=config.data_dir,
+            train_size=config.train_size,
+            test_size=config.test_size,
+            seed=config.data_seed,
+        )
+    for warning in caught:
+        if issubclass(warning.category, DatasetFallbackWarning):
+            console.rule("[bold white on red] WARNING ", style="red")
+            console.print(f"[bold red]{warning.message}")
+            console.rule(style="red")
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if not 0 < config.validation_size < len(dataset.train.images):
+        raise RunError(
+            f"got validation_size={config.validation_size} with {len(dataset.train.images)} training digits; "
+            "expected at least 1 and fewer than there are"
+        )
+    path = run.directory / "config.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    fingerprint = record.get("data", {}).get("fingerprint", dataset.fingerprint)
+    if fingerprint != dataset.fingerprint:
+        raise RunError(
+            f"got {run.directory}, whose run began on other data ({record['data']['name']}); expected "
+            f"the data of now ({dataset.name}); choose another --name, or delete the folder"
+        )
+    record["data"] = describe_data(dataset)
+    run.write_json("config.json", record)
+    split = len(dataset.train.images) - config.validation_size
+    validation = dataset.train.images[split:]
+    test = dataset.test
+    console.print(
+        f"data: {dataset.name}, {split} to train on, {len(test.images)} to test on ({dataset.source})"
+    )
+    return Data(
+        dataset=dataset,
+        train=contaminate(dataset.train.images[:split], config.erase).images,
+        validation=validation,
+        validation_erased=erase(validation, config.erase, seed=config.erase.seed + 1).images,
+        normal=test.images,
+        anomalous=erase(test.images, config.erase, seed=config.erase.seed + 2),
+        labels=test.labels,
+    )
+
+
+def train_network(run: Run, data: Data, model: Any, train: ju.TrainConfig, name: str) -> ju.Scorer:
+    """Train a VAE or an AE with its learning curve on the validation digits; at once where it was done before."""
+
+    def validation_auc(variables: Any) -> dict[str, Any]:
+        scores = score(ju.make_scorer(model, variables), data.validation, data.validation_erased)
+        return {"auc": {key: roc_auc(*pair, bootstrap=1).value for key, pair in scores.items()}}
+
+    state = ju.fit(
+        model,
+        data.train,
+        train,
+        key=jax.random.key(run.config.seed),
+        held_out=data.validation,
+        evaluate=validation_auc,
+        directory=run.directory / "models" / name,
+        progress=run.config.progress,
+        description=name,
+    )
+    return ju.make_scorer(model, state.variables)
+
+
+def train_vae(run: Run, data: Data) -> tuple[Scores, dict[str, np.ndarray]]:
+    """Scores of the VAE, and what it makes of the first test digits."""
+
+    def compute() -> dict[str, np.ndarray]:
+        scorer = train_network(run, data, ju.VAE(run.config.vae), run.config.vae_train, "vae")
+        pairs = score(scorer, data.normal, data.anomalous.images)
+        shown = {"normal": data.normal[:SHOWN], "anomalous": data.anomalous.images[:SHOWN]}
+        maps = {}
+        for kind, images in shown.items():
+            _, likelihood = scorer.model.apply(scorer.variables, images.astype(np.float32) / np.float32(255))
+            maps[f"mean_{kind}"] = np.asarray(likelihood.mean)
+            maps[f"log_var_{kind}"] = np.asarray(likelihood.log_var)
+        return {**as_arrays(pairs), **maps}
+
+    arrays = run.stage("vae", compute)
+    return scores_of(arrays), arrays
+
+
+def train_ae(run: Run, data: Data) -> Scores:
+    """Scores of the autoencoder; it has L alone."""
+
+    def compute() -> dict[str, np.ndarray]:
+        scorer = train_network(run, data, ju.Autoencoder(run.config.ae), run.config.ae_train, "ae")
+        pairs = score(scorer, data.normal, data.anomalous.images)
+        return as_arrays({"l": pairs["l"]})
+
+    return scores_of(run.stage("ae", compute))
+
+
+def fit_mixture(run: Run, data: Data, config: GaussianMixtureConfig) -> dict[str, np.ndarray]:
+    """Scores of a Gaussian mixture and its reconstructions of the first test digits."""
+    name = f"gmm-{config.n_components}"
+
+    def compute() -> dict[str, np.ndarray]:
+        with console.status(f"{name}: EM with {config.n_components} full covariances"):
+            mixture = GaussianMixture(dataclasses.replace(config, seed=run.config.seed)).fit(data.train)
+            normal, anomalous = mixture.scores(data.normal), mixture.scores(data.anomalous.images)
+        run.notes[name] = mixture.diagnostics
+        if not mixture.converged_:
+            console.print(
+                f"[yellow]{name} stopped before it converged, after {mixture.n_iter_} EM iterations"
+            )
+        return {
+            **as_arrays({key: (normal[key], anomalous[key]) for key in normal}),
+            "mean_normal": mixture.reconstruct(data.normal[:SHOWN]),
+            "mean_anomalous": mixture.reconstruct(data.anomalous.images[:SHOWN]),
+        }
+
+    return run.stage(name, compute)
+
+
+def fit_forest(run: Run, data: Data) -> Scores:
+    """Scores of the Isolation Forest."""
+
+    def compute() -> dict[str, np.ndarray]:
+        with console.status(f"Isolation Forest of {run.config.forest.n_trees} trees"):
+            config = dataclasses.replace(run.config.forest, seed=run.config.seed)
+            forest = IsolationForest(config).fit(data.train)
+            normal, anomalous = forest.scores(data.normal), forest.scores(data.anomalous.images)
+        return as_arrays({"score": (normal["score"], anomalous["score"])})
+
+    return scores_of(run.stage("isolation_forest", compute))
+
+
+def sweep_latent_dims(run: Run, data: Data) -> dict[int, Scores]:
+    """Scores of VAEs over the latent size (Fig. 9, top)."""
+    sweep = {}
+    for latent_dim in run.config.latent_dims:
+        name = f"vae-latent-{latent_dim}"
+
+        def compute(latent_dim: int = latent_dim, name: str = name) -> dict[str, np.ndarray]:
+            model = ju.VAE(dataclasses.replace(run.config.vae, latent_dim=latent_dim))
+            train = dataclasses.replace(
+                run.config.vae_train,
+                steps=run.config.latent_dims_steps,
+                warmup_steps=min(run.config.vae_train.warmup_steps, run.config.latent_dims_steps // 2),
+                kl_warmup_steps=min(run.config.vae_train.kl_warmup_steps, run.config.latent_dims_steps // 2),
+                evaluate_every=run.config.latent_dims_steps,
+            )
+            return as_arrays(
+                score(train_network(run, data, model, train, name), data.normal, data.anomalous.images)
+            )
+
+        sweep[latent_dim] = scores_of(run.stage(name, compute))
+    return sweep
+
+
+def sweep_components(run: Run, data: Data) -> dict[int, Scores]:
+    """Scores of Gaussian mixtures over the number of components (Fig. 9, bottom)."""
+    return {
+        count: scores_of(fit_mixture(run, data, dataclasses.replace(run.config.gmm, n_components=count)))
+        for count in run.config.gmm_components
+    }
+
+
+def score(scorer: ju.Scorer, normal: np.ndarray, anomalous: np.ndarray) -> Scores:
+    """L, D, A and M of the normal and of the anomalous images."""
+    pairs = [ju.score_images(scorer, images) for images in (normal, anomalous)]
+    return {
+        "l": (pairs[0].nelbo, pairs[1].nelbo),
+        **{k: (getattr(pairs[0], k), getattr(pairs[1], k)) for k in "dam"},
+    }
+
+
+def as_arrays(scores: Scores) -> dict[str, np.ndarray]:
+    """One array for each score and kind of image, for a stage's file."""
+    return {
+        f"{key}_{kind}": array
+        for key, pair in scores.items()
+        for kind, array in zip(KINDS, pair, strict=True)
+    }
+
+
+def scores_of(arrays: Mapping[str, np.ndarray]) -> Scores:
+    """The scores among a stage's arrays."""
+    names = [key.removesuffix("_normal") for key in arrays if key.endswith("_normal")]
+    return {key: (arrays[f"{key}_normal"], arrays[f"{key}_anomalous"]) for key in names if key in SCORES}
+
+
+KINDS = ("normal", "anomalous")
+SCORES = ("l", "d", "a", "m", "score")
+SHOWN = 32
+LABELS = {"vae": "VAE", "gmm": "GMM", "ae": "AE", "isolation_forest": "Isolation Forest"}
+
+
+def summarise(
+    run: Run, data: Data, models: Mapping[str, Scores], sweep: Mapping[str, Mapping[int, Scores]]
+) -> dict[str, Any]:
+    """`results.json`."""
+
+    def auc(scores: Scores) -> dict[str, dict[str, float]]:
+        return {
+            key: roc_auc(*pair, paired=True, bootstrap=run.config.bootstrap)._asdict()
+            for key, pair in scores.items()
+        }
+
+    record = json.loads((run.directory / "config.json").read_text(encoding="utf-8"))
+    return {
+        "experiment": "svhn_toy",
+        "preset": run.config.preset,
+        "seed": run.config.seed,
+        "command": record["command"],
+        "data": record["data"],
+        "auc": {model: auc(scores) for model, scores in models.items()},
+        "explained_by_class": {
+            model: {key: explained_by_class(pair[0], data.labels) for key, pair in scores.items()}
+            for model, scores in models.items()
+        },
+        "mean_nats": {
+            model: {
+                key: dict(zip(KINDS, (float(np.mean(part, dtype=np.float64)) for part in pair), strict=True))
+                for key, pair in models[model].items()
+            }
+            for model in ("vae", "gmm")
+        },
+        "auc_by_latent_dim": {str(size): auc(scores) for size, scores in sweep["vae"].items()},
+        "auc_by_components": {str(count): auc(scores) for count, scores in sweep["gmm"].items()},
+        "latent_dims_steps": run.config.latent_dims_steps,
+        "notes": run.notes,
+        "timings": {name: round(seconds, 2) for name, seconds in run.timings.items()},
+        "versions": record["versions"],
+        "device": record["device"],
+    }
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What the results say of the data."""
+    return {
+        "name": dataset.name,
+        "requested": dataset.requested,
+        "source": dataset.source,
+        "fell_back": dataset.fell_back,
+        "fallback_reason": dataset.fallback_reason,
+        "train": len(dataset.train.images),
+        "test": len(dataset.test.images),
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pillow")
+    return {
+        "python": platform.python_version(),
+        "jaxunreg": ju.__version__,
+        **{name: version(name) for name in packages},
+    }
+
+
+def device() -> str:
+    """The kind of device that the networks ran on."""
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"
+
+
+def command_line(args: list[str]) -> str:
+    """The command that makes the run again."""
+    return shlex.join(["python", "-m", "experiments.svhn_toy", *args])
+
+
+def draw(
+    run: Run,
+    data: Data,
+    models: Mapping[str, Scores],
+    vae: Mapping[str, np.ndarray],
+    gmm: Mapping[str, np.ndarray],
+    results: Mapping[str, Any],
+    args: list[str],
+) -> Path:
+    """All figures, and the page that shows them."""
+    config, name = run.config, data.dataset.name
+    grid = {"rows": 4, "columns": 8, "boxes": data.anomalous.boxes[:SHOWN], "box_size": config.erase.size}
+    sections = []
+
+    def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
+        path = run.directory / "figures" / f"{file}.png"
+        plots.save_figure(figure, path)
+        sections.append(report.Section(title, path, how_to_read))
+
+    models_shown = {
+        "VAE, M": models["vae"]["m"],
+        "VAE, L": models["vae"]["l"],
+        **{f"GMM, {key.upper()}": models["gmm"][key] for key in ("l", "m")},
+        "AE": models["ae"]["l"],
+        "Isolation Forest": models["isolation_forest"]["score"],
+    }
+    add(
+        "roc_all_models",
+        "ROC curves of all models",
+        plots.roc_comparison(models_shown, title=f"All models on {name}"),
+        "The higher a curve, the more anomalies are found (true positive rate) for the same share of good digits "
+        "rejected (false positive rate). The dashed diagonal is guessing.",
+    )
+    add(
+        "fig3_samples",
+        "Samples (Fig. 3)",
+        plots.sample_grid(
+            data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid
+        ),
+        "The same test digits, left as they are and right with a gray square erased, outlined here.",
+    )
+    for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
+        add(
+            file,
+            f"Scores of the {title}",
+            plots.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
+            "ROC curves, and each score by digit, less its median over the normal samples. A good score lifts the red "
+            "boxes (anomalous) over the blue ones (normal) and gives all digits the same blue box: where the blue boxes "
+            "go up and down with the digit, the score measures complexity. The paper finds that A does and M does not.",
+        )
+    add(
+        "fig7_vae_reconstructions",
+        "Reconstructions by the VAE (Fig. 7)",
+        plots.sample_grid(
+            vae["mean_normal"],
+            vae["mean_anomalous"],
+            title=f"Reconstructions (mean) by the VAE, {name}",
+            **grid,
+        ),
+        "The mean of the likelihood for the samples of Fig. 3. The more of a digit comes back and the less of its "
+        "square, the better.",
+    )
+    add(
+        "fig8_gmm_reconstructions",
+        "Reconstructions by the GMM (Fig. 8)",
+        plots.sample_grid(
+            gmm["mean_normal"],
+            gmm["mean_anomalous"],
+            title=f"Reconstructions (mean) by the GMM, {name}",
+            **grid,
+        ),
+        "The mean of the component that each sample of Fig. 3 most likely belongs to: there are only as many different "
+        "ones as components.",
+    )
+    add(
+        "error_maps",
+        "Where the VAE's terms come from",
+        plots.error_maps(
+            data.anomalous.images[:6],
+            vae["mean_anomalous"][:6],
+            vae["log_var_anomalous"][:6],
+            title=f"Error, sigma, A and M by pixel, {name}",
+            boxes=data.anomalous.boxes[:6],
+            box_size=config.erase.size,
+        ),
+        "The error is large at every edge, and so is the sigma that the model expects there. M divides the one by the "
+        "other, so that the edges sink and the square (outlined) stands out.",
+    )
+    panels = []
+    for key, title, label in (
+        (
+            "auc_by_latent_dim",
+            f"VAE, {config.latent_dims_steps:,} steps each",
+            "dimension number $N_z$ of the latent space",
+        ),
+        ("auc_by_components", "GMM", "number $N_z$ of hidden classes"),
+    ):
+        sizes = sorted(results[key], key=int)
+        if sizes:
+            auc = {s: [Interval(**results[key][size][s]) for size in sizes] for s in "ldam"}
+            panels.append(plots.SweepPanel(title, label, [int(size) for size in sizes], auc))
+    if panels:
+        add(
+            "fig9_auc_by_size",
+            "AUC against the size of the model (Fig. 9)",
+            plots.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
+            "Above, VAEs over the latent size; below, mixtures over the number of components. Bars are 95 % bootstrap "
+            f"intervals. The VAEs here are trained for {config.latent_dims_steps:,} steps each, the one in the table for "
+            f"{config.vae_train.steps:,}.",
+        )
+    add(
+        "explained_by_class",
+        "What the digit explains",
+        plots.explained_by_class_bars(results["explained_by_class"], title=f"Normal test samples of {name}"),
+        "The share of the variance of the normal samples' score that lies between digits. A score that does not mind "
+        "how complex a digit is has a short bar.",
+    )
+    for model in ("vae", "ae"):
+        log = run.directory / "models" / model / "metrics.jsonl"
+        records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        add(
+            f"training_{model}",
+            f"Training of the {LABELS[model]}",
+            plots.training_curves(records, title=f"{LABELS[model]} on {name}"),
+            "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
+            f"{config.validation_size:,} training digits that were held out (at the posterior mean), and the ROC AUC on "
+            "those once with and once without a square.",
+        )
+
+    m, low = results["auc"]["vae"]["m"]["value"], results["auc"]["vae"]["l"]["value"]
+    explained = results["explained_by_class"]["vae"]
+    page = run.directory / "index.html"
+    report.write_page(
+        page,
+        title="Toy study: erased squares on house numbers",
+        subtitle=f"{name}, preset {config.preset}, seed {config.seed}",
+        command=command_line(args),
+        warning=data.dataset.fallback_reason if data.dataset.fell_back else None,
+        summary=f"With the unregularized score M the VAE reaches a ROC AUC of {m:.3f}, with the negative ELBO L "
+        f"{low:.3f}. The digit explains {100 * explained['m']:.1f} % of the variance of M among normal samples, and "
+        f"{100 * explained['l']:.1f} % of that of L.",
+        tables=tables(results),
+        sections=sections,
+        details=details(data, results),
+        config=json.loads((run.directory / "config.json").read_text(encoding="utf-8"))["config"],
+    )
+    return page
+
+
+def tables(results: Mapping[str, Any]) -> list[report.Table]:
+    """The numbers of the page."""
+    header = ["model", "L", "D", "A", "M"]
+
+    def row(model: str, values: Mapping[str, Any], cell: Callable[[Any], Any]) -> list[Any]:
+        # The forest's one score is a score of its own kind; it stands where the others have L.
+        return [
+            LABELS[model],
+            *(cell(values[key]) if key in values else None for key in ("l", "d", "a", "m")),
+        ]
+
+    def named(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"l": values["score"]} if "score" in values else dict(values)
+
+    return [
+        report.Table(
+            "ROC AUC with its 95 % interval",
+            header,
+            [
+                row(model, named(values), lambda cell: Interval(**cell))
+                for model, values in results["auc"].items()
+            ],
+            note="Bootstrap over test digits, each with its normal and its anomalous copy. An autoencoder has its mean "
+            "squared error and an Isolation Forest its one score in place of L.",
+        ),
+        report.Table(
+            "Share of the normal samples' variance that the digit explains",
+            header,
+            [row(model, named(values), float) for model, values in results["explained_by_class"].items()],
+            best="min",
+            note="Between-class share of the variance (eta squared).",
+        ),
+        report.Table(
+            "Mean score of normal and of anomalous test samples, nats an image",
+            ["model", *(f"{key}, {kind}" for key in "LDAM" for kind in KINDS)],
+            [
+                [LABELS[model], *(f"{values[key][kind]:,.1f}" for key in "ldam" for kind in KINDS)]
+                for model, values in results["mean_nats"].items()
+            ],
+            best=None,
+        ),
+    ]
+
+
+def details(data: Data, results: Mapping[str, Any]) -> dict[str, str]:
+    """What else the page says of the run."""
+    return {
+        "data set": f"{data.dataset.name}: {data.dataset.source}",
+        "training digits": f"{len(data.train):,}",
+        "test digits": f"{len(data.normal):,}, each once normal and once anomalous",
+        "SHA-256 of the data": data.dataset.fingerprint,
+        "device": results["device"],
+        "versions": ", ".join(f"{package} {number}" for package, number in results["versions"].items()),
+        "seconds by stage": ", ".join(
+            f"{stage} {seconds:.1f}" for stage, seconds in results["timings"].items()
+        ),
+        **{f"note on {stage}": json.dumps(note) for stage, note in results["notes"].items()},
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (RunError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, TypeError, OSError) as error:
+        console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped; start the same command again to go on from the last checkpoint")
+        sys.exit(130)

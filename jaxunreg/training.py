@@ -1,0 +1,591 @@
+"""Training: one jitted program of several steps, and `fit`, which runs it with resume."""
+
+import dataclasses
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, fingerprint, to_json
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.images import check_images, to_float
+from jaxunreg.scoring import Model, make_scorer, score_images
+from jaxunreg.typing import AnyImages, PRNGKey, PyTree, Variables
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss or a parameter became NaN or infinite."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained.
+
+    The paper fixes Adam with 1e-3, 0.9, 0.999 and a weight decay of 1e-4 in PyTorch's sense: L2, added to the
+    gradient before Adam. It is silent on the rest.
+
+    Attributes:
+      steps: updates in all.
+      batch_size: images an update. The images come in random order, each once an epoch; epochs follow one another
+        without a gap, so no image is dropped for a ragged last batch.
+      learning_rate: Adam's alpha at its highest.
+      schedule: `cosine` decays to zero over `steps`; `constant` does not.
+      warmup_steps: updates over which the learning rate rises linearly from zero.
+      b1: Adam's beta_1.
+      b2: Adam's beta_2.
+      weight_decay: L2 coefficient, on all parameters.
+      kl_warmup_steps: updates over which the weight of D rises linearly from zero to one. From there on the
+        objective is the negative ELBO.
+      steps_per_dispatch: updates a call of the compiled program; between calls the host sees the losses.
+      evaluate_every: updates between two evaluations of the held-out images; the last step is always evaluated.
+      checkpoint_every: updates between two checkpoints; the last step is always saved.
+      keep_checkpoints: how many of the newest checkpoints stay on disk.
+      images_on_device: keep all images in the device's memory. `auto`: where they take at most half of what is
+        free there.
+
+    Raises:
+      ValueError: a field out of its range.
+
+    >>> TrainConfig(steps=0)
+    Traceback (most recent call last):
+    ValueError: got steps=0; expected at least 1
+    """
+
+    steps: int = 10_000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: int = 0
+    b1: float = 0.9
+    b2: float = 0.999
+    weight_decay: float = 1e-4
+    kl_warmup_steps: int = 0
+    steps_per_dispatch: int = 20
+    evaluate_every: int = 1_000
+    checkpoint_every: int = 1_000
+    keep_checkpoints: int = 2
+    images_on_device: Literal["auto", "yes", "no"] = "auto"
+
+    def __post_init__(self) -> None:
+        positive = (
+            "steps",
+            "batch_size",
+            "steps_per_dispatch",
+            "evaluate_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+        )
+        for name, low in (*((name, 1) for name in positive), ("warmup_steps", 0), ("kl_warmup_steps", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"got {name}={getattr(self, name)}; expected at least {low}")
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
+        if not (np.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(
+                f"got weight_decay={self.weight_decay}; expected a finite value of at least zero"
+            )
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"got {name}={getattr(self, name)}; expected 0 <= value < 1")
+        for name, choices in (
+            ("schedule", ("cosine", "constant")),
+            ("images_on_device", ("auto", "yes", "no")),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"got {name}={getattr(self, name)!r}; expected one of {list(choices)}")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"got warmup_steps={self.warmup_steps} with steps={self.steps}; expected fewer warm-up steps than steps"
+            )
+
+
+class TrainState(NamedTuple):
+    """All that changes while training; a pytree.
+
+    Attributes:
+      step: updates done, int32 scalar.
+      variables: parameters and batch statistics, `{"params": ..., "batch_stats": ...}`.
+      opt_state: the optimizer's state.
+      key: PRNG key; step k draws from `fold_in(key, k)`.
+    """
+
+    step: Int[Array, ""]
+    variables: Variables
+    opt_state: PyTree
+    key: PRNGKey
+
+
+class StepMetrics(NamedTuple):
+    """Batch means of one step, or of several on a leading axis.
+
+    Attributes:
+      loss: the objective, `kl_weight * D + A + M`.
+      terms: D, A and M at one reparameterised sample.
+    """
+
+    loss: Float[Array, "*steps"]
+    terms: Decomposition
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Adam with L2 weight decay added to the gradient, as PyTorch's `Adam(weight_decay=...)` has it.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer = make_optimizer(TrainConfig(steps=10, weight_decay=0.1, schedule="constant"))
+    >>> params = {"w": jnp.array([2.0])}
+    >>> updates, _ = optimizer.update({"w": jnp.array([0.0])}, optimizer.init(params), params)
+    >>> round(float(updates["w"][0]), 6)
+    -0.001
+    """
+    if config.schedule == "cosine":
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0 if config.warmup_steps else config.learning_rate,
+            config.learning_rate,
+            config.warmup_steps,
+            config.steps,
+        )
+    elif config.warmup_steps:
+        rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    else:
+        rate = optax.constant_schedule(config.learning_rate)
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.adam(rate, b1=config.b1, b2=config.b2)
+    )
+
+
+def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
+    """Variables, optimizer state and key before the first step.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      config: see `TrainConfig`.
+      key: PRNG key.
+
+    Returns:
+      A state at step 0.
+
+    >>> import jax, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> int(init_state(model, ju.TrainConfig(steps=1), jax.random.key(0)).step)
+    0
+    """
+    init_key, step_key = jax.random.split(key)
+    # In one program: op by op, a first call compiles some hundred small ones.
+    variables = jax.jit(model.init)(init_key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
+    opt_state = make_optimizer(config).init(variables["params"])
+    return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
+
+
+def train_step(
+    model: Model, config: TrainConfig, state: TrainState, images: AnyImages
+) -> tuple[TrainState, StepMetrics]:
+    """One update: negative ELBO at one reparameterised sample, its gradient, Adam.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      config: see `TrainConfig`.
+      state: the state before.
+      images: one batch `[batch, height, width, channels]`; uint8, or floating point in [0, 1].
+
+    Returns:
+      The state after, and the batch means of loss, D, A and M, in nats an image.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> config = ju.TrainConfig(steps=1)
+    >>> state, metrics = train_step(
+    ...     model, config, init_state(model, config, jax.random.key(0)), jnp.zeros((4, 8, 8, 1))
+    ... )
+    >>> int(state.step), metrics.loss.shape
+    (1, ())
+    """
+    images = to_float(images)
+    key = jax.random.fold_in(state.key, state.step)
+    kl_weight = jnp.minimum(1.0, (state.step + 1) / max(config.kl_warmup_steps, 1)).astype(jnp.float32)
+
+    def loss_fn(params: PyTree) -> tuple[Float[Array, ""], tuple[Decomposition, PyTree]]:
+        terms, updated = model.apply(
+            {**state.variables, "params": params},
+            images,
+            key,
+            method="training_terms",
+            mutable=["batch_stats"],
+        )
+        means = jax.tree.map(jnp.mean, terms)
+        return kl_weight * means.d + means.a + means.m, (means, updated)
+
+    (loss, (terms, updated)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.variables["params"])
+    params = state.variables["params"]
+    updates, opt_state = make_optimizer(config).update(gradients, state.opt_state, params)
+    variables = {**updated, "params": optax.apply_updates(params, updates)}
+    return TrainState(state.step + 1, variables, opt_state, state.key), StepMetrics(loss, terms)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2,))
+def train_steps(
+    model: Model,
+    config: TrainConfig,
+    state: TrainState,
+    images: AnyImages,
+    indices: Int[Array, "steps batch"],
+    count: Int[Array, ""],
+) -> tuple[TrainState, StepMetrics]:
+    """Several updates in one program; `state` is donated.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      config: see `TrainConfig`.
+      state: the state before; its buffers are reused.
+      images: all images, or those of these steps.
+      indices: rows of `images`, one batch a step.
+      count: how many of the steps to run, at most all. It is an argument and not a shape, so that a stop between
+        two full dispatches compiles nothing and rounds as any other.
+
+    Returns:
+      The state after `count` updates, and each step's metrics; those beyond `count` are zero.
+    """
+
+    def body(k: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+        state, history = carry
+        state, metrics = train_step(model, config, state, images[indices[k]])
+        return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
+
+    zeros = jnp.zeros(indices.shape[0], jnp.float32)
+    history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
+    return jax.lax.fori_loop(0, count, body, (state, history))
+
+
+def batch_indices(key: PRNGKey, images: int, batch_size: int, start: int, count: int) -> np.ndarray:
+    """Which images each of the steps `start .. start + count` sees.
+
+    The batches are cut from an endless row of random permutations, one an epoch, so every image counts exactly once
+    an epoch and any step's batch is known without running those before it.
+
+    Args:
+      key: PRNG key; the permutation of epoch e comes from `fold_in(key, e)`.
+      images: how many images there are.
+      batch_size: images a step.
+      start: first step.
+      count: steps.
+
+    Returns:
+      int32 `[count, batch_size]`.
+
+    >>> import jax
+    >>> sorted(batch_indices(jax.random.key(0), 6, 2, 0, 3).ravel().tolist())
+    [0, 1, 2, 3, 4, 5]
+    """
+    first, last = start * batch_size, (start + count) * batch_size
+    epochs = range(first // images, -(-last // images))
+    row = np.concatenate([_permutation(key, epoch, images) for epoch in epochs])
+    offset = epochs.start * images
+    return row[first - offset : last - offset].reshape(count, batch_size)
+
+
+def _permutation(key: PRNGKey, epoch: int, images: int) -> np.ndarray:
+    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), images), np.int32)
+
+
+Evaluation = Callable[[Variables], Mapping[str, Any]]
+
+
+def fit(
+    model: Model,
+    images: AnyImages,
+    config: TrainConfig,
+    *,
+    key: PRNGKey,
+    held_out: AnyImages | None = None,
+    evaluate: Evaluation | None = None,
+    directory: str | Path | None = None,
+    progress: bool = True,
+    description: str = "training",
+) -> TrainState:
+    """Train a model, and go on where an earlier run with the same directory stopped.
+
+    A run that was stopped, or killed, and started again ends with bit-identical parameters to one that never was,
+    on the same machine: each step's batch and noise are functions of `key` and the step alone.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      images: training images `[N, height, width, channels]`, uint8, or floating point in [0, 1]; all assumed normal.
+      config: see `TrainConfig`.
+      key: PRNG key, `jax.random.key(seed)`.
+      held_out: images that are scored every `evaluate_every` steps; their mean L, D, A and M are the held-out curve.
+      evaluate: called with the variables at the same steps; what it returns (JSON data) is added to the record.
+      directory: where `metrics.jsonl` and `checkpoints/` go. Without it nothing is written and nothing resumed.
+      progress: show a bar with loss, D, A, M, images a second and the time left.
+      description: the bar's title.
+
+    Returns:
+      The state after `config.steps` updates; `state.variables` is what `decompose` and `make_scorer` take.
+
+    Raises:
+      TypeError, ValueError: images of another shape, dtype or range than the model's, NaN, an empty array, or fewer
+        images than a batch.
+      NonFiniteLossError: the loss or a parameter is not finite; the last good checkpoint is kept.
+      CheckpointError: the directory cannot be written, or holds a run of another model, config, key or images.
+
+    >>> import jax, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jax.random.uniform(jax.random.key(1), (16, 8, 8, 1))
+    >>> config = ju.TrainConfig(steps=3, batch_size=8)
+    >>> state = ju.fit(model, images, config, key=jax.random.key(0), progress=False)
+    >>> int(state.step)
+    3
+    """
+    check_images(images, (None, *model.config.image_shape))
+    if held_out is not None:
+        check_images(held_out, (None, *model.config.image_shape))
+    if len(images) < config.batch_size:
+        raise ValueError(
+            f"got {len(images)} training images with batch_size={config.batch_size}; expected at least a batch of them; "
+            "lower batch_size or add images"
+        )
+    run = _Run(model, images, config, key, held_out, evaluate)
+    if directory is None:
+        return run.train(init_state(model, config, key), None, progress, description)
+    with Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints) as checkpoints:
+        log = _MetricsLog(Path(directory) / "metrics.jsonl")
+        state = run.resume(checkpoints, log)
+        return run.train(state, (checkpoints, log), progress, description)
+
+
+class _MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, each with its `step`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, records: list[dict[str, Any]]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(to_json(record)) + "\n" for record in records)
+
+    def cut(self, step: int) -> None:
+        """Forget what was written after `step`: a killed run logs steps that its last checkpoint does not have."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (json.JSONDecodeError, KeyError):
+                break  # The line that the kill cut short; nothing follows it.
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        os.replace(temporary, self.path)
+
+
+@dataclasses.dataclass
+class _Run:
+    """The host's side of `fit`: what feeds the compiled steps and what is done between them."""
+
+    model: Model
+    images: AnyImages
+    config: TrainConfig
+    key: PRNGKey
+    held_out: AnyImages | None
+    evaluate: Evaluation | None
+
+    def resume(self, checkpoints: Checkpoints, log: _MetricsLog) -> TrainState:
+        """The state of the newest checkpoint, or a new one."""
+        fresh = init_state(self.model, self.config, self.key)
+        step = checkpoints.latest_step
+        if step is None:
+            log.cut(-1)
+            return fresh
+        wanted, found = self.description, checkpoints.config(step)
+        if wanted != found:
+            names = sorted(_differences(found, wanted))
+            raise CheckpointError(
+                f"got a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run; "
+                f"expected the same model, training config, key and images, but these differ: {'; '.join(names)}; "
+                "choose another directory, or the old settings"
+            )
+        log.cut(step)
+        variables, rest = checkpoints.restore(step, fresh.variables, _rest(fresh))
+        return TrainState(rest["step"], variables, rest["opt_state"], fresh.key)
+
+    def train(
+        self,
+        state: TrainState,
+        files: tuple[Checkpoints, _MetricsLog] | None,
+        progress: bool,
+        description: str,
+    ) -> TrainState:
+        """Run the steps that are left."""
+        config = self.config
+        resident = self._resident_images()
+        step = int(state.step)
+        with _bar(progress, description, config.steps, step) as show:
+            while step < config.steps:
+                began = time.perf_counter()
+                count = self._next_stop(step) - step
+                state, metrics = self._dispatch(state, step, count, resident)
+                metrics = jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], metrics)
+                rate = count * config.batch_size / (time.perf_counter() - began)
+                self._check_finite(step, metrics, files)
+                records = _step_records(step, metrics, rate)
+                step += count
+                if step == config.steps or step % config.evaluate_every == 0:
+                    records += self._evaluate(step, state)
+                if files is not None:
+                    checkpoints, log = files
+                    log.append(records)
+                    if step == config.steps or step % config.checkpoint_every == 0:
+                        self._save(step, state, checkpoints)
+                show(step, metrics, rate)
+        return state
+
+    def _dispatch(
+        self, state: TrainState, step: int, count: int, resident: jax.Array | None
+    ) -> tuple[TrainState, StepMetrics]:
+        config = self.config
+        indices = batch_indices(state.key, len(self.images), config.batch_size, step, count)
+        # Every call has indices of one shape, so that one program serves all.
+        padding = np.zeros((config.steps_per_dispatch - count, config.batch_size), np.int32)
+        indices = np.concatenate([indices, padding])
+        images = resident
+        if images is None:
+            rows, flat = np.unique(indices, return_inverse=True)
+            # As many rows as the call could need, again for one shape.
+            rows = np.concatenate([rows, np.zeros(indices.size - rows.size, rows.dtype)])
+            images = jnp.asarray(np.asarray(self.images)[rows])
+            indices = flat.reshape(indices.shape).astype(np.int32)
+        return train_steps(self.model, config, state, images, indices, np.int32(count))
+
+    def _next_stop(self, step: int) -> int:
+        config = self.config
+        periods = (config.steps_per_dispatch, config.evaluate_every, config.checkpoint_every)
+        return min(config.steps, *((step // period + 1) * period for period in periods))
+
+    def _resident_images(self) -> jax.Array | None:
+        where = self.config.images_on_device
+        if where == "auto":
+            stats = jax.local_devices()[0].memory_stats() or {}
+            free = stats.get("bytes_limit", np.inf) - stats.get("bytes_in_use", 0)
+            where = "yes" if self.images.nbytes <= free / 2 else "no"
+        return jnp.asarray(self.images) if where == "yes" else None
+
+    def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
+        record: dict[str, Any] = {"step": step}
+        if self.held_out is not None:
+            terms = score_images(
+                make_scorer(self.model, state.variables),
+                self.held_out,
+                batch_size=min(256, len(self.held_out)),
+            )
+            means = {name: float(np.mean(term, dtype=np.float64)) for name, term in terms._asdict().items()}
+            record["held_out"] = {"loss": sum(means.values()), **means}
+        if self.evaluate is not None:
+            record.update(self.evaluate(state.variables))
+        return [record] if len(record) > 1 else []
+
+    def _check_finite(
+        self, step: int, metrics: StepMetrics, files: tuple[Checkpoints, _MetricsLog] | None
+    ) -> None:
+        bad = np.flatnonzero(~np.isfinite(metrics.loss))
+        if bad.size:
+            self._stop(step + int(bad[0]) + 1, f"a loss of {metrics.loss[bad[0]]}", files and files[0])
+
+    def _save(self, step: int, state: TrainState, checkpoints: Checkpoints) -> None:
+        # A finite loss can still have made an update that is not.
+        if not _all_finite(state.variables):
+            self._stop(step, "a parameter that is NaN or infinite", checkpoints)
+        checkpoints.save(step, state.variables, _rest(state), self.description)
+
+    def _stop(self, step: int, what: str, checkpoints: Checkpoints | None) -> None:
+        last = checkpoints.latest_step if checkpoints else None
+        where = (
+            f"the last good checkpoint, of step {last}, is kept in {checkpoints.directory}"
+            if checkpoints and last is not None
+            else "no checkpoint had been saved"
+        )
+        raise NonFiniteLossError(
+            f"got {what} at step {step}; expected finite values; {where}; lower learning_rate or raise warmup_steps"
+        )
+
+    @functools.cached_property
+    def description(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        return to_json(
+            {
+                "model": describe_model(self.model),
+                "train": dataclasses.asdict(self.config),
+                "key": np.asarray(jax.random.key_data(self.key)).tolist(),
+                "images": {"shape": self.images.shape, "sha256": fingerprint(self.images)},
+            }
+        )
+
+
+def _rest(state: TrainState) -> dict[str, PyTree]:
+    return {"step": state.step, "opt_state": state.opt_state}
+
+
+@jax.jit
+def _all_finite(tree: PyTree) -> Array:
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for part in sorted({*found, *wanted}):
+            yield from _differences(found.get(part), wanted.get(part), f"{name}.{part}" if name else part)
+    elif found != wanted:
+        yield f"{name} was {found}, is now {wanted}"
+
+
+def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": step + k + 1,
+            "loss": metrics.loss[k],
+            "d": metrics.terms.d[k],
+            "a": metrics.terms.a[k],
+            "m": metrics.terms.m[k],
+            "images_per_second": round(rate, 1),
+        }
+        for k in range(len(metrics.loss))
+    ]
+
+
+class _bar:
+    """A progress bar with loss, D, A, M and throughput; `show(step, metrics, rate)` moves it."""
+
+    def __init__(self, visible: bool, description: str, steps: int, step: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(stderr=True),
+            disable=not visible,
+        )
+        self._task = self._progress.add_task(description, total=steps, completed=step, values="compiling")
+
+    def __enter__(self) -> Callable[[int, StepMetrics, float], None]:
+        self._progress.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _show(self, step: int, metrics: StepMetrics, rate: float) -> None:
+        d, a, m = (float(np.mean(term)) for term in metrics.terms)
+        values = (
+            f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
+        )
+        self._progress.update(self._task, completed=step, values=values)

@@ -1,0 +1,132 @@
+"""The variational autoencoder of the paper: encoder, decoder, and the three terms of its negative ELBO."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jaxunreg.decomposition import Decomposition, decompose_gaussian
+from jaxunreg.networks import Decoder, Encoder, NetworkConfig, soft_clip
+from jaxunreg.typing import Images, Latents, PRNGKey
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian for each element of a batch.
+
+    Attributes:
+      mean: `[batch, ...]`.
+      log_var: `log sigma^2`, same shape.
+    """
+
+    mean: Float[Array, "batch *event"]
+    log_var: Float[Array, "batch *event"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(NetworkConfig):
+    """Everything that shapes a `VAE`; see `NetworkConfig` for the sizes.
+
+    The paper gives no range for the log-variances. Unbounded, sigma_x of a flat image region runs to zero and the
+    loss to minus infinity, so they are bounded smoothly.
+
+    Attributes:
+      x_log_var_min: lower bound of `log sigma_x^2`. -14 is a sigma of 0.0009, a quarter of the step between two
+        grey levels of an 8-bit image, so it does not bind on real pixels.
+      x_log_var_max: upper bound of `log sigma_x^2`; 2 is a sigma of 2.7, more than the whole range of a pixel.
+      x_log_var_init: where `log sigma_x^2` starts; -4 is a sigma of 0.14, about that of natural images.
+      z_log_var_min: lower bound of `log sigma_z^2`.
+      z_log_var_max: upper bound of `log sigma_z^2`.
+      z_log_var_init: where `log sigma_z^2` starts. Below zero the sample carries a signal from the first step on.
+
+    Raises:
+      ValueError: a field out of its range.
+
+    >>> VAEConfig(image_shape=(96, 96, 1), depth=5, latent_dim=50).bottom_shape
+    (3, 3, 512)
+    """
+
+    x_log_var_min: float = -14.0
+    x_log_var_max: float = 2.0
+    x_log_var_init: float = -4.0
+    z_log_var_min: float = -14.0
+    z_log_var_max: float = 4.0
+    z_log_var_init: float = -4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("x", "z"):
+            low, init, high = (getattr(self, f"{name}_log_var_{end}") for end in ("min", "init", "max"))
+            if not low < init < high:
+                raise ValueError(
+                    f"got {name}_log_var_min={low}, {name}_log_var_init={init}, {name}_log_var_max={high}; "
+                    "expected min < init < max"
+                )
+
+
+class VAE(nn.Module):
+    """Variational autoencoder with Gaussian posterior and Gaussian likelihood (section III.A of the paper).
+
+    `init(key, images)` makes the variables; `apply(variables, images, method=...)` runs a method. All methods take
+    a batch. For one image, and for composing, see `jaxunreg.decompose` and `jaxunreg.make_scorer`.
+
+    Attributes:
+      config: sizes and bounds.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model = VAE(VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jnp.zeros((2, 8, 8, 1))
+    >>> variables = model.init(jax.random.key(0), images)
+    >>> model.apply(variables, images, method="terms").nelbo.shape
+    (2,)
+    """
+
+    config: VAEConfig
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.config, 2 * self.config.latent_dim)
+        self.decoder = Decoder(self.config, 2 * self.config.image_shape[-1])
+
+    def encode(self, images: Images, *, train: bool = False) -> Gaussian:
+        """Posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""
+        config = self.config
+        mean, log_var = jnp.split(self.encoder(images, train=train), 2, axis=-1)
+        return Gaussian(
+            mean, soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max)
+        )
+
+    def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
+        """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
+        config = self.config
+        mean, log_var = jnp.split(self.decoder(z, train=train), 2, axis=-1)
+        # The mean starts at mid-gray, so that the first steps are not spent on the brightness.
+        log_var = soft_clip(log_var + config.x_log_var_init, config.x_log_var_min, config.x_log_var_max)
+        return Gaussian(mean + 0.5, log_var)
+
+    def __call__(self, images: Images) -> tuple[Gaussian, Gaussian]:
+        """Posterior, and likelihood at the posterior mean; deterministic."""
+        posterior = self.encode(images)
+        return posterior, self.decode(posterior.mean)
+
+    def terms(self, images: Images) -> Decomposition:
+        """D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
+        posterior, likelihood = self(images)
+        return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+
+    def training_terms(self, images: Images, key: PRNGKey) -> Decomposition:
+        """D, A and M of each image at one reparameterised sample, `[batch]`, in nats.
+
+        Normalises by the statistics of the batch and updates their running averages (collection `batch_stats`).
+        The mean of `d + a + m` is the training objective, the negative ELBO of eq. 4.
+        """
+        posterior = self.encode(images, train=True)
+        noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
+        z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
+        likelihood = self.decode(z, train=True)
+        return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+
+    def reconstruct(self, images: Images) -> Images:
+        """`mu_x` at the posterior mean, `[batch, height, width, channels]`."""
+        return self(images)[1].mean

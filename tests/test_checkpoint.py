@@ -1,0 +1,166 @@
+"""Weights and config together: bit for bit, without pickle, and with a clear error for a damaged folder."""
+
+import json
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxunreg as ju
+from jaxunreg.checkpoint import Checkpoints, build_model, describe_model, fingerprint, to_json
+
+SIZES = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
+
+
+@pytest.fixture(params=["vae", "autoencoder"])
+def trained(request):
+    model = (
+        ju.VAE(ju.VAEConfig(**SIZES))
+        if request.param == "vae"
+        else ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
+    )
+    return model, jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))
+
+
+def test_a_model_comes_back_bit_for_bit_with_its_config(trained, tmp_path):
+    model, variables = trained
+    ju.save_model(tmp_path / "model", model, variables)
+    again, restored = ju.load_model(tmp_path / "model")
+    assert again == model
+    chex.assert_trees_all_equal(restored, variables)
+    image = jnp.full((8, 8, 1), 0.25)
+    chex.assert_trees_all_equal(ju.decompose(again, restored, image), ju.decompose(model, variables, image))
+
+
+def test_nothing_on_disk_is_a_pickle(trained, tmp_path):
+    ju.save_model(tmp_path / "model", *trained)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        head = path.read_bytes()[:2]
+        assert not (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"), path
+
+
+def test_the_config_is_json_beside_the_weights(trained, tmp_path):
+    ju.save_model(tmp_path / "model", *trained)
+    metadata = [path for path in tmp_path.rglob("metadata") if "config" in path.parts]
+    content = json.loads(metadata[0].read_text())
+    assert content["config"]["model"]["config"]["latent_dim"] == 3
+
+
+def test_a_used_folder_is_refused_and_left_alone(trained, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ju.CheckpointError, match="already used"):
+        ju.save_model(tmp_path, *trained)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(trained, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ju.CheckpointError, match="writable folder"):
+        ju.save_model(tmp_path / "file" / "model", *trained)
+
+
+def test_a_missing_or_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ju.CheckpointError, match="not a folder"):
+        ju.load_model(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ju.CheckpointError, match="no checkpoint in it"):
+        ju.load_model(tmp_path / "empty")
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "d" in path.parts]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "deleted", "altered"])
+def test_a_damaged_checkpoint_is_an_error_that_names_it(trained, tmp_path, damage):
+    model, variables = trained
+    ju.save_model(tmp_path / "model", model, variables)
+    files = sorted(_data_files(tmp_path / "model" / "0" / "variables"), key=lambda path: path.stat().st_size)
+    victim = files[-1]
+    content = victim.read_bytes()
+    if damage == "cut":
+        victim.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        victim.write_bytes(b"")
+    elif damage == "deleted":
+        victim.unlink()
+    else:
+        middle = len(content) // 2
+        victim.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(ju.CheckpointError, match="cannot be read, .*model"):
+        ju.load_model(tmp_path / "model")
+
+
+def test_altered_weights_that_can_still_be_read_do_not_pass(tmp_path):
+    """The SHA-256 speaks even where the storage format's own checks do not."""
+    tree, rest = {"w": np.arange(3.0, dtype=np.float32)}, {"n": np.zeros((), np.int32)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree, rest, {})
+        meta = next(path for path in (tmp_path / "1" / "config").rglob("metadata"))
+        meta.write_text(meta.read_text().replace(fingerprint(tree)[:10], "0123456789"))
+        with pytest.raises(ju.CheckpointError, match="do not match their SHA-256"):
+            checkpoints.restore(1, tree, rest)
+
+
+def test_a_checkpoint_of_other_shapes_is_an_error(tmp_path):
+    rest = {"n": np.zeros((), np.int32)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": np.zeros(3, np.float32)}, rest, {})
+        with pytest.raises(ju.CheckpointError, match="cannot be read"):
+            checkpoints.restore(1, {"w": np.zeros(4, np.float32)}, rest)
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    tree, rest = {"w": np.arange(3.0, dtype=np.float32)}, {"n": np.zeros((), np.int32)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree, rest, {})
+
+        def full(*args, **kwargs):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(checkpoints._manager, "save", full)
+        with pytest.raises(ju.CheckpointError, match="No space left.*last good checkpoint is that of step 1"):
+            checkpoints.save(2, tree, rest, {})
+        assert checkpoints.latest_step == 1
+        chex.assert_trees_all_equal(checkpoints.restore(1, tree, rest)[0], jax.tree.map(jnp.asarray, tree))
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, {"w": np.full(2, step)}, {"n": np.zeros(())}, {})
+        assert checkpoints.latest_step == 3
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["2", "3"]
+
+
+def test_descriptions_that_cannot_be_built_are_errors(trained):
+    description = describe_model(trained[0])
+    assert build_model(json.loads(json.dumps(description))) == trained[0]
+    with pytest.raises(ju.CheckpointError, match="cannot be built"):
+        build_model({**description, "kind": "gan"})
+    with pytest.raises(ju.CheckpointError, match="cannot be built.*depth"):
+        build_model({"kind": description["kind"], "config": {**description["config"], "depth": 9}})
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_models_of_other_kinds_are_refused():
+    with pytest.raises(TypeError, match="int; expected one of"):
+        describe_model(3)
+
+
+def test_fingerprints_see_names_shapes_dtypes_and_values():
+    tree = {"a": np.zeros((2, 3), np.float32)}
+    others = [{"b": tree["a"]}, {"a": tree["a"].T}, {"a": tree["a"].astype(np.int32)}, {"a": tree["a"] + 1}]
+    prints = {fingerprint(other) for other in (tree, *others)}
+    assert len(prints) == 5
+    assert fingerprint({"a": jnp.zeros((2, 3))}) == fingerprint(tree)
+
+
+def test_json_data_is_plain(tmp_path):
+    value = {"a": (1, np.float32(0.5)), "b": [np.int64(3)], "c": tmp_path, 4: None}
+    assert json.loads(json.dumps(to_json(value))) == {"a": [1, 0.5], "b": [3], "c": str(tmp_path), "4": None}

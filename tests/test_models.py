@@ -1,0 +1,131 @@
+"""VAE and autoencoder: one protocol, the objective at z = mean, noise only from the key."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import jaxunreg as ju
+
+SIZES = {"image_shape": (16, 16, 3), "depth": 3, "base_channels": 4, "latent_dim": 5}
+MODELS = [ju.VAE(ju.VAEConfig(**SIZES)), ju.Autoencoder(ju.AutoencoderConfig(**SIZES))]
+
+
+def images(n: int = 6) -> jax.Array:
+    return jax.random.uniform(jax.random.key(7), (n, 16, 16, 3))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=["vae", "autoencoder"])
+def test_every_model_has_the_protocol(model):
+    for name, arguments in {
+        "terms": ["self", "images"],
+        "training_terms": ["self", "images", "key"],
+        "reconstruct": ["self", "images"],
+    }.items():
+        assert list(inspect.signature(getattr(type(model), name)).parameters) == arguments
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+    assert set(variables) == {"params", "batch_stats"}
+    terms = model.apply(variables, images(), method="terms")
+    training, updated = model.apply(
+        variables, images(), jax.random.key(1), method="training_terms", mutable=["batch_stats"]
+    )
+    assert all(leaf.shape == (6,) for leaf in (*terms, *training))
+    assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+    assert model.apply(variables, images(), method="reconstruct").shape == (6, 16, 16, 3)
+
+
+def test_the_vaes_terms_are_scipys_densities_of_its_own_outputs():
+    model = MODELS[0]
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+    posterior, likelihood = model.apply(variables, images())
+    terms = model.apply(variables, images(), method="terms")
+    log_density = scipy.stats.norm.logpdf(
+        np.asarray(images(), np.float64),
+        likelihood.mean,
+        np.exp(0.5 * np.asarray(likelihood.log_var, np.float64)),
+    ).sum((1, 2, 3))
+    np.testing.assert_allclose(terms.a + terms.m, -log_density, rtol=1e-5)
+    mean, var = np.asarray(posterior.mean), np.exp(np.asarray(posterior.log_var))
+    np.testing.assert_allclose(terms.d, 0.5 * (mean**2 + var - 1 - np.log(var)).sum(1), rtol=1e-5)
+
+
+def test_without_noise_the_training_objective_is_the_score(monkeypatch):
+    """D + A + M is the negative ELBO that training minimises, at z = mean."""
+    model = MODELS[0]
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+    # Batch statistics take over the running averages' part, so compare under the batch's own.
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: jnp.zeros(shape, dtype))
+    training, updated = model.apply(
+        variables, images(), jax.random.key(1), method="training_terms", mutable=["batch_stats"]
+    )
+    # momentum m: new = m old + (1 - m) batch, so the batch's statistics follow from the update.
+    momentum = model.config.batch_norm_momentum
+    batch = jax.tree.map(
+        lambda new, old: (new - momentum * old) / (1 - momentum),
+        updated["batch_stats"],
+        variables["batch_stats"],
+    )
+    score = model.apply({**variables, "batch_stats": batch}, images(), method="terms")
+    for name in ("d", "a", "m"):
+        np.testing.assert_allclose(getattr(training, name), getattr(score, name), rtol=1e-3)
+
+
+def test_training_noise_comes_from_the_key_and_scores_have_none():
+    model = MODELS[0]
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+
+    def training(seed: int) -> np.ndarray:
+        terms, _ = model.apply(
+            variables, images(), jax.random.key(seed), method="training_terms", mutable=["batch_stats"]
+        )
+        return np.asarray(terms.m)
+
+    np.testing.assert_array_equal(training(1), training(1))
+    assert (training(1) != training(2)).all()
+    first, second = (model.apply(variables, images(), method="terms").m for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_reparameterised_sample_has_the_posteriors_moments(monkeypatch):
+    model = MODELS[0]
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+    decode, seen = ju.VAE.decode, []
+    monkeypatch.setattr(
+        ju.VAE, "decode", lambda self, z, *, train=False: (seen.append(z), decode(self, z, train=train))[1]
+    )
+
+    def sample(key: jax.Array) -> jax.Array:
+        model.apply(variables, images(), key, method="training_terms", mutable=["batch_stats"])
+        return seen.pop()
+
+    z = np.asarray(jax.vmap(sample)(jax.random.split(jax.random.key(3), 500)))
+    posterior, _ = model.apply(variables, images(), train=True, method="encode", mutable=["batch_stats"])
+    sigma = np.exp(0.5 * np.asarray(posterior.log_var))
+    assert (np.abs(z.mean(0) - np.asarray(posterior.mean)) < 4.5 * sigma / np.sqrt(500)).all()
+    assert np.abs(z.std(0, ddof=1) / sigma - 1).max() < 4.5 / np.sqrt(2 * 499)
+
+
+def test_the_autoencoders_score_is_the_mean_squared_error_alone():
+    model = MODELS[1]
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+    terms = model.apply(variables, images(), method="terms")
+    error = np.asarray(images()) - np.asarray(model.apply(variables, images(), method="reconstruct"))
+    np.testing.assert_allclose(terms.nelbo, (error**2).mean((1, 2, 3)), rtol=1e-5)
+    assert not terms.d.any()
+    assert not terms.a.any()
+
+
+def test_log_variances_start_where_the_config_says_and_stay_in_range():
+    config = ju.VAEConfig(**SIZES, x_log_var_init=-3.0, x_log_var_min=-6.0, z_log_var_init=-2.0)
+    model = ju.VAE(config)
+    variables = jax.jit(model.init)(jax.random.key(0), images())
+    posterior, likelihood = model.apply(variables, images())
+    assert float(likelihood.log_var.mean()) == pytest.approx(-3.0, abs=0.5)
+    assert float(posterior.log_var.mean()) == pytest.approx(-2.0, abs=1.0)
+    wild = jax.tree.map(lambda leaf: 100.0 * leaf, variables)
+    log_var = np.asarray(model.apply(wild, images())[1].log_var)
+    assert log_var.min() >= config.x_log_var_min
+    assert log_var.max() <= config.x_log_var_max + 1e-3

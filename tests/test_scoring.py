@@ -1,0 +1,109 @@
+"""The scorer: pure, composable, the same numbers whichever way it is called."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxunreg as ju
+from jaxunreg import scoring
+
+
+@pytest.fixture(scope="module")
+def scorer() -> ju.Scorer:
+    model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 3), depth=2, base_channels=4, latent_dim=3))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    # Running averages that differ from their start, so that a test sees whether they are used.
+    variables = {**variables, "batch_stats": jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])}
+    return ju.make_scorer(model, variables)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, size=(7, 8, 8, 3), dtype=np.uint8)
+
+
+def test_the_scorer_is_decompose_and_decompose_is_the_models_terms(scorer, images):
+    one = ju.decompose(scorer.model, scorer.variables, images[2])
+    chex.assert_trees_all_equal(scorer(images[2]), one)
+    chex.assert_shape(jax.tree.leaves(one), ())
+    batch = scorer.model.apply(scorer.variables, jnp.asarray(images / np.float32(255)), method="terms")
+    chex.assert_trees_all_close(one, jax.tree.map(lambda leaf: leaf[2], batch), rtol=1e-5)
+
+
+def test_jit_vmap_and_batches_equal_a_loop(scorer, images):
+    loop = jax.tree.map(lambda *leaves: np.stack(leaves), *[scorer(image) for image in images])
+    chex.assert_trees_all_close(jax.jit(jax.vmap(scorer))(images), loop, rtol=1e-4)
+    for batch_size in (1, 3, 7, 50):
+        batched = ju.score_images(scorer, images, batch_size=batch_size)
+        assert isinstance(batched.m, np.ndarray)
+        chex.assert_trees_all_close(batched, loop, rtol=1e-4)
+
+
+def test_an_image_scores_the_same_whatever_stands_beside_it(scorer, images):
+    first = ju.score_images(scorer, images, batch_size=7)
+    turned = ju.score_images(scorer, images[::-1].copy(), batch_size=7)
+    chex.assert_trees_all_close(first, jax.tree.map(lambda leaf: leaf[::-1], turned), rtol=1e-5)
+
+
+def test_uint8_and_its_float_score_alike(scorer, images):
+    chex.assert_trees_all_close(
+        ju.score_images(scorer, images), ju.score_images(scorer, images.astype(np.float32) / 255), rtol=1e-5
+    )
+
+
+def test_ragged_streams_compile_once(scorer, images):
+    before = scoring._score_batch._cache_size()
+    for count in (7, 3, 1, 5):
+        ju.score_images(scorer, images[:count], batch_size=4)
+    assert scoring._score_batch._cache_size() <= before + 1
+
+
+def test_the_gradient_agrees_with_finite_differences(scorer, images):
+    image = jnp.asarray(images[0] / np.float32(255))
+    direction = jax.random.normal(jax.random.key(1), image.shape)
+    gradient = jax.grad(lambda x: scorer(x).nelbo)(jnp.clip(image, 0.05, 0.95))
+    step = 1e-3
+    ends = [scorer(jnp.clip(image, 0.05, 0.95) + sign * step * direction / 4).nelbo for sign in (1, -1)]
+    assert float(jnp.vdot(gradient, direction)) == pytest.approx(
+        float(ends[0] - ends[1]) / (2 * step / 4), rel=2e-2
+    )
+
+
+def test_a_scorer_is_a_pytree_argument_and_stacks_into_an_ensemble(scorer, images):
+    image = jnp.asarray(images[0] / np.float32(255))
+    passed = jax.jit(lambda scorer, image: scorer(image))(scorer, image)
+    chex.assert_trees_all_close(passed, scorer(image), rtol=1e-5)
+    other = ju.make_scorer(scorer.model, jax.tree.map(lambda leaf: 1.1 * leaf, scorer.variables))
+    ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), scorer, other)
+    both = jax.vmap(lambda scorer: scorer(image))(ensemble)
+    chex.assert_trees_all_close(
+        both, jax.tree.map(lambda *t: jnp.stack(t), scorer(image), other(image)), rtol=1e-4
+    )
+
+
+def test_reconstructions_come_in_order_and_in_batches(scorer, images):
+    whole = scorer.model.apply(scorer.variables, jnp.asarray(images / np.float32(255)), method="reconstruct")
+    np.testing.assert_allclose(
+        ju.reconstruct_images(scorer, images, batch_size=3), whole, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("function", [ju.score_images, ju.reconstruct_images])
+def test_bad_batches_are_refused(scorer, images, function):
+    with pytest.raises(ValueError, match=r"\[N, 8, 8, 3\]"):
+        function(scorer, images[:, :4])
+    with pytest.raises(ValueError, match="empty"):
+        function(scorer, images[:0])
+    with pytest.raises(ValueError, match="batch_size=0"):
+        function(scorer, images, batch_size=0)
+    with pytest.raises(ValueError, match="NaN"):
+        function(scorer, np.full(images.shape, np.nan, np.float32))
+
+
+def test_decompose_refuses_another_size_even_in_vmap(scorer, images):
+    with pytest.raises(ValueError, match=r"\[8, 4, 3\]; expected \[8, 8, 3\]"):
+        jax.vmap(scorer)(images[:, :, :4])
+    with pytest.raises(ValueError, match="divide by 255"):
+        scorer(images[0].astype(np.float32))
