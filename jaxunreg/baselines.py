@@ -53,16 +53,21 @@ class GaussianMixtureConfig:
     Attributes:
       n_components: number of hidden classes, the paper's `N_z`. A component of fewer images than there are
         features has a singular covariance that only `reg_covar` holds up.
-      pca_components: number of principal components, the paper's `N_h`; None models the pixels.
+      pca_components: number of principal components, the paper's `N_h`; None models the pixels. What PCA
+        leaves out cannot be scored: on 24,776 SVHN digits with two components, the ROC AUC of L and M on
+        erased 4x4 squares is 0.856 and 0.858 in pixels, 0.679 and 0.535 with 500, 0.593 and 0.531 with 200.
+        EM on those 3,072 pixels costs about 12 processor seconds an iteration and component.
       reg_covar: added to the diagonal of every covariance, in squared units of an image in [0, 1].
         Quantisation to uint8 alone adds a variance of `1 / (12 * 255^2) = 1.3e-6` to every pixel, and
-        directions below it carry nothing. On 24,776 SVHN digits, in float32, one component reaches a ROC AUC
+        directions below it carry nothing. On the same digits, in float32, one component reaches a ROC AUC
         of M of 0.855 with 1e-6, 0.840 with 1e-5, 0.797 with 1e-4; on 4,000 of them the Cholesky factorisation
-        fails below 1e-6.
+        fails with 1e-7.
       max_iter: most EM iterations of one initialisation.
-      tol: EM has converged when the mean log-likelihood gains less, in nats an image.
-      init: where the responsibilities start. "k-means++" and "random_from_data" start components at single
-        images, which in many dimensions they seldom leave.
+      tol: EM has converged when the mean log-likelihood gains less, in nats an image. At 3,072 pixels it is
+        near 12,000, of which float32 resolves 0.001; two components gained less than 0.01 after 30
+        iterations.
+      init: where the responsibilities start. "k-means++" and "random_from_data" start every component at a
+        single image, with no covariance but `reg_covar`.
       n_init: initialisations, of which the likeliest is kept.
       dtype: precision that EM works in. float32 takes half the memory; scikit-learn 1.6 computes in float64
         anyway, later versions keep float32.

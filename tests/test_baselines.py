@@ -1,6 +1,7 @@
 """The baselines against scikit-learn, scipy and planted facts."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -213,6 +214,21 @@ def test_diagnostics_are_json_and_tell_of_convergence(mixture: GaussianMixture, 
     assert np.isfinite(stopped.scores(train)["m"]).all()
 
 
+def test_warnings_that_are_not_about_convergence_pass_through(
+    monkeypatch: pytest.MonkeyPatch, train: np.ndarray
+) -> None:
+    fit = sklearn.mixture.GaussianMixture.fit
+
+    def warning_fit(self: Any, x: np.ndarray) -> Any:
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        return fit(self, x)
+
+    monkeypatch.setattr(sklearn.mixture.GaussianMixture, "fit", warning_fit)
+    with pytest.warns(UserWarning, match="something else"):
+        detector = GaussianMixture(GaussianMixtureConfig(n_components=1)).fit(train)
+    assert detector.diagnostics["warnings"] == []
+
+
 def test_a_failed_fit_says_what_to_do_and_keeps_the_former_one(test: np.ndarray) -> None:
     detector = GaussianMixture(GaussianMixtureConfig(n_components=1, reg_covar=0.0))
     constant = np.full((50, *SHAPE), 7, np.uint8)
@@ -355,16 +371,23 @@ def test_too_few_images_are_refused(train: np.ndarray) -> None:
         (GaussianMixtureConfig, {"seed": -1}, ValueError),
         (GaussianMixtureConfig, {"reg_covar": -1e-6}, ValueError),
         (GaussianMixtureConfig, {"tol": float("nan")}, ValueError),
+        (GaussianMixtureConfig, {"init": "k_means"}, ValueError),
+        (GaussianMixtureConfig, {"dtype": "float16"}, ValueError),
         (IsolationForestConfig, {"n_trees": 0}, ValueError),
         (IsolationForestConfig, {"samples_per_tree": 1}, ValueError),
         (IsolationForestConfig, {"n_trees": True}, TypeError),
         (IsolationForestConfig, {"contamination": 0.0}, ValueError),
         (IsolationForestConfig, {"contamination": 0.6}, ValueError),
+        (IsolationForestConfig, {"contamination": "none"}, ValueError),
         (IsolationForestConfig, {"seed": -1}, ValueError),
     ],
 )
 def test_configs_that_cannot_be_built_are_refused(config: Any, fields: dict, error: type[Exception]) -> None:
-    (name,) = fields
-    # The run-time checker of the tests may refuse a wrong type first, in its own words.
-    with pytest.raises(error if error is ValueError else Exception, match=name):
+    ((name, value),) = fields.items()
+    with pytest.raises((error, TypeError), match=name):
         config(**fields)
+    # The tests' type checker stands before the constructor; without it, our own check must hold.
+    unchecked = config()
+    object.__setattr__(unchecked, name, value)
+    with pytest.raises(error, match=f"{name} is .*expected"):
+        unchecked.__post_init__()
