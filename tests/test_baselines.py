@@ -1,13 +1,16 @@
 """The baselines against scikit-learn, scipy and planted facts."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.spatial.distance
 import sklearn.decomposition
 import sklearn.ensemble
@@ -21,6 +24,7 @@ from jaxunreg.baselines import (
     IsolationForest,
     IsolationForestConfig,
 )
+from jaxunreg.datasets.erase import EraseConfig, erase
 from jaxunreg.metrics import roc_auc
 
 SHAPE = (4, 5, 2)
@@ -391,3 +395,34 @@ def test_configs_that_cannot_be_built_are_refused(config: Any, fields: dict, err
     object.__setattr__(unchecked, name, value)
     with pytest.raises(error, match=f"{name} is .*expected"):
         unchecked.__post_init__()
+
+
+DATA = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "svhn"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no SVHN digits here; set JAXUNREG_TEST_DATA")
+def test_a_full_covariance_of_3072_real_pixels_holds_in_float32() -> None:
+    """The default config on digits that scarcely outnumber the pixels, against the same Gaussian in float64."""
+    with np.load(DATA / "train.npz") as archive:
+        images = archive["images"][:4200]
+    train, normal = images[:4000], images[4000:]
+    anomalous = erase(normal, EraseConfig()).images
+    detector = GaussianMixture(GaussianMixtureConfig(n_components=1)).fit(train)
+    assert detector.converged_
+    scores = detector.scores(normal)["m"], detector.scores(anomalous)["m"]
+
+    pixels = rows(train) - rows(train).mean(axis=0)
+    covariance = pixels.T @ pixels / len(pixels) + detector.config.reg_covar * np.eye(pixels.shape[1])
+    factor = scipy.linalg.cholesky(covariance, lower=True)
+    expected = [
+        np.square(
+            scipy.linalg.solve_triangular(factor, (rows(x) - rows(train).mean(axis=0)).T, lower=True)
+        ).sum(axis=0)
+        / 2
+        for x in (normal, anomalous)
+    ]
+    # Eigenvalues reach from 1e-6 to 70, so single distances lose digits; what they rank must stay.
+    np.testing.assert_allclose(scores, expected, rtol=0.1)
+    auc = roc_auc(*expected, paired=True)
+    assert auc.low > 0.5
+    assert roc_auc(*scores, paired=True).value == pytest.approx(auc.value, abs=0.005)
