@@ -64,14 +64,15 @@ class GaussianMixtureConfig:
         fails with 1e-7.
       max_iter: most EM iterations of one initialisation.
       tol: EM has converged when the mean log-likelihood gains less, in nats an image. At 3,072 pixels it is
-        near 12,000, of which float32 resolves 0.001; two components gained less than 0.01 after 30
-        iterations.
+        near 12,000, of which float32 resolves 0.001.
       init: where the responsibilities start. "k-means++" and "random_from_data" start every component at a
         single image, with no covariance but `reg_covar`.
       n_init: initialisations, of which the likeliest is kept.
       dtype: precision that EM works in. float32 takes half the memory; scikit-learn 1.6 computes in float64
         anyway, later versions keep float32.
-      seed: not negative; decides the initialisation.
+      seed: not negative; decides the initialisation. Threads that add in another order leave a difference: two
+        fits of those digits with two components took 18 and 30 iterations, to ROC AUCs of L of 0.856 both and
+        of D of 0.750 both.
 
     Raises:
       TypeError: an integer field is not an integer.

@@ -198,7 +198,7 @@ def test_mixture_precision_follows_scikit_learn(train: np.ndarray, test: np.ndar
     assert double.precisions_cholesky_.dtype == np.float64
     for name, score in single.scores(test).items():
         np.testing.assert_allclose(score, double.scores(test)[name], rtol=1e-3)
-        # Threads may add in another order: 11754.817 and 11754.812 nats an image in two fits of 24,776 digits.
+        # Threads may add in another order: two fits of 24,776 digits reached 11754.817 and 11754.812 nats.
         np.testing.assert_allclose(score, again.scores(test)[name], rtol=1e-4)
 
 
