@@ -205,9 +205,7 @@ class GaussianMixture:
         self.n_iter_ = int(mixture.n_iter_)
         self.converged_ = bool(mixture.converged_)
         self.lower_bound_ = float(mixture.lower_bound_)
-        self.convergence_warnings_ = [
-            str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)
-        ]
+        self.convergence_warnings_ = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
         self._n_images = n_images
         return self
 
@@ -361,9 +359,7 @@ class IsolationForestConfig:
         if self.contamination != "auto" and (
             isinstance(self.contamination, str) or not 0.0 < self.contamination <= 0.5
         ):
-            raise ValueError(
-                f"contamination is {self.contamination!r}, expected a number in (0, 0.5] or 'auto'"
-            )
+            raise ValueError(f"contamination is {self.contamination!r}, expected a number in (0, 0.5] or 'auto'")
 
 
 class IsolationForest:

@@ -57,8 +57,7 @@ def build_model(description: dict[str, Any]) -> Model:
     try:
         model_class, config_class = _MODELS[description["kind"]]
         fields = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in description["config"].items()
+            name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()
         }
         return model_class(config_class(**fields))
     except (KeyError, TypeError, ValueError) as error:
@@ -121,9 +120,7 @@ class Checkpoints:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(
                 self.directory,
-                options=ocp.CheckpointManagerOptions(
-                    max_to_keep=keep, create=False, enable_async_checkpointing=False
-                ),
+                options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, enable_async_checkpointing=False),
             )
         except OSError as error:
             raise CheckpointError(
@@ -276,9 +273,7 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
     with Checkpoints(directory) as checkpoints:
         step = checkpoints.latest_step
         if step is None:
-            raise CheckpointError(
-                f"got {directory}, which has no checkpoint in it; expected one that was saved there"
-            )
+            raise CheckpointError(f"got {directory}, which has no checkpoint in it; expected one that was saved there")
         model = build_model(checkpoints.config(step)["model"])
         shape = (1, *model.config.image_shape)
         like = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))

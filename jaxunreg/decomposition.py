@@ -32,9 +32,7 @@ class Decomposition(NamedTuple):
         return self.d + self.a + self.m
 
 
-def kl_to_standard_normal(
-    mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
+def kl_to_standard_normal(mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     r"""KL divergence of `N(mean, exp(log_var))` from `N(0, 1)`, elementwise.
 
     Each element is one summand of D (eq. 6): `1/2 (mu^2 + sigma^2 - 1 - log sigma^2)`.

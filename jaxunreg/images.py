@@ -53,8 +53,7 @@ def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
         raise ValueError("got images with NaN or infinite values; expected finite values in [0, 1]")
     if low < 0.0 or high > 1.0:
         raise ValueError(
-            f"got {images.dtype} images with values from {low} to {high}; expected [0, 1]; "
-            "divide by 255 or pass uint8"
+            f"got {images.dtype} images with values from {low} to {high}; expected [0, 1]; divide by 255 or pass uint8"
         )
 
 

@@ -246,9 +246,7 @@ def _labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndar
         )
     classes = np.asarray(labels)
     if np.issubdtype(classes.dtype, np.inexact):
-        raise TypeError(
-            f"the labels have dtype {classes.dtype}, expected classes: integers, booleans or strings"
-        )
+        raise TypeError(f"the labels have dtype {classes.dtype}, expected classes: integers, booleans or strings")
     if classes.shape != finite.shape:
         raise ValueError(
             f"got labels of shape {classes.shape} for scores of shape {finite.shape}, expected one a score"

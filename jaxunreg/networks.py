@@ -58,9 +58,7 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if len(self.image_shape) != 3 or any(length < 1 for length in self.image_shape):
-            raise ValueError(
-                f"got image_shape={self.image_shape}; expected (height, width, channels), each above zero"
-            )
+            raise ValueError(f"got image_shape={self.image_shape}; expected (height, width, channels), each above zero")
         for name in ("depth", "base_channels", "latent_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected at least 1")
@@ -109,12 +107,10 @@ class Convolution(nn.Module):
     lowering: Lowering = "auto"
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch rows columns features"]:
-        kernel = self.param(
-            "kernel", self._kernel_init(), (4, 4, x.shape[-1], self.features), jnp.float32
-        ).astype(x.dtype)
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch rows columns features"]:
+        kernel = self.param("kernel", self._kernel_init(), (4, 4, x.shape[-1], self.features), jnp.float32).astype(
+            x.dtype
+        )
         apply = conv_transpose if self.transpose else conv
         y = apply(x, kernel, lowering=self.lowering)
         if self.use_bias:
@@ -150,9 +146,9 @@ class Encoder(nn.Module):
         config = self.config
         x = images
         for layer in range(config.depth):
-            x = Convolution(
-                config.base_channels * 2**layer, initializer=config.initializer, lowering=config.lowering
-            )(x)
+            x = Convolution(config.base_channels * 2**layer, initializer=config.initializer, lowering=config.lowering)(
+                x
+            )
             x = nn.relu(_batch_norm(config, train)(x))
         x = x.reshape(x.shape[0], -1)
         return nn.Dense(self.features, kernel_init=nn.initializers.lecun_normal())(x)

@@ -325,9 +325,7 @@ def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> F
     ['VAE M (1.000)']
     """
     if not 1 <= len(curves) <= len(_COLORS):
-        raise ValueError(
-            f"got {len(curves)} curves; expected 1 to {len(_COLORS)}; split them over several figures"
-        )
+        raise ValueError(f"got {len(curves)} curves; expected 1 to {len(_COLORS)}; split them over several figures")
     for name, pair in curves.items():
         _check_scores(name, pair)
     figure = Figure(figsize=(4.8, 4.9), dpi=_DPI, layout="constrained")
@@ -445,9 +443,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     auc = {name: _series([_nested(record, "auc") for record in records], name) for name in _SCORES}
     auc = {name: series for name, series in auc.items() if series}
     if not training["loss"] and not held_out["loss"]:
-        raise ValueError(
-            f"got {len(records)} records without a loss; expected metrics.jsonl, with 'step' and 'loss'"
-        )
+        raise ValueError(f"got {len(records)} records without a loss; expected metrics.jsonl, with 'step' and 'loss'")
 
     shown = [name for name in terms[1:] if any((*training[name].values(), *held_out[name].values()))]
     if len(shown) == 1:  # The loss itself, under its other name.
@@ -458,14 +454,11 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     width = 6 // max(1, len(shown))
     places = {"loss": figure.add_subplot(grid[0, : 4 if auc else 6])}
     places |= {
-        name: figure.add_subplot(grid[1, index * width : (index + 1) * width])
-        for index, name in enumerate(shown)
+        name: figure.add_subplot(grid[1, index * width : (index + 1) * width]) for index, name in enumerate(shown)
     }
     for name, axes in places.items():
         look = _SCORES.get(name, _SCORES["l"])
-        axes.set_title(
-            "negative ELBO" if name == "loss" and shown else "loss" if name == "loss" else look.label
-        )
+        axes.set_title("negative ELBO" if name == "loss" and shown else "loss" if name == "loss" else look.label)
         averaged, window = _averaged(training[name])
         trained = "training" if window == 1 else f"training, means of {window}"
         for series, color, label, marker, linewidth in (
@@ -498,11 +491,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
         # Room for the legend above the curves, which end near their highest.
         high += 0.35 * (high - low)
         places["auc"].set_yticks(
-            [
-                tick
-                for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
-                if low <= tick <= 1.0
-            ]
+            [tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= 1.0]
         )
         places["auc"].set_ylim(low, high)
         places["auc"].legend(loc="upper center", ncols=2, fontsize=9, columnspacing=1.0, labelspacing=0.2)
@@ -542,13 +531,9 @@ def explained_by_class_bars(
     for model, shares in values.items():
         for name, share in shares.items():
             if not 0.0 <= share <= 1.0:
-                raise ValueError(
-                    f"got a share of {share} for {model!r}, {name!r}; expected a number in [0, 1]"
-                )
+                raise ValueError(f"got a share of {share} for {model!r}, {name!r}; expected a number in [0, 1]")
     bars = sum(map(len, values.values()))
-    figure = Figure(
-        figsize=(min(_PAGE_WIDTH, 1.6 + 0.42 * (bars + len(values))), 3.0), dpi=_DPI, layout="constrained"
-    )
+    figure = Figure(figsize=(min(_PAGE_WIDTH, 1.6 + 0.42 * (bars + len(values))), 3.0), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=12.0)
     labelled: dict[str, Any] = {}
@@ -565,13 +550,9 @@ def explained_by_class_bars(
         left += 0.9
     axes.set_xticks(centres, list(values))
     axes.tick_params(axis="x", length=0, labelsize=10)
-    axes.set_ylim(
-        0, 1.12 * max(1.0, 100 * max(share for shares in values.values() for share in shares.values()))
-    )
+    axes.set_ylim(0, 1.12 * max(1.0, 100 * max(share for shares in values.values() for share in shares.values())))
     axes.set_ylabel(f"variance explained by the {class_name} (%)")
-    axes.legend(
-        labelled.values(), labelled.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9
-    )
+    axes.legend(labelled.values(), labelled.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9)
     return figure
 
 
@@ -621,9 +602,7 @@ def error_maps(
             f"of {list(np.shape(x_log_var))}; expected one shape"
         )
     if boxes is not None and np.shape(boxes) != (len(images), 2):
-        raise ValueError(
-            f"got boxes of shape {list(np.shape(boxes))}; expected [{len(images)}, 2], (top, left)"
-        )
+        raise ValueError(f"got boxes of shape {list(np.shape(boxes))}; expected [{len(images)}, 2], (top, left)")
     x, mean, log_var = to_float(images), to_float(x_mean), to_float(x_log_var)
     maps = {
         r"$|x-\mu_x|$": np.asarray(abs(x - mean)).mean(-1),
@@ -651,9 +630,7 @@ def error_maps(
         pictures = {"input $x$": np.asarray(images)[row], r"mean $\mu_x$": np.asarray(x_mean)[row]}
         pictures |= {name: values[row] for name, values in maps.items()}
         for column, (name, picture) in enumerate(pictures.items()):
-            axes = _axes_in_inches(
-                figure, side + column * (cell_width + gap), bottom, cell_width, cell_height
-            )
+            axes = _axes_in_inches(figure, side + column * (cell_width + gap), bottom, cell_width, cell_height)
             if name in maps:
                 drawn[name] = _show(axes, picture, cmap=colormaps[name], norm=norms[name])
             else:
@@ -747,9 +724,7 @@ def _draw_roc(
 
 def _draw_boxes(axes: Axes, boxes: BoxStatistics, shift: float, color: str) -> None:
     names = ("whislo", "q1", "med", "q3", "whishi")
-    columns = zip(
-        boxes.low, boxes.first_quartile, boxes.median, boxes.third_quartile, boxes.high, strict=True
-    )
+    columns = zip(boxes.low, boxes.first_quartile, boxes.median, boxes.third_quartile, boxes.high, strict=True)
     line = {"color": color, "linewidth": 0.9}
     axes.bxp(
         [dict(zip(names, column, strict=True)) for column in columns],
@@ -778,9 +753,7 @@ def _percent(share: float) -> str:
 
 
 def _series(records: Iterable[Mapping[str, Any]], name: str) -> dict[int, float]:
-    found = {
-        int(record["step"]): float(record[name]) for record in records if name in record and "step" in record
-    }
+    found = {int(record["step"]): float(record[name]) for record in records if name in record and "step" in record}
     return dict(sorted(found.items()))
 
 
@@ -789,9 +762,7 @@ def _averaged(series: Mapping[int, float], most: int = 250) -> tuple[dict[int, f
     window = -(-len(series) // most) or 1
     steps, values = list(series), list(series.values())
     parts = range(0, len(series), window)
-    return {
-        steps[min(k + window, len(steps)) - 1]: float(np.mean(values[k : k + window])) for k in parts
-    }, window
+    return {steps[min(k + window, len(steps)) - 1]: float(np.mean(values[k : k + window])) for k in parts}, window
 
 
 def _nested(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -852,15 +823,11 @@ def _show(axes: Axes, picture: np.ndarray, **how: Any) -> AxesImage:
 def _outline(axes: Axes, top: int, left: int, size: int) -> None:
     # Outside of the square, whose own pixels are what there is to see, and beyond the image where it ends.
     corner, edge = (left - 1.0, top - 1.0), size + 1.0
-    axes.add_patch(
-        Rectangle(corner, edge, edge, fill=False, edgecolor=ANOMALOUS, linewidth=0.8, clip_on=False)
-    )
+    axes.add_patch(Rectangle(corner, edge, edge, fill=False, edgecolor=ANOMALOUS, linewidth=0.8, clip_on=False))
 
 
 def _axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     total_width, total_height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (left / total_width, bottom / total_height, width / total_width, height / total_height)
-    )
+    axes = figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
     axes.set_axis_off()
     return axes

@@ -106,11 +106,7 @@ def write_page(
             f"<h1>{html.escape(title)}</h1>",
             f'<p class="subtitle">{html.escape(subtitle)}</p>',
             "</header>",
-            *(
-                [f'<p class="warning" role="note"><b>Warning.</b> {html.escape(warning)}</p>']
-                if warning
-                else []
-            ),
+            *([f'<p class="warning" role="note"><b>Warning.</b> {html.escape(warning)}</p>'] if warning else []),
             *(f'<p class="summary">{html.escape(part)}</p>' for part in paragraphs),
             *(_table(index, table) for index, table in enumerate(tables, start=1)),
             "<h2>Made by</h2>",
@@ -230,10 +226,7 @@ def _cell(cell: Cell, best: bool) -> str:
 
 
 def _definitions(items: Iterable[tuple[str, str]]) -> str:
-    lines = (
-        f"<div><dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd></div>"
-        for name, value in items
-    )
+    lines = (f"<div><dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in items)
     return "\n".join(["<dl>", *lines, "</dl>"])
 
 
@@ -241,9 +234,7 @@ def _config(config: Mapping[str, Any]) -> list[str]:
     return [
         "<details>",
         "<summary>Configuration</summary>",
-        _definitions(
-            (name, json.dumps(value, ensure_ascii=False, default=str)) for name, value in _flat(config)
-        ),
+        _definitions((name, json.dumps(value, ensure_ascii=False, default=str)) for name, value in _flat(config)),
         "</details>",
     ]
 

@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -92,9 +92,7 @@ class TrainConfig:
         if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
         if not (np.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(
-                f"got weight_decay={self.weight_decay}; expected a finite value of at least zero"
-            )
+            raise ValueError(f"got weight_decay={self.weight_decay}; expected a finite value of at least zero")
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected 0 <= value < 1")
@@ -159,9 +157,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
         rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     else:
         rate = optax.constant_schedule(config.learning_rate)
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay), optax.adam(rate, b1=config.b1, b2=config.b2)
-    )
+    return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.adam(rate, b1=config.b1, b2=config.b2))
 
 
 def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
@@ -212,7 +208,7 @@ def train_step(
     """
     images = to_float(images)
     key = jax.random.fold_in(state.key, state.step)
-    kl_weight = jnp.minimum(1.0, (state.step + 1) / max(config.kl_warmup_steps, 1)).astype(jnp.float32)
+    kl_weight = jnp.minimum(1.0, (state.step + 1).astype(jnp.float32) / max(config.kl_warmup_steps, 1))
 
     def loss_fn(params: PyTree) -> tuple[Float[Array, ""], tuple[Decomposition, PyTree]]:
         terms, updated = model.apply(
@@ -227,7 +223,9 @@ def train_step(
 
     (loss, (terms, updated)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.variables["params"])
     params = state.variables["params"]
-    updates, opt_state = make_optimizer(config).update(gradients, state.opt_state, params)
+    # Optax raises a float to the power of an integer count.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = make_optimizer(config).update(gradients, state.opt_state, params)
     variables = {**updated, "params": optax.apply_updates(params, updates)}
     return TrainState(state.step + 1, variables, opt_state, state.key), StepMetrics(loss, terms)
 
@@ -238,7 +236,7 @@ def train_steps(
     config: TrainConfig,
     state: TrainState,
     images: AnyImages,
-    indices: Int[Array, "steps batch"],
+    indices: Int[Array, "steps batch_size"],
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
     """Several updates in one program; `state` is donated.
@@ -297,7 +295,8 @@ def _permutation(key: PRNGKey, epoch: int, images: int) -> np.ndarray:
     return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), images), np.int32)
 
 
-Evaluation = Callable[[Variables], Mapping[str, Any]]
+HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]
+Evaluation: TypeAlias = Callable[[Variables], Mapping[str, Any]]
 
 
 def fit(
@@ -306,7 +305,7 @@ def fit(
     config: TrainConfig,
     *,
     key: PRNGKey,
-    held_out: AnyImages | None = None,
+    held_out: HeldOut | None = None,
     evaluate: Evaluation | None = None,
     directory: str | Path | None = None,
     progress: bool = True,
@@ -396,7 +395,7 @@ class _Run:
     images: AnyImages
     config: TrainConfig
     key: PRNGKey
-    held_out: AnyImages | None
+    held_out: HeldOut | None
     evaluate: Evaluation | None
 
     def resume(self, checkpoints: Checkpoints, log: _MetricsLog) -> TrainState:
@@ -429,7 +428,7 @@ class _Run:
         config = self.config
         resident = self._resident_images()
         step = int(state.step)
-        with _bar(progress, description, config.steps, step) as show:
+        with _Bar(progress, description, config.steps, step) as show:
             while step < config.steps:
                 began = time.perf_counter()
                 count = self._next_stop(step) - step
@@ -442,10 +441,13 @@ class _Run:
                 if step == config.steps or step % config.evaluate_every == 0:
                     records += self._evaluate(step, state)
                 if files is not None:
-                    checkpoints, log = files
-                    log.append(records)
-                    if step == config.steps or step % config.checkpoint_every == 0:
-                        self._save(step, state, checkpoints)
+                    files[1].append(records)
+                if step == config.steps or step % config.checkpoint_every == 0:
+                    # A finite loss can still have made an update that is not.
+                    if not _all_finite(state.variables):
+                        self._stop(step, "a parameter that is NaN or infinite", files and files[0])
+                    if files is not None:
+                        files[0].save(step, state.variables, _rest(state), self.description)
                 show(step, metrics, rate)
         return state
 
@@ -493,18 +495,10 @@ class _Run:
             record.update(self.evaluate(state.variables))
         return [record] if len(record) > 1 else []
 
-    def _check_finite(
-        self, step: int, metrics: StepMetrics, files: tuple[Checkpoints, _MetricsLog] | None
-    ) -> None:
+    def _check_finite(self, step: int, metrics: StepMetrics, files: tuple[Checkpoints, _MetricsLog] | None) -> None:
         bad = np.flatnonzero(~np.isfinite(metrics.loss))
         if bad.size:
             self._stop(step + int(bad[0]) + 1, f"a loss of {metrics.loss[bad[0]]}", files and files[0])
-
-    def _save(self, step: int, state: TrainState, checkpoints: Checkpoints) -> None:
-        # A finite loss can still have made an update that is not.
-        if not _all_finite(state.variables):
-            self._stop(step, "a parameter that is NaN or infinite", checkpoints)
-        checkpoints.save(step, state.variables, _rest(state), self.description)
 
     def _stop(self, step: int, what: str, checkpoints: Checkpoints | None) -> None:
         last = checkpoints.latest_step if checkpoints else None
@@ -561,7 +555,7 @@ def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str
     ]
 
 
-class _bar:
+class _Bar:
     """A progress bar with loss, D, A, M and throughput; `show(step, metrics, rate)` moves it."""
 
     def __init__(self, visible: bool, description: str, steps: int, step: int) -> None:
@@ -585,7 +579,5 @@ class _bar:
 
     def _show(self, step: int, metrics: StepMetrics, rate: float) -> None:
         d, a, m = (float(np.mean(term)) for term in metrics.terms)
-        values = (
-            f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
-        )
+        values = f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
         self._progress.update(self._task, completed=step, values=values)

@@ -93,9 +93,7 @@ class VAE(nn.Module):
         """Posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""
         config = self.config
         mean, log_var = jnp.split(self.encoder(images, train=train), 2, axis=-1)
-        return Gaussian(
-            mean, soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max)
-        )
+        return Gaussian(mean, soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max))
 
     def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
         """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""

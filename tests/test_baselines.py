@@ -88,9 +88,7 @@ def test_mixture_scores_as_scikit_learn(
     scores = mixture.scores(test)
     assert set(scores) == {"l", "d", "a", "m"}
     # Float32 pixels on one side and float64 on the other: 6e-8 of a grey level, against a sigma of 2 / 255.
-    np.testing.assert_allclose(
-        scores["l"], -reference.score_samples(rows(test)) - np.log(posterior), rtol=1e-4
-    )
+    np.testing.assert_allclose(scores["l"], -reference.score_samples(rows(test)) - np.log(posterior), rtol=1e-4)
     np.testing.assert_allclose(scores["d"], -np.log(reference.weights_)[component], rtol=1e-6)
     log_determinant = np.linalg.slogdet(2 * np.pi * reference.covariances_)[1]
     np.testing.assert_allclose(scores["a"], log_determinant[component] / 2, rtol=1e-5)
@@ -152,9 +150,7 @@ def test_reconstruction_is_the_mean_of_the_images_own_kind(
         np.testing.assert_allclose(pictures[kind], np.broadcast_to(expected, pictures[kind].shape), atol=1e-5)
 
 
-def test_mixture_ranks_an_erased_square_above_its_normal_copy(
-    mixture: GaussianMixture, test: np.ndarray
-) -> None:
+def test_mixture_ranks_an_erased_square_above_its_normal_copy(mixture: GaussianMixture, test: np.ndarray) -> None:
     erased = test.copy()
     erased[:, 1:3, 1:3] = 128
     scores, anomalous = mixture.scores(test), mixture.scores(erased)
@@ -337,9 +333,7 @@ def test_bad_images_are_refused(
 
 
 @pytest.mark.parametrize("method", ["scores", "decompose", "reconstruct"])
-def test_mixture_methods_want_a_fit_and_its_shape(
-    mixture: GaussianMixture, test: np.ndarray, method: str
-) -> None:
+def test_mixture_methods_want_a_fit_and_its_shape(mixture: GaussianMixture, test: np.ndarray, method: str) -> None:
     with pytest.raises(NotFittedError):
         getattr(GaussianMixture(), method)(test)
     with pytest.raises(ValueError, match=r"\[90, 4, 4, 2\].*expected \[N, 4, 5, 2\]"):
@@ -416,9 +410,7 @@ def test_a_full_covariance_of_3072_real_pixels_holds_in_float32() -> None:
     pixels = rows(train) - mean
     covariance = pixels.T @ pixels / len(pixels) + detector.config.reg_covar * np.eye(pixels.shape[1])
     factor = scipy.linalg.cholesky(covariance, lower=True)
-    whitened = [
-        scipy.linalg.solve_triangular(factor, (rows(x) - mean).T, lower=True) for x in (normal, anomalous)
-    ]
+    whitened = [scipy.linalg.solve_triangular(factor, (rows(x) - mean).T, lower=True) for x in (normal, anomalous)]
     expected = [np.square(w).sum(axis=0) / 2 for w in whitened]
     # Eigenvalues reach from 1e-6 to 70, so single distances lose digits; what they rank must stay.
     np.testing.assert_allclose(scores, expected, rtol=0.1)

@@ -1,7 +1,6 @@
 """Weights and config together: bit for bit, without pickle, and with a clear error for a damaged folder."""
 
 import json
-from pathlib import Path
 
 import chex
 import jax
@@ -17,11 +16,7 @@ SIZES = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim":
 
 @pytest.fixture(params=["vae", "autoencoder"])
 def trained(request):
-    model = (
-        ju.VAE(ju.VAEConfig(**SIZES))
-        if request.param == "vae"
-        else ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
-    )
+    model = ju.VAE(ju.VAEConfig(**SIZES)) if request.param == "vae" else ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
     return model, jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))
 
 
@@ -72,16 +67,14 @@ def test_a_missing_or_empty_folder_is_an_error(tmp_path):
         ju.load_model(tmp_path / "empty")
 
 
-def _data_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and "d" in path.parts]
-
-
+# Orbax leaves the coroutines of the arrays that it did not get to.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", ["cut", "empty", "deleted", "altered"])
 def test_a_damaged_checkpoint_is_an_error_that_names_it(trained, tmp_path, damage):
     model, variables = trained
     ju.save_model(tmp_path / "model", model, variables)
-    files = sorted(_data_files(tmp_path / "model" / "0" / "variables"), key=lambda path: path.stat().st_size)
-    victim = files[-1]
+    files = (tmp_path / "model" / "0" / "variables" / "d").iterdir()
+    victim = max(files, key=lambda path: path.stat().st_size)
     content = victim.read_bytes()
     if damage == "cut":
         victim.write_bytes(content[: len(content) // 2])

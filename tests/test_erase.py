@@ -24,18 +24,13 @@ def images():
 def box_by_loops(image, after):
     """Upper left and lower right of the changed pixels, found by looking at each of them."""
     changed = [
-        (r, c)
-        for r in range(image.shape[0])
-        for c in range(image.shape[1])
-        if (image[r, c] != after[r, c]).any()
+        (r, c) for r in range(image.shape[0]) for c in range(image.shape[1]) if (image[r, c] != after[r, c]).any()
     ]
     rows, columns = zip(*changed, strict=True)
     return (min(rows), min(columns)), (max(rows), max(columns)), len(changed)
 
 
-@pytest.mark.parametrize(
-    ("size", "value", "level"), [(4, 0.5, 128), (1, 0.0, 0), (10, 1.0, 255), (3, 0.2, 51)]
-)
+@pytest.mark.parametrize(("size", "value", "level"), [(4, 0.5, 128), (1, 0.0, 0), (10, 1.0, 255), (3, 0.2, 51)])
 def test_only_the_square_changes_and_has_exactly_the_gray_level(images, size, value, level):
     images = np.where(images == level, level ^ 1, images).astype(np.uint8)
     erased = erase(images, EraseConfig(size=size, value=value))
@@ -115,9 +110,7 @@ def test_the_seed_decides_everything(images):
     # 63 places for each of 300 images: two independent draws agree in about 5 of them.
     agree = (erase(images, config).boxes == erase(images, config, seed=12).boxes).all(axis=1).sum()
     assert agree < 300 / 63 + 6 * np.sqrt(300 / 63)
-    assert (
-        contaminate(images, config).anomalous != contaminate(images, EraseConfig(rate=0.3)).anomalous
-    ).any()
+    assert (contaminate(images, config).anomalous != contaminate(images, EraseConfig(rate=0.3)).anomalous).any()
 
 
 def test_one_seed_gives_contaminate_and_erase_different_places(images):

@@ -20,9 +20,7 @@ def test_auc_is_scikit_learns(decimals: int) -> None:
     rng = np.random.default_rng(decimals)
     normal = np.round(rng.normal(size=300), decimals)
     anomalous = np.round(rng.normal(0.7, 1.5, size=211), decimals)
-    assert roc_auc(normal, anomalous, bootstrap=1).value == pytest.approx(
-        reference_auc(normal, anomalous), abs=1e-12
-    )
+    assert roc_auc(normal, anomalous, bootstrap=1).value == pytest.approx(reference_auc(normal, anomalous), abs=1e-12)
 
 
 def test_auc_counts_pairs_and_ties_half() -> None:
@@ -72,9 +70,7 @@ def test_interval_covers_the_known_auc(paired: bool) -> None:
     for trial in range(trials):
         normal = rng.normal(size=150)
         anomalous = shift + correlation * normal + np.sqrt(1 - correlation**2) * rng.normal(size=150)
-        low, high = roc_auc(
-            normal, anomalous, paired=paired, bootstrap=150, confidence=confidence, seed=trial
-        )[1:]
+        low, high = roc_auc(normal, anomalous, paired=paired, bootstrap=150, confidence=confidence, seed=trial)[1:]
         covered += low <= truth <= high
     assert abs(covered / trials - confidence) < 4 * np.sqrt(confidence * (1 - confidence) / trials)
 

@@ -25,8 +25,7 @@ class Fitted(NamedTuple):
 
     def parameters(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         return tuple(
-            jnp.asarray(a)
-            for a in (self.mixture.weights_, self.mixture.means_, self.mixture.precisions_cholesky_)
+            jnp.asarray(a) for a in (self.mixture.weights_, self.mixture.means_, self.mixture.precisions_cholesky_)
         )
 
 
@@ -42,9 +41,7 @@ def x64() -> Iterator[None]:
 def fitted(request: pytest.FixtureRequest) -> Fitted:
     rng = np.random.default_rng(0)
     centers = rng.normal(scale=4.0, size=(3, FEATURES))
-    x = centers[rng.integers(3, size=400)] + rng.normal(size=(400, FEATURES)) @ rng.normal(
-        size=(FEATURES, FEATURES)
-    )
+    x = centers[rng.integers(3, size=400)] + rng.normal(size=(400, FEATURES)) @ rng.normal(size=(FEATURES, FEATURES))
     mixture = sklearn.mixture.GaussianMixture(request.param, random_state=0, max_iter=500).fit(x)
     return Fitted(mixture, x[:50])
 
@@ -82,9 +79,7 @@ def test_decompose_is_at_the_map_component(fitted: Fitted) -> None:
     assert len(np.unique(component)) == fitted.mixture.n_components
     posterior = fitted.mixture.predict_proba(fitted.x)[np.arange(50), component]
     # Eq. 7: -log p(x, z = k) = -log p(x) - log p(z = k | x).
-    np.testing.assert_allclose(
-        terms.nelbo, -fitted.mixture.score_samples(fitted.x) - np.log(posterior), rtol=1e-9
-    )
+    np.testing.assert_allclose(terms.nelbo, -fitted.mixture.score_samples(fitted.x) - np.log(posterior), rtol=1e-9)
     np.testing.assert_allclose(terms.d, -np.log(fitted.mixture.weights_)[component], rtol=1e-12)
     for x, k, m, a in zip(fitted.x, component, terms.m, terms.a, strict=True):
         mean, covariance = fitted.mixture.means_[k], fitted.mixture.covariances_[k]
@@ -137,9 +132,7 @@ def test_jit_and_vmap_change_nothing(fitted: Fitted, function) -> None:
     parameters = [a.astype(jnp.float32) for a in fitted.parameters()]
     x = jnp.asarray(fitted.x, dtype=jnp.float32)
     batched = batch(function, x, *parameters)
-    chex.assert_trees_all_close(
-        jax.jit(jax.vmap(function, (0, None, None, None)))(x, *parameters), batched, rtol=1e-5
-    )
+    chex.assert_trees_all_close(jax.jit(jax.vmap(function, (0, None, None, None)))(x, *parameters), batched, rtol=1e-5)
     loop = [function(row, *parameters) for row in x]
     chex.assert_trees_all_close(jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop), batched, rtol=1e-5)
 
@@ -159,17 +152,13 @@ def test_float32_keeps_its_digits_far_from_the_origin(x64: None) -> None:
 
 
 def test_map_component_takes_the_least_sum_and_the_first_of_equals() -> None:
-    terms = Decomposition(
-        d=jnp.array([5.0, 0.0, 1.0]), a=jnp.array([-9.0, 2.0, 1.0]), m=jnp.array([8.0, 2.0, 2.0])
-    )
+    terms = Decomposition(d=jnp.array([5.0, 0.0, 1.0]), a=jnp.array([-9.0, 2.0, 1.0]), m=jnp.array([8.0, 2.0, 2.0]))
     assert int(gmm_map_component(terms)) == 0
     assert int(gmm_map_component(Decomposition(*(leaf[1:] for leaf in terms)))) == 0
 
 
 def test_a_component_without_weight_is_never_taken() -> None:
-    terms = gmm_decompose(
-        jnp.zeros(2), jnp.array([0.0, 1.0]), jnp.array([[0.0, 0.0], [9.0, 9.0]]), jnp.ones((2, 2, 2))
-    )
+    terms = gmm_decompose(jnp.zeros(2), jnp.array([0.0, 1.0]), jnp.array([[0.0, 0.0], [9.0, 9.0]]), jnp.ones((2, 2, 2)))
     assert float(terms.d) == 0.0
     assert float(terms.m) == pytest.approx((18.0**2 + 18.0**2) / 2)
 

@@ -134,6 +134,4 @@ def test_soft_clip_bounds_and_keeps_a_gradient():
     assert float(y.max()) <= 2.0 + 1e-6
     assert (np.diff(np.asarray(y)) >= 0).all()
     assert float(soft_clip(jnp.array(-6.0), -14.0, 2.0)) == pytest.approx(-6.0, abs=1e-3)
-    assert float(jax.grad(lambda v: soft_clip(v, -14.0, 2.0))(jnp.array(-18.0))) == pytest.approx(
-        np.exp(-4), rel=0.05
-    )
+    assert float(jax.grad(lambda v: soft_clip(v, -14.0, 2.0))(jnp.array(-18.0))) == pytest.approx(np.exp(-4), rel=0.05)

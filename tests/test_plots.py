@@ -45,9 +45,7 @@ def scores(labels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def by_score(figure: Figure) -> dict[str, Axes]:
     """The box plots of a decomposition figure, by the letter in their title."""
     letters = {"mathcal{L}": "l", "$D": "d", "$A": "a", "$M": "m"}
-    return {
-        letter: axes for axes in figure.axes for mark, letter in letters.items() if mark in axes.get_title()
-    }
+    return {letter: axes for axes in figure.axes for mark, letter in letters.items() if mark in axes.get_title()}
 
 
 def box_statistics(axes: Axes, color: str) -> list[tuple[float, ...]]:
@@ -90,9 +88,7 @@ def pixels_of(axes: Axes, picture: np.ndarray, dpi: int) -> np.ndarray:
 
 @pytest.mark.parametrize("dpi", [150, 300])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(
-    tmp_path: Path, channels: int, dpi: int
-) -> None:
+def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(tmp_path: Path, channels: int, dpi: int) -> None:
     rng = np.random.default_rng(0)
     normal, anomalous = (rng.integers(0, 256, (7, 16, 16, channels), np.uint8) for _ in range(2))
     figure = plots.sample_grid(normal, anomalous, title="Samples", rows=2, columns=3)
@@ -177,9 +173,7 @@ def test_boxes_are_the_percentiles_of_each_class(
     for name, axes in panels.items():
         centre = np.median(scores[name][0])
         for values, color in zip(scores[name], (plots.NORMAL, plots.ANOMALOUS), strict=True):
-            expected = [
-                np.percentile(values[labels == one] - centre, [5, 25, 50, 75, 95]) for one in range(CLASSES)
-            ]
+            expected = [np.percentile(values[labels == one] - centre, [5, 25, 50, 75, 95]) for one in range(CLASSES)]
             np.testing.assert_allclose(box_statistics(axes, color), expected, rtol=1e-12, atol=1e-9)
 
 
@@ -245,9 +239,7 @@ def test_the_share_of_the_class_stands_in_each_panel(
     figure = plots.decomposition_figure(scores, labels, title="", class_name="shape")
     for name, axes in by_score(figure).items():
         normal = scores[name][0]
-        within = sum(
-            ((normal[labels == one] - normal[labels == one].mean()) ** 2).sum() for one in range(CLASSES)
-        )
+        within = sum(((normal[labels == one] - normal[labels == one].mean()) ** 2).sum() for one in range(CLASSES))
         share = 1 - within / ((normal - normal.mean()) ** 2).sum()
         (text,) = (text.get_text() for text in axes.texts)
         written = re.fullmatch(r"shape: ([\d.]+) % of variance", text)

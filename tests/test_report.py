@@ -195,9 +195,7 @@ NUMBERS = [
         (None, "table", []),
     ],
 )
-def test_the_best_numbers_are_highlighted(
-    tmp_path: Path, best: str | None, within: str, expected: list[str]
-) -> None:
+def test_the_best_numbers_are_highlighted(tmp_path: Path, best: str | None, within: str, expected: list[str]) -> None:
     table = report.Table("AUC", ["model", "L", "M", "score"], NUMBERS, best=best, within=within)
     page = Reader(write(tmp_path / "a.html", tables=[table]))
     assert page.text_in("strong") == expected

@@ -66,9 +66,7 @@ def test_the_gradient_agrees_with_finite_differences(scorer, images):
     gradient = jax.grad(lambda x: scorer(x).nelbo)(jnp.clip(image, 0.05, 0.95))
     step = 1e-3
     ends = [scorer(jnp.clip(image, 0.05, 0.95) + sign * step * direction / 4).nelbo for sign in (1, -1)]
-    assert float(jnp.vdot(gradient, direction)) == pytest.approx(
-        float(ends[0] - ends[1]) / (2 * step / 4), rel=2e-2
-    )
+    assert float(jnp.vdot(gradient, direction)) == pytest.approx(float(ends[0] - ends[1]) / (2 * step / 4), rel=2e-2)
 
 
 def test_a_scorer_is_a_pytree_argument_and_stacks_into_an_ensemble(scorer, images):
@@ -78,16 +76,12 @@ def test_a_scorer_is_a_pytree_argument_and_stacks_into_an_ensemble(scorer, image
     other = ju.make_scorer(scorer.model, jax.tree.map(lambda leaf: 1.1 * leaf, scorer.variables))
     ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), scorer, other)
     both = jax.vmap(lambda scorer: scorer(image))(ensemble)
-    chex.assert_trees_all_close(
-        both, jax.tree.map(lambda *t: jnp.stack(t), scorer(image), other(image)), rtol=1e-4
-    )
+    chex.assert_trees_all_close(both, jax.tree.map(lambda *t: jnp.stack(t), scorer(image), other(image)), rtol=1e-4)
 
 
 def test_reconstructions_come_in_order_and_in_batches(scorer, images):
     whole = scorer.model.apply(scorer.variables, jnp.asarray(images / np.float32(255)), method="reconstruct")
-    np.testing.assert_allclose(
-        ju.reconstruct_images(scorer, images, batch_size=3), whole, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(ju.reconstruct_images(scorer, images, batch_size=3), whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("function", [ju.score_images, ju.reconstruct_images])

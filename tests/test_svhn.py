@@ -160,9 +160,7 @@ def test_the_pinned_checksums_are_those_of_tfds() -> None:
         assert (file.size, file.sha256, file.name) == (int(size), sha256, name)
 
 
-def test_fetched_images_are_the_served_ones_and_are_prepared_once(
-    mirror, digits, cache, monkeypatch, tmp_path
-):
+def test_fetched_images_are_the_served_ones_and_are_prepared_once(mirror, digits, cache, monkeypatch, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
@@ -280,11 +278,7 @@ def test_damaged_prepared_data_is_an_error(mirror, cache):
 @pytest.mark.parametrize("damage", ["cut", "shape"])
 def test_a_mirror_of_something_else_prepares_nothing(mirror, cache, damage):
     good = mirror.files["test_32x32.mat"]
-    bad = (
-        good[: len(good) // 2]
-        if damage == "cut"
-        else mat_bytes(np.zeros((4, 28, 28, 3), np.uint8), np.arange(4))
-    )
+    bad = good[: len(good) // 2] if damage == "cut" else mat_bytes(np.zeros((4, 28, 28, 3), np.uint8), np.arange(4))
     with serving({**mirror.files, "test_32x32.mat": bad}) as other:
         expected = "cut short or of another format" if damage == "cut" else r"\(n, 32, 32, 3\)"
         with pytest.raises(SvhnUnavailableError, match=expected):
@@ -368,9 +362,7 @@ def test_attempts_that_get_on_do_not_use_up_the_attempts(tmp_path):
 
 def test_the_next_call_goes_on_as_well(single, body, tmp_path):
     single.script = ["cut 100000"]
-    with pytest.raises(
-        SvhnUnavailableError, match=r"closed after 100,000 of 300,000 bytes .* 100,000 bytes are kept"
-    ):
+    with pytest.raises(SvhnUnavailableError, match=r"closed after 100,000 of 300,000 bytes .* 100,000 bytes are kept"):
         get(single, tmp_path, attempts=1)
     assert os.listdir(tmp_path) == ["file.part"]  # under its own name it would be used
     assert get(single, tmp_path) == body
@@ -637,7 +629,5 @@ def test_an_incomplete_pair_is_never_half_read(tmp_path):
         load_svhn(tmp_path)
     (tmp_path / "train_32x32.mat").write_bytes(GOOD_MAT)
     (tmp_path / "test.npz").write_bytes(GOOD_NPZ)
-    with pytest.raises(
-        FileNotFoundError, match=r"holds train_32x32\.mat and test\.npz, expected .* Complete a pair"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"holds train_32x32\.mat and test\.npz, expected .* Complete a pair"):
         load_svhn(tmp_path)

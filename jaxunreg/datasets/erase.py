@@ -175,13 +175,9 @@ def anomaly_masks(
             "leave out the number of images: images.shape[1:]"
         )
     if not isinstance(boxes, np.ndarray) or not np.issubdtype(boxes.dtype, np.integer):
-        raise TypeError(
-            f"the boxes are {_describe(boxes)}, expected integers of shape [n, 2]; pass erased.boxes"
-        )
+        raise TypeError(f"the boxes are {_describe(boxes)}, expected integers of shape [n, 2]; pass erased.boxes")
     if boxes.ndim != 2 or boxes.shape[1] != 2:
-        raise ValueError(
-            f"the boxes are {_describe(boxes)}, expected integers of shape [n, 2]; pass erased.boxes"
-        )
+        raise ValueError(f"the boxes are {_describe(boxes)}, expected integers of shape [n, 2]; pass erased.boxes")
     height, width = image_shape[:2]
     outside = (boxes < 0).any(axis=1) | (boxes > np.array([height - size, width - size])).any(axis=1)
     if outside.any():
@@ -249,9 +245,7 @@ def _check_images(images: object, size: int) -> None:
 
 def _check_integer(name: str, value: object, *, at_least: int) -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(
-            f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})"
-        )
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})")
     if value < at_least:
         raise ValueError(f"{name} is {value}, expected at least {at_least}; pass a larger integer")
 

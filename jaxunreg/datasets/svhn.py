@@ -261,9 +261,7 @@ def _announced(response: http.client.HTTPResponse, have: int) -> tuple[int, int 
     return 0, None if length is None else int(length)
 
 
-def _transfer(
-    url: str, part: Path, *, size: int | None, timeout: float, attempts: int, progress: Progress
-) -> None:
+def _transfer(url: str, part: Path, *, size: int | None, timeout: float, attempts: int, progress: Progress) -> None:
     """Completes `part`, going on where it ends; raises if `attempts` in a row get nowhere."""
     bar = progress.add_task(part.stem, total=size)
     failures = furthest = 0
@@ -470,9 +468,7 @@ def _remote_files(checksums: Mapping[str, str] | None) -> dict[str, RemoteFile]:
 def _base_url(url: str | None) -> str:
     base = url or os.environ.get(URL_VARIABLE) or OFFICIAL_URL
     if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
-        raise ValueError(
-            f"the SVHN URL is {base!r}, expected http:// or https://. For local files use data_dir=."
-        )
+        raise ValueError(f"the SVHN URL is {base!r}, expected http:// or https://. For local files use data_dir=.")
     return base.rstrip("/") + "/"
 
 

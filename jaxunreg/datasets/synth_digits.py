@@ -86,8 +86,7 @@ def synth_digits(n: int, *, seed: int = 0, image_size: int = 32, start: int = 0)
     )
     if image_size > _LARGEST_IMAGE:
         raise ValueError(
-            f"image_size is {image_size}, expected at most {_LARGEST_IMAGE}; "
-            "draw at that size and enlarge the images"
+            f"image_size is {image_size}, expected at most {_LARGEST_IMAGE}; draw at that size and enlarge the images"
         )
     glyphs = _glyphs(image_size)
     pixels = image_size * image_size
@@ -291,9 +290,7 @@ def _place_digits(style: _Style, image_size: int, glyphs: _Glyphs) -> Float32[np
 
     half = glyphs.width[style.cells] / 2
     edge_left, edge_right = -half[:, 1] - style.gap / 2, half[:, 1] + style.gap / 2
-    origin = np.stack(
-        [edge_left - style.gap / 2 - 2 * half[:, 0], -half[:, 1], edge_right + style.gap / 2], axis=1
-    )
+    origin = np.stack([edge_left - style.gap / 2 - 2 * half[:, 0], -half[:, 1], edge_right + style.gap / 2], axis=1)
     column, row = coordinate(0), coordinate(1)
 
     def fixed_point(values: Float64[np.ndarray, " n"]) -> Int32[np.ndarray, "n 1 1"]:
@@ -444,9 +441,7 @@ def _font_path(font: str) -> Path:
 
 def _integer(name: str, value: object, *, at_least: int, advice: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(
-            f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})"
-        )
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})")
     if value < at_least:
         raise ValueError(f"{name} is {value}, expected at least {at_least}; {advice}")
     return int(value)
