@@ -39,7 +39,7 @@ def describe_model(model: Model) -> dict[str, Any]:
     """
     for kind, (model_class, _) in _MODELS.items():
         if type(model) is model_class:
-            return {"kind": kind, "config": to_json(dataclasses.asdict(model.config))}  # type: ignore[call-overload]
+            return {"kind": kind, "config": to_json(dataclasses.asdict(model.config))}
     raise TypeError(f"got a model of type {type(model).__name__}; expected one of {sorted(_MODELS)}")
 
 

@@ -349,8 +349,8 @@ def fit(
         check_images(held_out, (None, *model.config.image_shape))
     if len(images) < config.batch_size:
         raise ValueError(
-            f"got {len(images)} training images with batch_size={config.batch_size}; expected at least a batch of them; "
-            "lower batch_size or add images"
+            f"got {len(images)} training images with batch_size={config.batch_size}; expected at least a batch of "
+            "them; lower batch_size or add images"
         )
     run = _Run(model, images, config, key, held_out, evaluate)
     if directory is None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jaxunreg.metrics import Interval
 from PIL import Image
 
 from jaxunreg import report
+from jaxunreg.metrics import Interval
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

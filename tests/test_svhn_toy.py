@@ -1,0 +1,188 @@
+"""The toy study end to end on a few digits: its files, its numbers, its resume, and its errors."""
+
+import html.parser
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from PIL import Image
+
+from experiments import svhn_toy
+from jaxunreg.datasets.digits import DatasetFallbackWarning
+from jaxunreg.datasets.svhn import URL_VARIABLE
+
+SMALL = [
+    *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),
+    *("--vae.base-channels", "2", "--vae.latent-dim", "4", "--ae.base-channels", "2", "--ae.latent-dim", "4"),
+    *("--vae-train.steps", "4", "--vae-train.batch-size", "16", "--vae-train.evaluate-every", "2"),
+    *("--ae-train.steps", "2", "--ae-train.batch-size", "16"),
+    *("--gmm.pca-components", "5", "--forest.n-trees", "5", "--forest.samples-per-tree", "32"),
+    *("--latent-dims", "2", "4", "--latent-dims-steps", "2", "--gmm-components", "1", "2"),
+    *("--bootstrap", "20", "--no-progress"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    page = svhn_toy.main([*SMALL, "--runs-dir", str(runs), "--name", "small"])
+    assert page == runs / "svhn_toy" / "small" / "index.html"
+    return page.parent
+
+
+def results(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+def test_the_results_have_an_interval_for_every_model_and_score(finished):
+    auc = results(finished)["auc"]
+    assert {model: set(scores) for model, scores in auc.items()} == {
+        "vae": {"l", "d", "a", "m"},
+        "gmm": {"l", "d", "a", "m"},
+        "ae": {"l"},
+        "isolation_forest": {"score"},
+    }
+    for scores in auc.values():
+        for cell in scores.values():
+            assert 0 <= cell["low"] <= cell["high"] <= 1
+            assert 0 <= cell["value"] <= 1
+
+
+def test_the_auc_is_scikit_learns_of_the_scores_on_disk(finished):
+    with np.load(finished / "scores" / "vae.npz", allow_pickle=False) as file:
+        scores = {key: file[key] for key in file.files}
+    np.testing.assert_allclose(scores["l_normal"], sum(scores[f"{k}_normal"] for k in "dam"), rtol=1e-5)
+    for key in "ldam":
+        truth = np.repeat([0, 1], 40)
+        wanted = sklearn.metrics.roc_auc_score(truth, np.r_[scores[f"{key}_normal"], scores[f"{key}_anomalous"]])
+        assert results(finished)["auc"]["vae"][key]["value"] == pytest.approx(wanted)
+
+
+def test_the_config_says_how_to_run_it_again(finished):
+    record = json.loads((finished / "config.json").read_text())
+    assert record["config"]["vae"]["latent_dim"] == 4
+    assert record["command"].startswith("python -m experiments.svhn_toy --dataset synth_digits")
+    assert record["data"]["name"] == "synth_digits"
+    assert len(record["data"]["fingerprint"]) == 64
+    assert {"python", "jax", "flax", "jaxunreg"} <= set(record["versions"])
+
+
+def test_every_figure_of_the_paper_is_drawn_and_on_the_page(finished):
+    names = {path.stem for path in (finished / "figures").glob("*.png")}
+    assert {name.split("_")[0] for name in names if name.startswith("fig")} == {
+        *("fig3", "fig5", "fig6", "fig7", "fig8", "fig9"),
+    }
+    for path in (finished / "figures").glob("*.png"):
+        with Image.open(path) as image:
+            assert min(image.size) > 200
+
+    class Images(html.parser.HTMLParser):
+        sources: list[str] = []
+
+        def handle_starttag(self, tag, attributes):
+            if tag == "img":
+                self.sources.append(dict(attributes)["src"])
+
+    parser = Images()
+    parser.feed((finished / "index.html").read_text())
+    assert len(parser.sources) == len(names)
+    assert all(source.startswith("data:image/png;base64,") for source in parser.sources)
+
+
+def test_starting_again_reads_everything_back(finished, monkeypatch):
+    before = {path: path.read_bytes() for path in finished.rglob("*.npz")}
+    numbers = results(finished)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(svhn_toy.ju, "fit", refuse)
+    monkeypatch.setattr(svhn_toy, "GaussianMixture", refuse)
+    svhn_toy.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small"])
+    assert {path: path.read_bytes() for path in finished.rglob("*.npz")} == before
+    again = results(finished)
+    for key in ("auc", "explained_by_class", "mean_nats", "notes"):
+        assert again[key] == numbers[key]
+
+
+def test_another_setting_in_the_same_folder_is_refused(finished):
+    with pytest.raises(svhn_toy.RunError, match=r"other settings \(seed\).*choose another --name"):
+        svhn_toy.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small", "--seed", "3"])
+
+
+def test_a_folder_that_is_used_for_something_else_is_refused(tmp_path):
+    folder = tmp_path / "svhn_toy" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(svhn_toy.RunError, match="already used for something else"):
+        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--name", "mine"])
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(svhn_toy.RunError, match="cannot be used"):
+        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path / "file")])
+
+
+def test_more_validation_digits_than_there_are_is_refused(tmp_path):
+    with pytest.raises(svhn_toy.RunError, match="validation_size=96 with 96 training digits"):
+        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--validation-size", "96"])
+
+
+def test_fewer_test_digits_than_are_shown_are_refused(tmp_path):
+    with pytest.raises(svhn_toy.RunError, match="got 31 test digits; expected at least 32"):
+        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--test-size", "31"])
+
+
+def test_the_command_line_ends_with_one_line_of_error(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.svhn_toy", *SMALL, "--runs-dir", str(tmp_path), "--data-dir", "nowhere"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "error:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_svhn_the_embedded_digits_are_used_and_it_cannot_be_overlooked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(URL_VARIABLE, "http://127.0.0.1:9/")  # Nothing listens on the discard port.
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    config = svhn_toy.parse([*SMALL, "--dataset", "auto", "--runs-dir", str(tmp_path)])
+    run = svhn_toy.open_run(config, [])
+    data = svhn_toy.load_data(run)
+    assert data.dataset.fell_back
+    assert "WARNING" in capsys.readouterr().err
+    record = json.loads((run.directory / "config.json").read_text())["data"]
+    assert record["fell_back"]
+    assert record["requested"] == "auto"
+    assert "synth_digits" in data.dataset.name
+    assert record["fallback_reason"]
+    assert issubclass(DatasetFallbackWarning, UserWarning)
+
+
+def test_only_a_hundredth_of_the_training_digits_and_every_anomalous_copy_are_erased(tmp_path):
+    run = svhn_toy.open_run(svhn_toy.parse([*SMALL, "--runs-dir", str(tmp_path), "--train-size", "516"]), [])
+    data = svhn_toy.load_data(run)
+    clean = data.dataset.train.images
+    assert (data.train != clean[:500]).any((1, 2, 3)).sum() == 5
+    np.testing.assert_array_equal(data.validation, clean[500:])
+    np.testing.assert_array_equal(data.normal, data.dataset.test.images)
+    for image, box in zip(data.anomalous.images, data.anomalous.boxes, strict=True):
+        assert (image[box[0] : box[0] + 4, box[1] : box[1] + 4] == 128).all()
+
+
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_presets_are_options_and_every_field_can_be_overridden(preset):
+    config = svhn_toy.parse(["--preset", preset, "--vae.latent-dim", "7", "--gmm.pca-components", "None"])
+    assert config.preset == preset
+    assert config.vae.latent_dim == 7
+    assert config.gmm.pca_components is None
+    assert config.vae.base_channels == {"quick": 16, "paper": 32}[preset]
+    assert svhn_toy.parse([f"--preset={preset}"]) == svhn_toy.PRESETS[preset]
