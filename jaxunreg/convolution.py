@@ -167,7 +167,7 @@ def _accumulator(x: Array) -> jnp.dtype:
 
 
 def _product(a: Array, b: Array, axes: tuple[int, int]) -> Array:
-    """Product of two matrices over axis `axes[0]` of `a` and `axes[1]` of `b`, accumulated in float32 or wider."""
+    """Product of matrices over axis `axes[0]` of `a` and `axes[1]` of `b`, in float32 or wider."""
     dimensions = (((axes[0],), (axes[1],)), ((), ()))
     return lax.dot_general(a, b, dimensions, preferred_element_type=_accumulator(a))
 

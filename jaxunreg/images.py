@@ -68,8 +68,8 @@ def to_float(images: Any, dtype: Any = jnp.float32) -> Float[Array, "..."]:
       An array of the same shape.
 
     >>> import numpy as np
-    >>> to_float(np.array([0, 51, 255], np.uint8)).tolist()
-    [0.0, 0.20000000298023224, 1.0]
+    >>> to_float(np.array([0, 255], np.uint8)).tolist()
+    [0.0, 1.0]
     """
     if images.dtype == np.uint8:
         return jnp.asarray(images).astype(dtype) / jnp.asarray(255, dtype)

@@ -139,10 +139,11 @@ class StepMetrics(NamedTuple):
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Adam with L2 weight decay added to the gradient, as PyTorch's `Adam(weight_decay=...)` has it.
 
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp
     >>> optimizer = make_optimizer(TrainConfig(steps=10, weight_decay=0.1, schedule="constant"))
     >>> params = {"w": jnp.array([2.0])}
-    >>> updates, _ = optimizer.update({"w": jnp.array([0.0])}, optimizer.init(params), params)
+    >>> with jax.numpy_dtype_promotion("standard"):
+    ...     updates, _ = optimizer.update({"w": jnp.array([0.0])}, optimizer.init(params), params)
     >>> round(float(updates["w"][0]), 6)
     -0.001
     """
