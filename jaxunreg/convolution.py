@@ -163,7 +163,7 @@ def _conv_transpose_matmul(x: Array, kernel: Array) -> Array:
 
 
 def _accumulator(x: Array) -> jnp.dtype:
-    return jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.dtype(jnp.float32) if x.dtype.itemsize < 4 else x.dtype
 
 
 def _product(a: Array, b: Array, axes: tuple[int, int]) -> Array:
