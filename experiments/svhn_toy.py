@@ -109,14 +109,14 @@ PRESETS = {
         train_size=20_000,
         test_size=2_000,
         vae=ju.VAEConfig(base_channels=16, latent_dim=64),
-        vae_train=ju.TrainConfig(steps=2_000, evaluate_every=250, checkpoint_every=500),
+        vae_train=ju.TrainConfig(steps=3_500, batch_size=64, evaluate_every=500, checkpoint_every=500),
         ae=ju.AutoencoderConfig(base_channels=16, latent_dim=64),
-        ae_train=ju.TrainConfig(steps=300, evaluate_every=100, checkpoint_every=300),
+        ae_train=ju.TrainConfig(steps=500, batch_size=64, evaluate_every=250, checkpoint_every=500),
         # Without PCA, which would drop the directions in which a square shows; EM is cut short instead.
-        gmm=GaussianMixtureConfig(n_components=2, max_iter=3),
+        gmm=GaussianMixtureConfig(n_components=2, max_iter=2),
         forest=IsolationForestConfig(n_trees=100, contamination=0.01),
         latent_dims=(4, 16, 64),
-        latent_dims_steps=150,
+        latent_dims_steps=250,
         gmm_components=(1, 2),
     ),
     "paper": ToyConfig(

@@ -1,0 +1,40 @@
+"""What the README shows runs, and the numbers it quotes are those of the committed results."""
+
+import json
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_readme_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert names["terms"].m.shape == (256,)
+    assert set(np.asarray(names["suspicious"])) == set(np.argsort(-np.asarray(names["terms"].m))[:10])
+    assert jnp.any(names["saliency"] != 0)
+
+
+@pytest.mark.parametrize("score", ["L", "D", "A", "M"])
+def test_the_table_quotes_the_committed_results(score):
+    """Each row `| VAE, M | 0.xxx | 0.xxx | 0.xxx |` is that of the three seeds, rounded."""
+    runs = [json.loads((ROOT / "results" / f"svhn_toy-paper-seed{seed}.json").read_text()) for seed in (0, 1, 2)]
+    for model, label in (("vae", "VAE"), ("gmm", "GMM")):
+        (row,) = re.findall(rf"^\| {label}, {score} \|(.*)\|$", README, re.MULTILINE)
+        quoted = [cell.strip(" *") for cell in row.split("|")]
+        values = [run["auc"][model][score.lower()]["value"] for run in runs]
+        explained = [run["explained_by_class"][model][score.lower()] for run in runs]
+        assert quoted[:3] == [f"{value:.3f}" for value in values]
+        assert quoted[3] == f"{np.mean(values):.3f}"
+        assert quoted[4] == f"{100 * np.mean(explained):.1f} %"
+
+
+def test_every_file_that_the_readme_points_to_is_there():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
