@@ -67,8 +67,6 @@ def test_a_missing_or_empty_folder_is_an_error(tmp_path):
         ju.load_model(tmp_path / "empty")
 
 
-# Orbax leaves the coroutines of the arrays that it did not get to.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", ["cut", "empty", "deleted", "altered"])
 def test_a_damaged_checkpoint_is_an_error_that_names_it(trained, tmp_path, damage):
     model, variables = trained
