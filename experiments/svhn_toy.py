@@ -642,7 +642,10 @@ def draw(
     add(
         "explained_by_class",
         "What the digit explains",
-        plots.explained_by_class_bars(results["explained_by_class"], title=f"Normal test samples of {name}"),
+        plots.explained_by_class_bars(
+            {LABELS[model]: values for model, values in results["explained_by_class"].items()},
+            title=f"Normal test samples of {name}",
+        ),
         "The share of the variance of the normal samples' score that lies between digits. A score that does not mind "
         "how complex a digit is has a short bar.",
     )

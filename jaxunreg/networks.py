@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxunreg.convolution import conv, conv_transpose
+from jaxunreg.convolution import Lowering, conv, conv_transpose
 from jaxunreg.typing import Images, Latents
 
 Initializer = Literal["he_normal", "he_uniform", "lecun_normal", "glorot_uniform"]
-Lowering = Literal["auto", "native", "matmul"]
 
 
 @dataclass(frozen=True, kw_only=True)
