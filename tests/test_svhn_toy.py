@@ -80,17 +80,16 @@ def test_every_figure_of_the_paper_is_drawn_and_on_the_page(finished):
         with Image.open(path) as image:
             assert min(image.size) > 200
 
-    class Images(html.parser.HTMLParser):
-        sources: list[str] = []
+    sources: list[str] = []
 
+    class Images(html.parser.HTMLParser):
         def handle_starttag(self, tag, attributes):
             if tag == "img":
-                self.sources.append(dict(attributes)["src"])
+                sources.append(dict(attributes)["src"])
 
-    parser = Images()
-    parser.feed((finished / "index.html").read_text())
-    assert len(parser.sources) == len(names)
-    assert all(source.startswith("data:image/png;base64,") for source in parser.sources)
+    Images().feed((finished / "index.html").read_text())
+    assert len(sources) == len(names)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
 def test_starting_again_reads_everything_back(finished, monkeypatch):
