@@ -1,6 +1,8 @@
 """Weights and config together: bit for bit, without pickle, and with a clear error for a damaged folder."""
 
+import gc
 import json
+from collections.abc import Iterator
 
 import chex
 import jax
@@ -10,6 +12,17 @@ import pytest
 
 import jaxunreg as ju
 from jaxunreg.checkpoint import Checkpoints, build_model, describe_model, fingerprint, to_json
+
+# Orbax leaves the coroutines of the arrays that it did not get to when a checkpoint is damaged; they are collected
+# within the test that left them.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
 
 SIZES = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
 
