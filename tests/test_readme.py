@@ -23,7 +23,7 @@ def test_the_python_of_the_readme_runs(capsys):
 
 @pytest.mark.parametrize("score", ["L", "D", "A", "M"])
 def test_the_table_quotes_the_committed_results(score):
-    """Each row `| VAE, M | 0.xxx | ... |` has the AUC of each seed, their mean, and what the digit explains, rounded."""
+    """Each row `| VAE, M | 0.xxx | ... |` has the AUC of each seed, their mean, and what the digit explains."""
     runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("svhn_toy-paper-seed*.json"))]
     assert runs
     for model, label in (("vae", "VAE"), ("gmm", "GMM")):
