@@ -1,17 +1,21 @@
 """The paper's convolutional encoder and decoder (section V.A), as flax.linen modules built from a config."""
 
+import math
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxunreg.convolution import Lowering, conv, conv_transpose
+from jaxunreg.convolution import Lowering, Prepared, conv, conv_transpose, prepare
+from jaxunreg.normalization import batch_norm_relu
 from jaxunreg.typing import Images, Latents
 
+Precision = Literal["float32", "bfloat16"]
 Initializer = Literal["he_normal", "he_uniform", "lecun_normal", "glorot_uniform"]
 
 
@@ -34,6 +38,8 @@ class NetworkConfig:
       batch_norm_epsilon: added to the variance.
       lowering: how the convolutions are computed; `auto` takes matrix products on a CPU, and the native
         convolution elsewhere. Both give the same numbers to rounding, from the same weights.
+      precision: of the operands of all matrix products, which are accumulated in float32 either way. `bfloat16` is
+        faster where the machine has it; parameters, activations' statistics, D, A and M stay float32.
 
     Raises:
       ValueError: a size that the depth does not divide, or a field out of its range.
@@ -53,6 +59,7 @@ class NetworkConfig:
     batch_norm_momentum: float = 0.9
     batch_norm_epsilon: float = 1e-5
     lowering: Lowering = "auto"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
@@ -68,7 +75,11 @@ class NetworkConfig:
                 f"got image_shape={self.image_shape} with depth={self.depth}; expected height and width to be "
                 f"multiples of 2**{self.depth} = {step}; crop or pad the images, or lower the depth"
             )
-        for name, choices in (("initializer", Initializer), ("lowering", Lowering)):
+        for name, choices in (
+            ("initializer", Initializer),
+            ("lowering", Lowering),
+            ("precision", Precision),
+        ):
             if getattr(self, name) not in typing.get_args(choices):
                 raise ValueError(
                     f"got {name}={getattr(self, name)!r}; expected one of {list(typing.get_args(choices))}"
@@ -86,39 +97,61 @@ class NetworkConfig:
         return height // step, width // step, self.base_channels * 2 ** (self.depth - 1)
 
 
+class Folded(NamedTuple):
+    """A layer's weights when scoring: the batch normalisation after it is a factor on the kernel, and the bias.
+
+    Attributes:
+      kernel: what `conv` or `conv_transpose` takes, or the matrix of a dense layer.
+      bias: `[features]`.
+    """
+
+    kernel: Array | Prepared
+    bias: Array
+
+
 class Convolution(nn.Module):
     """A 4x4 convolution of stride 2 and padding 1 that halves height and width, or its transpose that doubles them.
 
+    With `normalize`, batch normalisation and ReLU follow; without, a bias.
+
     Attributes:
+      config: how to start and to compute.
       features: output channels.
       transpose: double instead of halve.
-      use_bias: add a bias; pointless before batch normalisation, which subtracts it again.
-      initializer: see `NetworkConfig`.
+      normalize: batch normalisation and ReLU in place of a bias.
       scale: factor on the starting kernel.
-      lowering: see `NetworkConfig`.
     """
 
+    config: NetworkConfig
     features: int
     transpose: bool = False
-    use_bias: bool = False
-    initializer: Initializer = "he_normal"
+    normalize: bool = True
     scale: float = 1.0
-    lowering: Lowering = "auto"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch rows columns features"]:
-        kernel = self.param("kernel", self._kernel_init(), (4, 4, x.shape[-1], self.features), jnp.float32).astype(
-            x.dtype
-        )
-        apply = conv_transpose if self.transpose else conv
-        y = apply(x, kernel, lowering=self.lowering)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-            y = y + bias.astype(y.dtype).reshape(1, 1, 1, -1)
-        return y
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
+    ) -> Float[Array, "batch rows columns features"]:
+        kernel = self.param("kernel", self._kernel_init(), (4, 4, x.shape[-1], self.features), jnp.float32)
+        height, width = x.shape[1:3]
+
+        def prepare_kernel(kernel: Array) -> Prepared:
+            lowering = self.config.lowering
+            if lowering == "native" or (lowering == "auto" and jax.default_backend() != "cpu"):
+                return Prepared(kernel, None)
+            outputs = (height, width) if self.transpose else (height // 2, width // 2)
+            return prepare(kernel, outputs, transpose=self.transpose)
+
+        return _layer(self, x, kernel, self._apply, prepare_kernel, train=train)
+
+    def _apply(self, x: Array, kernel: Array | Prepared) -> Array:
+        dtype = jnp.dtype(self.config.precision)
+        kernel = jax.tree.map(lambda part: part.astype(dtype), kernel)
+        function = conv_transpose if self.transpose else conv
+        return function(x.astype(dtype), kernel, lowering=self.config.lowering).astype(jnp.float32)
 
     def _kernel_init(self) -> Any:
-        init = getattr(nn.initializers, self.initializer)()
+        init = getattr(nn.initializers, self.config.initializer)()
         # Each output of the transposed layer sums 2x2 taps of 4x4, so its variance is a quarter of what the
         # initializer reckons with.
         scale = self.scale * (2.0 if self.transpose else 1.0)
@@ -127,6 +160,77 @@ class Convolution(nn.Module):
             return scale * init(key, shape, dtype)
 
         return scaled
+
+
+class Dense(nn.Module):
+    """A fully connected layer, with batch normalisation and ReLU over the channels of the map that it makes, or a bias.
+
+    Attributes:
+      config: how to start and to compute.
+      features: shape of what one input makes: units, or height, width and channels.
+      normalize: batch normalisation and ReLU in place of a bias.
+    """
+
+    config: NetworkConfig
+    features: tuple[int, ...]
+    normalize: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch units"], *, train: bool = False) -> Float[Array, "batch ..."]:
+        # He's for ReLU, else the variance is kept as it is.
+        init = getattr(nn.initializers, self.config.initializer if self.normalize else "lecun_normal")()
+        kernel = self.param("kernel", init, (x.shape[-1], math.prod(self.features)), jnp.float32)
+        return _layer(self, x, kernel, self._apply, lambda kernel: kernel, train=train)
+
+    def _apply(self, x: Array, kernel: Array) -> Array:
+        dtype = jnp.dtype(self.config.precision)
+        y = jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+        return y.reshape(-1, *self.features)
+
+
+def _fold(module: Any, kernel: Array, bias: Array, prepare: Callable[[Array], Any]) -> Folded:
+    """The folded weights: those that `fold` made, or made here; `fold` makes the collection `folded` mutable."""
+    if module.has_variable("folded", "layer"):
+        return Folded(*module.get_variable("folded", "layer"))
+    if module.is_mutable_collection("folded") and not module.is_initializing():
+        dtype = jnp.dtype(module.config.precision)
+        prepared = jax.tree.map(lambda part: part.astype(dtype), prepare(kernel))
+        module.put_variable("folded", "layer", Folded(prepared, bias))
+    return Folded(kernel, bias)
+
+
+def _layer(
+    module: Any, x: Array, kernel: Array, apply: Callable[..., Array], prepare: Callable[[Array], Any], *, train: bool
+) -> Array:
+    """Linear map, then batch normalisation and ReLU or a bias, in the scope of a `Convolution` or a `Dense`."""
+    config = module.config
+    channels = module.features[-1] if isinstance(module.features, tuple) else module.features
+
+    def vector(name: str, init: Any) -> Array:
+        return module.param(name, init, (channels,), jnp.float32)
+
+    bias = vector("bias", nn.initializers.zeros_init())
+    if not module.normalize:
+        folded = _fold(module, kernel, bias, prepare)
+        return _add(apply(x, folded.kernel), folded.bias)
+    scale = vector("scale", nn.initializers.ones_init())
+    mean = module.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+    variance = module.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+    if train:
+        y = batch_norm_relu(apply(x, kernel), scale, bias, config.batch_norm_epsilon)
+        if not module.is_initializing():
+            momentum = config.batch_norm_momentum
+            mean.value = momentum * mean.value + (1.0 - momentum) * y.mean
+            variance.value = momentum * variance.value + (1.0 - momentum) * y.variance
+        return y.y
+    factor = scale * jax.lax.rsqrt(variance.value + config.batch_norm_epsilon)
+    rows = kernel.reshape(-1, channels) * factor.reshape(1, -1)
+    folded = _fold(module, rows.reshape(kernel.shape), bias - mean.value * factor, prepare)
+    return nn.relu(_add(apply(x, folded.kernel), folded.bias))
+
+
+def _add(y: Array, bias: Array) -> Array:
+    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
 class Encoder(nn.Module):
@@ -145,12 +249,8 @@ class Encoder(nn.Module):
         config = self.config
         x = images
         for layer in range(config.depth):
-            x = Convolution(config.base_channels * 2**layer, initializer=config.initializer, lowering=config.lowering)(
-                x
-            )
-            x = nn.relu(_batch_norm(config, train)(x))
-        x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.features, kernel_init=nn.initializers.lecun_normal())(x)
+            x = Convolution(config, config.base_channels * 2**layer)(x, train=train)
+        return Dense(config, (self.features,))(x.reshape(x.shape[0], -1), train=train)
 
 
 class Decoder(nn.Module):
@@ -170,36 +270,12 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: Latents, *, train: bool = False) -> Float[Array, "batch height width features"]:
         config = self.config
-        height, width, channels = config.bottom_shape
-        kernel_init = getattr(nn.initializers, config.initializer)()
-        x = nn.Dense(height * width * channels, use_bias=False, kernel_init=kernel_init)(z)
-        x = x.reshape(-1, height, width, channels)
-        x = nn.relu(_batch_norm(config, train)(x))
+        x = Dense(config, config.bottom_shape, normalize=True)(z, train=train)
         for layer in reversed(range(config.depth - 1)):
-            x = Convolution(
-                config.base_channels * 2**layer,
-                transpose=True,
-                initializer=config.initializer,
-                lowering=config.lowering,
-            )(x)
-            x = nn.relu(_batch_norm(config, train)(x))
+            x = Convolution(config, config.base_channels * 2**layer, transpose=True)(x, train=train)
         # A tenth, so that training starts from gray with the starting variance and not from noise of 0..1.
-        return Convolution(
-            self.features,
-            transpose=True,
-            use_bias=True,
-            initializer=config.initializer,
-            scale=0.1,
-            lowering=config.lowering,
-        )(x)
-
-
-def _batch_norm(config: NetworkConfig, train: bool) -> nn.BatchNorm:
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=config.batch_norm_momentum,
-        epsilon=config.batch_norm_epsilon,
-    )
+        last = Convolution(config, self.features, transpose=True, normalize=False, scale=0.1)
+        return last(x, train=train)
 
 
 def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:

@@ -485,11 +485,7 @@ class _Run:
     def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
         record: dict[str, Any] = {"step": step}
         if self.held_out is not None:
-            terms = score_images(
-                make_scorer(self.model, state.variables),
-                self.held_out,
-                batch_size=min(256, len(self.held_out)),
-            )
+            terms = score_images(make_scorer(self.model, state.variables), self.held_out)
             means = {name: float(np.mean(term, dtype=np.float64)) for name, term in terms._asdict().items()}
             record["held_out"] = {"loss": sum(means.values()), **means}
         if self.evaluate is not None:

@@ -1,0 +1,204 @@
+"""One side of the benchmark: its work as a function, and the same in a process of its own.
+
+    python -m benchmarks.side --network toy --phase train --dtype float32 --name jaxunreg
+
+prints the compile time and the peak memory of that one side as a line of JSON.
+"""
+
+import functools
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxunreg as ju
+from jaxunreg.training import init_state, train_steps
+
+Network = Literal["toy", "large"]
+Phase = Literal["train", "score"]
+Dtype = Literal["float32", "bfloat16"]
+Name = Literal["jaxunreg", "eager", "compile"]
+
+CONFIGS: dict[Network, dict[str, Any]] = {
+    "toy": {"image_shape": (32, 32, 3), "depth": 4, "base_channels": 32, "latent_dim": 500},
+    "large": {"image_shape": (96, 96, 1), "depth": 5, "base_channels": 32, "latent_dim": 50},
+}
+BATCH_SIZE: dict[Network, int] = {"toy": 256, "large": 64}
+# Updates in one call, on both sides; `fit` dispatches twenty by default.
+STEPS = 16
+
+
+def model(network: Network, dtype: Dtype = "float32") -> ju.VAE:
+    """The paper's network for 32x32 or 96x96."""
+    return ju.VAE(ju.VAEConfig(**CONFIGS[network], precision=dtype))
+
+
+@functools.cache
+def images(network: Network) -> np.ndarray:
+    """uint8 images, more than any cache holds."""
+    shape = (4 * STEPS * BATCH_SIZE[network], *CONFIGS[network]["image_shape"])
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _indices(network: Network) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return rng.integers(0, len(images(network)), (STEPS, BATCH_SIZE[network]), np.int32)
+
+
+def ours(network: Network, phase: Phase, dtype: Dtype) -> Callable[[], int]:
+    """Our side: `STEPS` updates, or as many batches scored, a call; returns the number of images."""
+    if phase == "train":
+        config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=STEPS)
+        vae = model(network, dtype)
+        resident, indices = jnp.asarray(images(network)), _indices(network)
+        states = [init_state(vae, config, jax.random.key(0))]
+
+        def train() -> int:
+            state, metrics = train_steps(vae, config, states.pop(), resident, indices, np.int32(STEPS))
+            states.append(state)
+            metrics.loss.block_until_ready()
+            return indices.size
+
+        return train
+    scorer = ju.make_scorer(model(network, dtype), _trained(network))
+    batch = images(network)[: STEPS * BATCH_SIZE[network]]
+
+    def score() -> int:
+        ju.score_images(scorer, batch)
+        return len(batch)
+
+    return score
+
+
+@functools.cache
+def _trained(network: Network) -> Mapping[str, Any]:
+    """Weights after a few steps, so that no batch statistic is still at its starting value."""
+    config = ju.TrainConfig(steps=3, batch_size=32)
+    return ju.fit(model(network), images(network)[:128], config, key=jax.random.key(0), progress=False).variables
+
+
+def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool) -> Callable[[], int]:
+    """The peer's side, the same work a call."""
+    import torch
+
+    from benchmarks import peer
+
+    torch.manual_seed(0)
+    vae = peer.TorchVAE(model(network).config)
+    if phase == "train":
+        trainer = peer.TorchTrainer(vae, images(network), compiled=compiled, bfloat16=dtype == "bfloat16")
+        indices = _indices(network)
+
+        def train() -> int:
+            trainer(indices)
+            return indices.size
+
+        return train
+    peer.copy_weights(vae, _trained(network))
+    scorer = peer.TorchScorer(vae, compiled=compiled, bfloat16=dtype == "bfloat16")
+    batch = images(network)[: STEPS * BATCH_SIZE[network]]
+
+    def score() -> int:
+        scorer(batch, BATCH_SIZE[network])
+        return len(batch)
+
+    return score
+
+
+def check_agreement(network: Network) -> None:
+    """Both sides compute the same D, A and M from the same weights, or the comparison is void."""
+    from benchmarks import peer
+
+    vae = peer.TorchVAE(model(network).config)
+    peer.copy_weights(vae, _trained(network))
+    batch = images(network)[:32]
+    expected = peer.TorchScorer(vae, compiled=False, bfloat16=False)(batch, 32)
+    found = np.stack(ju.score_images(ju.make_scorer(model(network), _trained(network)), batch))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def flops(network: Network, phase: Phase) -> float:
+    """Floating-point operations an image in convolutions and dense layers, two a multiplication and addition.
+
+    Training counts three times the forward pass, but twice for the first layer, whose input needs no gradient.
+    """
+    config = model(network).config
+    height, width, channels = config.image_shape
+    first, total, c_in = 0.0, 0.0, channels
+    for layer in range(config.depth):
+        height, width, c_out = height // 2, width // 2, config.base_channels * 2**layer
+        # The transposed layer has the same products, but for the last, which makes 2 maps a channel and not 1.
+        product = 2.0 * height * width * 16 * c_in * c_out
+        total += product * (3 if layer == 0 else 2)
+        first = first or product
+        c_in = c_out
+    total += 2.0 * height * width * c_in * 3 * config.latent_dim
+    return total if phase == "score" else 3 * total - first
+
+
+def machine() -> str:
+    """Processor and cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """What the figures depend on."""
+    from importlib.metadata import version
+
+    return {"machine": machine(), **{name: version(name) for name in ("jax", "torch", "numpy")}}
+
+
+def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[str, float]:
+    """Compile time, cold and from the persistent cache, and peak memory of one side, in fresh processes."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {
+            **os.environ,
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "TORCHINDUCTOR_CACHE_DIR": cache,
+        }
+        options = ("--network", network, "--phase", phase, "--dtype", dtype, "--name", name)
+        command = [sys.executable, "-m", "benchmarks.side", *options]
+        cold, warm = (
+            json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+            for _ in range(2)
+        )
+    return {**cold, "compile_seconds_warm": warm["compile_seconds"]}
+
+
+def main(network: Network, phase: Phase, dtype: Dtype, name: Name) -> None:
+    """Print the compile time and the peak memory of one side."""
+    if name == "jaxunreg":
+        if phase == "score":
+            _trained(network)
+        work = ours(network, phase, dtype)
+    else:
+        work = theirs(network, phase, dtype, compiled=name == "compile")
+    began = time.perf_counter()
+    work()
+    first = time.perf_counter() - began
+    began = time.perf_counter()
+    work()
+    second = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"compile_seconds": max(0.0, first - second), "peak_memory_mb": peak / 1024}))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main, description=__doc__)

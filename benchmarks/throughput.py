@@ -1,0 +1,229 @@
+"""Images a second of training and scoring, against PyTorch on the same CPU in the same process.
+
+    python -m benchmarks.throughput --json throughput.json --figure throughput.png
+
+Both sides first show that they compute the same thing: the peer gets our weights, and D, A and M must agree. Then they
+take turns, with a matrix product of the same process between them as the yardstick of the machine. What is printed is
+the median over the rounds, and the ratio is the median of each round's ratio, so that a machine that slows down slows
+both. Compile time and peak memory come from one fresh process a side (`benchmarks.side`).
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import side
+from benchmarks.side import Dtype, Network, Phase
+
+Peer = Literal["eager", "compile"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure, and where to write it.
+
+    Attributes:
+      networks: the paper's two networks.
+      phases: training, scoring or both.
+      dtypes: precision of the matrix products, on both sides.
+      peers: PyTorch as it runs at once, and under `torch.compile`.
+      rounds: how often the sides take turns.
+      seconds: how long each side runs in a round.
+      processes: measure compile time and peak memory, each in a process of its own.
+      json: where to write the list of results.
+      figure: where to draw the ratios.
+    """
+
+    networks: tuple[Network, ...] = ("toy", "large")
+    phases: tuple[Phase, ...] = ("train", "score")
+    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
+    peers: tuple[Peer, ...] = ("eager", "compile")
+    rounds: int = 7
+    seconds: float = 2.0
+    processes: bool = True
+    json: Path | None = None
+    figure: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or not self.seconds > 0:
+            raise ValueError(f"got rounds={self.rounds}, seconds={self.seconds}; expected at least 1, and above zero")
+
+
+def main(options: Options) -> list[dict[str, Any]]:
+    """Measure, print and write."""
+    console = Console()
+    console.print(f"jax {jax.__version__} and torch {_torch_version()} on {side.machine()}")
+    results = []
+    for network in options.networks:
+        for phase in options.phases:
+            with console.status(f"{network}, {phase}"):
+                results += _measure(network, phase, options)
+            console.print(_table(results, network, phase))
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if options.figure is not None:
+        _draw(results, options.figure)
+    return results
+
+
+def _torch_version() -> str:
+    try:
+        import torch
+    except ImportError as error:
+        raise SystemExit("PyTorch is the peer of this benchmark: pip install -e '.[bench]'") from error
+    return torch.__version__
+
+
+Runner = Callable[[], int]  # Does some work and returns how many images that were.
+
+
+def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str, Any]]:
+    runners: dict[tuple[Dtype, str], Runner] = {}
+    for dtype in options.dtypes:
+        runners[dtype, "jaxunreg"] = side.ours(network, phase, dtype)
+        for peer in options.peers:
+            runners[dtype, peer] = side.theirs(network, phase, dtype, compiled=peer == "compile")
+    side.check_agreement(network)
+    for runner in runners.values():
+        runner()
+    speeds: dict[tuple[Dtype, str], list[float]] = {key: [] for key in runners}
+    peaks: dict[Dtype, list[float]] = {dtype: [] for dtype in options.dtypes}
+    for _ in range(options.rounds):
+        for dtype in options.dtypes:
+            peaks[dtype].append(_matmul_gflops(dtype))
+        for key, runner in runners.items():
+            speeds[key].append(_speed(runner, options.seconds))
+    processes = {
+        (dtype, name): side.in_process(network, phase, dtype, name)
+        for dtype, name in (runners if options.processes else ())
+    }
+    flops = side.flops(network, phase)
+    results = []
+    for dtype, name in _comparisons(options):
+        ours, theirs = speeds[dtype, "jaxunreg"], speeds[(dtype, name) if name in options.peers else _OURS_FLOAT32]
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        speed = statistics.median(ours)
+        result: dict[str, Any] = {
+            "network": network,
+            "phase": phase,
+            "dtype": dtype,
+            "peer": name,
+            "ratio": statistics.median(ratios),
+            "ratio_low": min(ratios),
+            "ratio_high": max(ratios),
+            "images_per_second": speed,
+            "peer_images_per_second": statistics.median(theirs),
+            "gflops": speed * flops / 1e9,
+            "matmul_gflops": statistics.median(peaks[dtype]),
+            "share_of_matmul": speed * flops / 1e9 / statistics.median(peaks[dtype]),
+            "batch_size": side.BATCH_SIZE[network],
+            "rounds": options.rounds,
+        }
+        if processes:
+            own, other = processes[dtype, "jaxunreg"], processes.get((dtype, name), {})
+            result |= {
+                "compile_seconds": own["compile_seconds"],
+                "compile_seconds_warm": own["compile_seconds_warm"],
+                "peak_memory_mb": own["peak_memory_mb"],
+                "peer_compile_seconds": other.get("compile_seconds"),
+                "peer_peak_memory_mb": other.get("peak_memory_mb"),
+            }
+        results.append(result | side.versions())
+    return results
+
+
+_OURS_FLOAT32: tuple[Dtype, str] = ("float32", "jaxunreg")
+
+
+def _comparisons(options: Options) -> Iterator[tuple[Dtype, str]]:
+    for dtype in options.dtypes:
+        for peer in options.peers:
+            yield dtype, peer
+        if dtype == "bfloat16" and "float32" in options.dtypes:
+            yield dtype, "jaxunreg float32"
+
+
+def _speed(runner: Runner, seconds: float) -> float:
+    # PyTorch's threads spin for a while after their work; on two cores that would be taken from the other side.
+    time.sleep(0.3)
+    images, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds or not images:
+        images += runner()
+    return images / elapsed
+
+
+@jax.jit
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+
+
+def _matmul_gflops(dtype: Dtype, n: int = 2048) -> float:
+    a = jnp.ones((n, n), dtype)
+    _matmul(a, a).block_until_ready()
+    time.sleep(0.3)
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        _matmul(a, a).block_until_ready()
+        times.append(time.perf_counter() - began)
+    return 2 * n**3 / min(times) / 1e9
+
+
+def _table(results: list[dict[str, Any]], network: str, phase: str) -> Table:
+    table = Table(title=f"{network} network, {phase}")
+    columns = ("dtype", "peer", "ratio", "images/s", "peer", "GFLOP/s", "of matmul", "compile s", "MB", "peer MB")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < 2 else "right")
+    for row in results:
+        if (row["network"], row["phase"]) == (network, phase):
+            table.add_row(
+                row["dtype"],
+                row["peer"],
+                f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
+                f"{row['images_per_second']:.0f}",
+                f"{row['peer_images_per_second']:.0f}",
+                f"{row['gflops']:.0f}",
+                f"{row['share_of_matmul']:.0%}",
+                " / ".join(_number(row.get(name), 1) for name in ("compile_seconds", "compile_seconds_warm")),
+                _number(row.get("peak_memory_mb"), 0),
+                _number(row.get("peer_peak_memory_mb"), 0),
+            )
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _draw(results: list[dict[str, Any]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in results if row["peer"] in ("eager", "compile")]
+    figure, axes = plt.subplots(figsize=(6.4, 0.36 * len(rows) + 1.0), layout="constrained")
+    ratios = np.array([row["ratio"] for row in rows])
+    errors = np.array([[row["ratio"] - row["ratio_low"], row["ratio_high"] - row["ratio"]] for row in rows]).T
+    places = np.arange(len(rows))[::-1]
+    colors = ["#4477aa" if row["dtype"] == "float32" else "#ccbb44" for row in rows]
+    axes.barh(places, ratios, xerr=errors, color=colors, height=0.7, error_kw={"lw": 0.8})
+    labels = [f"{row['network']}, {row['phase']}, {row['dtype']}, {row['peer']}" for row in rows]
+    axes.set_yticks(places, labels, fontsize=8)
+    axes.axvline(1.0, color="black", lw=0.8)
+    axes.set_xlabel("speed as a multiple of PyTorch's (median and range of the rounds)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
