@@ -34,6 +34,7 @@ from jaxunreg.baselines import (
     IsolationForestConfig,
 )
 from jaxunreg.checkpoint import to_json
+from jaxunreg.compilation import keep_compiled
 from jaxunreg.datasets.dataset import Dataset
 from jaxunreg.datasets.digits import DatasetFallbackWarning, load_digits
 from jaxunreg.datasets.erase import EraseConfig, Erased, contaminate, erase
@@ -737,6 +738,7 @@ def details(data: Data, results: Mapping[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    keep_compiled()
     try:
         main()
     except (RunError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, TypeError, OSError) as error:

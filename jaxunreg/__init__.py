@@ -3,7 +3,16 @@
 from jaxunreg.autoencoder import Autoencoder, AutoencoderConfig
 from jaxunreg.checkpoint import CheckpointError, load_model, save_model
 from jaxunreg.decomposition import Decomposition, decompose_gaussian
-from jaxunreg.scoring import Scorer, decompose, make_scorer, reconstruct_images, score_images
+from jaxunreg.scoring import (
+    Scorer,
+    decompose,
+    heat_map,
+    image_score,
+    make_scorer,
+    reconstruct_images,
+    score_image,
+    score_images,
+)
 from jaxunreg.training import NonFiniteLossError, TrainConfig, TrainState, fit
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -23,9 +32,12 @@ __all__ = [
     "decompose",
     "decompose_gaussian",
     "fit",
+    "heat_map",
+    "image_score",
     "load_model",
     "make_scorer",
     "reconstruct_images",
     "save_model",
+    "score_image",
     "score_images",
 ]

@@ -1,5 +1,6 @@
 """The autoencoder of the paper: the VAE's body with point estimates and the mean squared error."""
 
+import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -58,6 +59,12 @@ class Autoencoder(nn.Module):
     def terms(self, images: Images) -> Decomposition:
         """Mean squared error of each image as M, with D and A zero, `[batch]`; deterministic."""
         return _squared_error_terms(images, self.reconstruct(images))
+
+    def pixel_terms(self, images: Images) -> Decomposition:
+        """Each pixel's part of the mean squared error as M, `[batch, height, width]`; D and A are zero."""
+        error = jnp.square(images - self.reconstruct(images))
+        m = jnp.sum(error, axis=-1) / math.prod(self.config.image_shape)
+        return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)
 
     def training_terms(self, images: Images, key: PRNGKey) -> Decomposition:
         """The same, normalised by the statistics of the batch; `key` is not used, as nothing is sampled."""

@@ -4,16 +4,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.networks import NetworkConfig
+from jaxunreg.patches import PatchGrid, extract_patches, patch_grid
 from jaxunreg.typing import AnyImage, AnyImages, Variables
+
+# 256 images of 32x32, 32 of 96x96: fewer make thin matrix products, more leave the processor's cache.
+_PIXELS_A_BATCH = 2**18
+_BATCHES_A_CALL = 16
 
 
 @runtime_checkable
@@ -23,6 +29,7 @@ class Model(Protocol):
     Methods that take a batch of float images, run through `apply(variables, ..., method=...)`:
 
     - `terms(images) -> Decomposition`, `[batch]`, deterministic: the score;
+    - `pixel_terms(images) -> Decomposition`, `[batch, height, width]`: the score by pixel, whose sum it is;
     - `training_terms(images, key) -> Decomposition`, `[batch]`: the objective is the mean of `d + a + m`;
     - `reconstruct(images) -> images`.
     """
@@ -191,9 +198,175 @@ def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | N
     return _in_batches("reconstruct", scorer, images, batch_size)
 
 
-# 256 images of 32x32, 32 of 96x96: fewer make thin matrix products, more leave the processor's cache.
-_PIXELS_A_BATCH = 2**18
-_BATCHES_A_CALL = 16
+def score_image(
+    scorer: Scorer, image: AnyImage, *, stride: int, patch: int | None = None, batch_size: int | None = None
+) -> Decomposition:
+    """D, A and M of every patch of an image of any size, in memory that does not grow with the image.
+
+    Patch `[i, j]` starts at row `i * stride` and column `j * stride`; where that leaves a border, the last row or
+    column of patches is aligned to it. A pure function: it composes with `jit`, `vmap` and `grad`.
+
+    Args:
+      scorer: from `make_scorer`.
+      image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
+      stride: pixels from one patch to the next.
+      patch: size of a patch. It is the model's, and may be given to have it checked.
+      batch_size: patches at a time; by default as many as stay in a processor's cache.
+
+    Returns:
+      Float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `decompose`; an image smaller than a patch, a patch that is not the model's size, or a
+        stride or batch size below one.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> maps = ju.score_image(scorer, jax.random.uniform(jax.random.key(1), (20, 30, 1)), stride=8)
+    >>> maps.m.shape, float(ju.image_score(maps.m)) == float(maps.m.max())
+    ((3, 4), True)
+    """
+    _checked_grid(scorer, image, patch, stride)
+    return _score_image(scorer, image, stride, _images_a_batch(scorer, batch_size))
+
+
+def heat_map(
+    scorer: Scorer,
+    image: AnyImage,
+    *,
+    stride: int,
+    patch: int | None = None,
+    batch_size: int | None = None,
+    term: Literal["d", "a", "m", "nelbo"] = "m",
+) -> Float[Array, "height width"]:
+    """A term for each pixel of an image of any size: the mean over the patches that cover the pixel.
+
+    A pixel's M is the sum of `1/2 (x - mu)^2 / sigma^2` over its channels, its A that of `1/2 log(2 pi sigma^2)` (eq. 6
+    before the sum over pixels), and its D the patch's D divided by the patch's pixels. A pure function, in memory that
+    grows by three numbers a pixel.
+
+    Args:
+      scorer: from `make_scorer`.
+      image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
+      stride: pixels from one patch to the next, at most the size of a patch.
+      patch: see `score_image`.
+      batch_size: see `score_image`.
+      term: which one; `nelbo` is their sum.
+
+    Returns:
+      Float32 `[height, width]`, in nats a pixel, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `score_image`; also a stride that skips pixels, or an unknown term.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> ju.heat_map(scorer, jax.random.uniform(jax.random.key(1), (20, 30, 1)), stride=4).shape
+    (20, 30)
+    """
+    if term not in ("d", "a", "m", "nelbo"):
+        raise ValueError(f"got term={term!r}; expected one of ['d', 'a', 'm', 'nelbo']")
+    grid = _checked_grid(scorer, image, patch, stride)
+    if stride > min(grid.height, grid.width):
+        raise ValueError(
+            f"got stride={stride}; expected at most {min(grid.height, grid.width)}, the size of a patch, since a "
+            "longer one leaves pixels without a value"
+        )
+    return _heat_map(scorer, image, stride, _images_a_batch(scorer, batch_size), term)
+
+
+def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Float[Array, ""]:
+    """An image's score from its patches': the largest, or the mean of the `top_k` largest.
+
+    Args:
+      scores: of every patch, `[rows, columns]`.
+      top_k: how many.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      ValueError: fewer patches than `top_k`, or `top_k` below one.
+
+    >>> import jax.numpy as jnp
+    >>> scores = jnp.array([[1.0, 5.0], [2.0, 3.0]])
+    >>> float(image_score(scores)), float(image_score(scores, top_k=2))
+    (5.0, 4.0)
+    """
+    if not 1 <= top_k <= scores.size:
+        raise ValueError(f"got top_k={top_k} with {scores.size} patches; expected 1 to {scores.size}")
+    return jnp.mean(jax.lax.top_k(jnp.ravel(scores), top_k)[0])
+
+
+def _checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
+    height, width, channels = scorer.model.config.image_shape
+    if patch is not None and (patch, patch) != (height, width):
+        raise ValueError(
+            f"got patch={patch} with a model of {height}x{width}; expected the model's own size, since its last layer "
+            "is fully connected; leave patch out, or train a model of that size"
+        )
+    check_images(image, (None, None, channels))
+    return patch_grid(*image.shape[:2], patch=(height, width), stride=stride)
+
+
+def _images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
+    if batch_size is None:
+        height, width, _ = scorer.model.config.image_shape
+        return 2 ** max(0, round(math.log2(_PIXELS_A_BATCH / (height * width))))
+    if batch_size < 1:
+        raise ValueError(f"got batch_size={batch_size}; expected at least 1")
+    return batch_size
+
+
+def _batched_corners(grid: PatchGrid, batch_size: int) -> np.ndarray:
+    """The corners in batches of one size, `[batches, batch, 2]`; the last is filled up with the last patch."""
+    corners = grid.corners
+    batch_size = min(batch_size, len(corners))
+    missing = -len(corners) % batch_size
+    return np.concatenate([corners, np.repeat(corners[-1:], missing, axis=0)]).reshape(-1, batch_size, 2)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _score_image(scorer: Scorer, image: jax.Array, stride: int, batch_size: int) -> Decomposition:
+    model, variables = scorer.model, fold(scorer.model, scorer.variables)
+    size = model.config.image_shape[:2]
+    grid = patch_grid(*image.shape[:2], patch=size, stride=stride)
+
+    # Checkpointed, so that a gradient keeps one batch of activations and not all of them.
+    @jax.checkpoint
+    def terms(corners: jax.Array) -> Decomposition:
+        return model.apply(variables, to_float(extract_patches(image, corners, size)), method="terms")
+
+    maps = jax.lax.map(terms, jnp.asarray(_batched_corners(grid, batch_size)))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1)[: math.prod(grid.shape)].reshape(grid.shape), maps)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _heat_map(scorer: Scorer, image: jax.Array, stride: int, batch_size: int, term: str) -> jax.Array:
+    model, variables = scorer.model, fold(scorer.model, scorer.variables)
+    height, width = image.shape[:2]
+    size = model.config.image_shape[:2]
+    grid = patch_grid(height, width, patch=size, stride=stride)
+    batches = _batched_corners(grid, batch_size)
+    # What fills up the last batch counts for nothing.
+    weights = (np.arange(batches.shape[0] * batches.shape[1]) < math.prod(grid.shape)).astype(np.float32)
+
+    @jax.checkpoint
+    def add(total: jax.Array, batch: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        corners, weight = batch
+        patches = to_float(extract_patches(image, corners, size))
+        terms = getattr(model.apply(variables, patches, method="pixel_terms"), term)
+        rows = corners[:, :1] + jnp.arange(size[0]).reshape(1, -1)
+        columns = corners[:, 1:] + jnp.arange(size[1]).reshape(1, -1)
+        terms = terms * weight.reshape(-1, 1, 1)
+        return total.at[rows[:, :, None], columns[:, None, :]].add(terms), None
+
+    total, _ = jax.lax.scan(
+        add, jnp.zeros((height, width)), (jnp.asarray(batches), jnp.asarray(weights.reshape(batches.shape[:2])))
+    )
+    return total / jnp.asarray(grid.coverage(height, width), jnp.float32)
 
 
 @jax.jit
@@ -221,10 +394,7 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
     """Results of a method of the model for any number of images, as a NumPy tree, without the padding."""
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
-    if batch_size is None:
-        batch_size = 2 ** max(0, round(math.log2(_PIXELS_A_BATCH / (height * width))))
-    if batch_size < 1:
-        raise ValueError(f"got batch_size={batch_size}; expected at least 1")
+    batch_size = _images_a_batch(scorer, batch_size)
     call = batch_size * _BATCHES_A_CALL
     scorer = _folded(scorer)
     results: list[Any] = []

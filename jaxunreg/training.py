@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -553,7 +554,12 @@ def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str
 
 
 class _Bar:
-    """A progress bar with loss, D, A, M and throughput; `show(step, metrics, rate)` moves it."""
+    """A progress bar with loss, D, A, M and throughput; `show(step, metrics, rate)` moves it.
+
+    Where there is no terminal, as in a log file, a line now and then.
+    """
+
+    SECONDS_A_LINE = 15.0
 
     def __init__(self, visible: bool, description: str, steps: int, step: int) -> None:
         self._progress = Progress(
@@ -565,6 +571,9 @@ class _Bar:
             console=Console(stderr=True),
             disable=not visible,
         )
+        self._lines = visible and not self._progress.console.is_terminal
+        self._last_line = time.monotonic()
+        self._description, self._steps = description, steps
         self._task = self._progress.add_task(description, total=steps, completed=step, values="compiling")
 
     def __enter__(self) -> Callable[[int, StepMetrics, float], None]:
@@ -578,3 +587,6 @@ class _Bar:
         d, a, m = (float(np.mean(term)) for term in metrics.terms)
         values = f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
         self._progress.update(self._task, completed=step, values=values)
+        if self._lines and time.monotonic() - self._last_line > self.SECONDS_A_LINE:
+            self._last_line = time.monotonic()
+            print(f"{self._description} {step}/{self._steps}  {values}", file=sys.stderr, flush=True)

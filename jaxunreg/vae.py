@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxunreg.decomposition import Decomposition, decompose_gaussian
+from jaxunreg.decomposition import (
+    Decomposition,
+    decompose_gaussian,
+    half_squared_distance,
+    kl_to_standard_normal,
+    log_normalizer,
+)
 from jaxunreg.networks import Decoder, Encoder, NetworkConfig, soft_clip
 from jaxunreg.typing import Images, Latents, PRNGKey
 
@@ -112,6 +118,20 @@ class VAE(nn.Module):
         """D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
         posterior, likelihood = self(images)
         return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+
+    def pixel_terms(self, images: Images) -> Decomposition:
+        """D, A and M of each pixel at the posterior mean, `[batch, height, width]`, in nats; their sums are `terms`.
+
+        A and M are summed over channels. D has no pixels of its own and is spread evenly over them.
+        """
+        posterior, likelihood = self(images)
+        d = jnp.sum(kl_to_standard_normal(posterior.mean, posterior.log_var), axis=-1)
+        height, width, _ = self.config.image_shape
+        return Decomposition(
+            d=jnp.broadcast_to(d.reshape(-1, 1, 1) / (height * width), (len(images), height, width)),
+            a=jnp.sum(log_normalizer(likelihood.log_var), axis=-1),
+            m=jnp.sum(half_squared_distance(images, likelihood.mean, likelihood.log_var), axis=-1),
+        )
 
     def training_terms(self, images: Images, key: PRNGKey) -> Decomposition:
         """D, A and M of each image at one reparameterised sample, `[batch]`, in nats.

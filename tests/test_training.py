@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -366,3 +367,12 @@ def test_the_bar_shows_the_terms_and_the_throughput(capsys, monkeypatch):
 def test_one_key_gives_the_same_bits_twice():
     """Two runs from one key give the same bits."""
     chex.assert_trees_all_equal(fit().variables, fit().variables)
+
+
+def test_a_log_without_a_terminal_gets_a_line_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(training._Bar, "SECONDS_A_LINE", 0.0)
+    ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), progress=True, description="tile A")
+    lines = [line for line in capsys.readouterr().err.splitlines() if re.match(r"tile A \d+/\d+  loss ", line)]
+    assert len(lines) > 1
+    assert lines[-1].startswith(f"tile A {CONFIG.steps}/{CONFIG.steps}  loss ")
+    assert all("images/s" in line for line in lines)

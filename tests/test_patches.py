@@ -1,0 +1,166 @@
+"""Patches, and maps over an image of any size: against slow loops that crop one patch after another."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxunreg as ju
+from jaxunreg.patches import extract_patches, patch_grid
+from jaxunreg.scoring import Model
+
+SIZES = {"image_shape": (8, 8, 2), "depth": 2, "base_channels": 4, "latent_dim": 3}
+SHAPES = [(8, 8), (8, 21), (19, 14), (24, 16)]
+
+
+def make(model: Model) -> ju.Scorer:
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SIZES["image_shape"])))
+    return ju.make_scorer(
+        model, {**variables, "batch_stats": jax.tree.map(lambda a: a + 0.3, variables["batch_stats"])}
+    )
+
+
+@pytest.fixture(scope="module", params=["vae", "ae"])
+def scorer(request) -> ju.Scorer:
+    if request.param == "vae":
+        return make(ju.VAE(ju.VAEConfig(**SIZES)))
+    return make(ju.Autoencoder(ju.AutoencoderConfig(**SIZES)))
+
+
+def picture(height: int, width: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).uniform(size=(height, width, 2)), jnp.float32)
+
+
+def starts(length: int, stride: int) -> list[int]:
+    """Every `stride` pixels, and once more at the border: written down by hand, pixel by pixel."""
+    return [start for start in range(length - 7) if start % stride == 0 or start == length - 8]
+
+
+@pytest.mark.parametrize("stride", [1, 3, 4, 8, 11])
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_the_grid_and_its_coverage_are_those_of_a_loop(height, width, stride):
+    grid = patch_grid(height, width, patch=(8, 8), stride=stride)
+    assert grid.rows.tolist() == starts(height, stride)
+    assert grid.columns.tolist() == starts(width, stride)
+    count = np.zeros((height, width), int)
+    for row, column in grid.corners:
+        count[row : row + 8, column : column + 8] += 1
+    np.testing.assert_array_equal(grid.coverage(height, width), count)
+    assert (count > 0).all() or stride > 8
+
+
+def test_patches_are_crops():
+    image = picture(19, 14)
+    corners = np.array([[0, 0], [11, 6], [3, 2]], np.int32)
+    for patch, (row, column) in zip(extract_patches(image, corners, (8, 8)), corners, strict=True):
+        np.testing.assert_array_equal(patch, image[row : row + 8, column : column + 8])
+
+
+@pytest.mark.parametrize("stride", [3, 8])
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_score_image_is_a_loop_over_crops(scorer, height, width, stride):
+    image = picture(height, width)
+    maps = ju.score_image(scorer, image, patch=8, stride=stride, batch_size=5)
+    chex.assert_shape(maps.m, (len(starts(height, stride)), len(starts(width, stride))))
+    one = jax.jit(scorer)
+    for i, row in enumerate(starts(height, stride)):
+        for j, column in enumerate(starts(width, stride)):
+            want = one(image[row : row + 8, column : column + 8])
+            chex.assert_trees_all_close(jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], maps), want, rtol=1e-3)
+
+
+@pytest.mark.parametrize("term", ["d", "a", "m", "nelbo"])
+def test_heat_map_is_the_mean_over_the_patches_that_cover_a_pixel(scorer, term):
+    image = picture(19, 14)
+    total, count = np.zeros((19, 14)), np.zeros((19, 14))
+    one = jax.jit(lambda crop: scorer.model.apply(scorer.variables, crop, method="pixel_terms"))
+    for row in starts(19, 3):
+        for column in starts(14, 3):
+            crop = image[None, row : row + 8, column : column + 8]
+            total[row : row + 8, column : column + 8] += getattr(one(crop), term)[0]
+            count[row : row + 8, column : column + 8] += 1
+    got = ju.heat_map(scorer, image, patch=8, stride=3, batch_size=4, term=term)
+    np.testing.assert_allclose(got, total / count, rtol=1e-3, atol=1e-5)
+
+
+def test_the_terms_of_pixels_add_up_to_the_terms(scorer):
+    image = picture(8, 8)
+    pixels = scorer.model.apply(scorer.variables, image[None], method="pixel_terms")
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: jnp.sum(leaf[0]), pixels), scorer(image), rtol=1e-4)
+
+
+def test_maps_compose_with_jit_vmap_and_grad(scorer):
+    images = jnp.stack([picture(12, 10), 1.0 - picture(12, 10)])
+
+    def score(image):
+        return ju.image_score(ju.score_image(scorer, image, stride=4).nelbo, top_k=2)
+
+    def heat(image):
+        return ju.heat_map(scorer, image, stride=4)
+
+    for function in (score, heat):
+        want = jnp.stack([function(image) for image in images])
+        chex.assert_trees_all_close(jax.jit(jax.vmap(function))(images), want, rtol=1e-4, atol=1e-6)
+    direction = jnp.asarray(np.random.default_rng(1).normal(size=(12, 10, 2)), jnp.float32)
+    for function in (
+        lambda image: jnp.sum(ju.score_image(scorer, image, stride=4).nelbo),
+        lambda im: jnp.sum(heat(im)),
+    ):
+        slope = jnp.vdot(jax.grad(function)(images[0]), direction)
+        jvp = jax.jvp(function, (images[0],), (direction,))[1]
+        assert float(slope) == pytest.approx(float(jvp), rel=1e-3, abs=1e-4)
+
+
+def test_uint8_and_the_mean_of_the_largest():
+    scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
+    image = np.random.default_rng(0).integers(0, 256, (19, 14, 2), np.uint8)
+    maps = ju.score_image(scorer, image, stride=4)
+    chex.assert_trees_all_close(maps, ju.score_image(scorer, image / np.float32(255), stride=4), rtol=1e-4)
+    largest = np.sort(np.asarray(maps.m).ravel())[::-1]
+    assert float(ju.image_score(maps.m)) == largest[0]
+    assert float(ju.image_score(maps.m, top_k=3)) == pytest.approx(largest[:3].mean())
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("image", "options", "said"),
+    [
+        ((7, 9, 2), {"stride": 2}, "got an image of 7x9; expected at least a patch of 8x8"),
+        ((9, 9, 3), {"stride": 2}, r"got images of shape \[9, 9, 3\]"),
+        ((9, 9), {"stride": 2}, r"got images of shape \[9, 9\]"),
+        ((9, 9, 2), {"stride": 0}, "got stride=0; expected at least 1"),
+        ((9, 9, 2), {"stride": 2, "patch": 16}, "got patch=16 with a model of 8x8"),
+        ((9, 9, 2), {"stride": 2, "batch_size": 0}, "got batch_size=0"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(image, options, said):
+    scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
+    for function in (ju.score_image, ju.heat_map):
+        with pytest.raises(ValueError, match=said):
+            function(scorer, np.zeros(image, np.float32), **options)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_what_is_particular_to_one_is_refused():
+    scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
+    image = np.zeros((20, 20, 2), np.float32)
+    with pytest.raises(ValueError, match="stride=9; expected at most 8"):
+        ju.heat_map(scorer, image, stride=9)
+    with pytest.raises(ValueError, match="term='l'"):
+        ju.heat_map(scorer, image, stride=4, term="l")
+    with pytest.raises(ValueError, match="top_k=5 with 4 patches"):
+        ju.image_score(jnp.zeros((2, 2)), top_k=5)
+
+
+def test_memory_does_not_grow_with_the_image():
+    """Temporaries of the compiled program, by the compiler's own count, beside what is as large as the image."""
+    scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
+
+    def temporaries(size: int) -> int:
+        program = jax.jit(lambda scorer, image: ju.score_image(scorer, image, stride=4, batch_size=16))
+        analysis = program.lower(scorer, jax.ShapeDtypeStruct((size, size, 2), jnp.uint8)).compile().memory_analysis()
+        return analysis.temp_size_in_bytes
+
+    small, large = temporaries(64), temporaries(512)
+    assert large - small < 64 * 512 * 512 * 2 / 16
