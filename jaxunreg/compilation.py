@@ -6,6 +6,9 @@ from pathlib import Path
 import jax
 
 
+_OPTION = "jax_compilation_cache_dir"
+
+
 def keep_compiled(directory: str | Path | None = None) -> Path:
     """Turn JAX's persistent compilation cache on, for programs and not for libraries to call, before the first `jit`.
 
@@ -18,12 +21,12 @@ def keep_compiled(directory: str | Path | None = None) -> Path:
     Returns:
       The directory in use.
     """
-    current: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    current: str | None = getattr(jax.config, _OPTION)
     if current is None:
         if directory is None:
             directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxunreg"
         current = str(directory)
-        jax.config.update("jax_compilation_cache_dir", current)
+        jax.config.update(_OPTION, current)
         # Anything below is compiled sooner than found.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     return Path(current)
