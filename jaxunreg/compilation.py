@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 
-
 _OPTION = "jax_compilation_cache_dir"
 
 
