@@ -81,7 +81,7 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["model"])
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
 class Scorer:
     """A model and its variables as one callable pytree: image in, `Decomposition` out.
 

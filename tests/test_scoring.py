@@ -116,6 +116,13 @@ def test_a_scorer_is_a_pytree_argument_and_stacks_into_an_ensemble(scorer, image
     chex.assert_trees_all_close(both, jax.tree.map(lambda *t: jnp.stack(t), scorer(image), other(image)), rtol=1e-4)
 
 
+def test_jit_takes_the_scorer_itself(scorer, images):
+    image = jnp.asarray(images[0] / np.float32(255))
+    chex.assert_trees_all_close(jax.jit(scorer)(image), scorer(image), rtol=1e-5)
+    gradient = jax.jit(jax.grad(lambda image: scorer(image).m))(image)
+    assert gradient.shape == image.shape
+
+
 def test_reconstructions_come_in_order_and_in_batches(scorer, images):
     whole = scorer.model.apply(scorer.variables, jnp.asarray(images / np.float32(255)), method="reconstruct")
     np.testing.assert_allclose(ju.reconstruct_images(scorer, images, batch_size=3), whole, rtol=1e-4, atol=1e-5)
