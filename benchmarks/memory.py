@@ -8,7 +8,6 @@ memory, Python and JAX included.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -82,7 +81,7 @@ def measure(height: int, width: int, stride: int) -> dict[str, Any]:
         "stride": stride,
         "patches": patches,
         "seconds": time.perf_counter() - began,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": side.peak_memory_mb(),
     }
 
 

@@ -63,6 +63,8 @@ class Options:
 def main(options: Options) -> list[dict[str, Any]]:
     """Measure, print and write."""
     console = Console()
+    if not console.is_terminal:
+        console.width = 140
     console.print(f"jax {jax.__version__} and torch {_torch_version()} on {side.machine()}")
     results = []
     for network in options.networks:
