@@ -72,8 +72,9 @@ def main(options: Options) -> list[dict[str, Any]]:
             with console.status(f"{network}, {phase}"):
                 results += _measure(network, phase, options)
             console.print(_table(results, network, phase))
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            # As soon as it is known: the whole takes minutes.
+            if options.json is not None:
+                options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.figure is not None:
         _draw(results, options.figure)
     return results

@@ -36,6 +36,18 @@ def test_the_table_quotes_the_committed_results(score):
         assert quoted[len(runs) + 1] == f"{100 * np.mean(explained):.1f} %"
 
 
+def test_the_speeds_are_those_of_the_committed_benchmark():
+    for row in json.loads((ROOT / "results" / "throughput.json").read_text()):
+        cells = [
+            row["network"],
+            row["phase"],
+            f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
+            f"{row['images_per_second']:,.0f}",
+            f"{row['peer_images_per_second']:,.0f}",
+        ]
+        assert f"| {' | '.join(cells)} |" in README
+
+
 def test_every_file_that_the_readme_points_to_is_there():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
