@@ -105,9 +105,9 @@ def copy_weights(peer: TorchVAE, variables: Mapping[str, Any]) -> None:
     put(peer.from_latent.weight, dense.transpose(3, 1, 2, 0).reshape(-1, dense.shape[0]))
 
 
-def channels_last(images: np.ndarray) -> Tensor:
+def channels_last(images: Tensor) -> Tensor:
     """uint8 NHWC images as a float NCHW tensor whose memory is NHWC."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
 
 
 class TorchTrainer:
@@ -124,7 +124,7 @@ class TorchTrainer:
         """One update for each row of `indices`; the last loss."""
         loss = torch.zeros(())
         for rows in torch.from_numpy(indices).long():
-            x = self.images[rows].permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
+            x = channels_last(self.images[rows])
             noise = torch.randn(len(rows), self.peer.config.latent_dim)
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
@@ -146,9 +146,6 @@ class TorchScorer:
     def __call__(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """D, A and M, `[3, N]`."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            parts = [torch.stack(self.forward(channels_last(batch))) for batch in _batches(images, batch_size)]
+            batches = torch.from_numpy(images).split(batch_size)
+            parts = [torch.stack(self.forward(channels_last(batch))) for batch in batches]
             return torch.cat(parts, dim=1).numpy()
-
-
-def _batches(images: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    return [images[start : start + batch_size] for start in range(0, len(images), batch_size)]

@@ -70,7 +70,7 @@ def tiles(outputs: tuple[int, int]) -> int:
     >>> tiles((6, 4))
     4
     """
-    rows, columns = (-(-count // tile(count).size) for count in outputs)
+    _, (rows, columns) = _sizes((tile(outputs[0]), tile(outputs[1])), *outputs)
     return rows * columns
 
 

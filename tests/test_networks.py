@@ -114,6 +114,7 @@ def test_activations_keep_their_scale_through_the_starting_network():
         ({"base_channels": 0}, "base_channels=0"),
         ({"latent_dim": -1}, "latent_dim=-1"),
         ({"lowering": "fast"}, "lowering='fast'; expected one of"),
+        ({"precision": "float16"}, "precision='float16'; expected one of"),
         ({"initializer": "zeros"}, "initializer='zeros'; expected one of"),
         ({"batch_norm_momentum": 1.0}, "batch_norm_momentum=1.0"),
         ({"batch_norm_epsilon": 0.0}, "batch_norm_epsilon=0.0"),
