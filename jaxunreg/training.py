@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int, Num
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, fingerprint, to_json
+from jaxunreg.batches import Batches, TrainingImages, make_batches, select
+from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.scoring import Model, make_scorer, score_images
@@ -53,7 +54,9 @@ class TrainConfig:
       checkpoint_every: updates between two checkpoints; the last step is always saved.
       keep_checkpoints: how many of the newest checkpoints stay on disk.
       images_on_device: keep all images in the device's memory. `auto`: where they take at most half of what is
-        free there.
+        free there. The batches are the same.
+      loader_threads: threads that read images and cut crops ahead of training, where the images do not stay on the
+        device; 0 reads when a step asks. The batches are the same.
 
     Raises:
       ValueError: a field out of its range.
@@ -77,6 +80,7 @@ class TrainConfig:
     checkpoint_every: int = 1_000
     keep_checkpoints: int = 2
     images_on_device: Literal["auto", "yes", "no"] = "auto"
+    loader_threads: int = 4
 
     def __post_init__(self) -> None:
         positive = (
@@ -87,7 +91,8 @@ class TrainConfig:
             "checkpoint_every",
             "keep_checkpoints",
         )
-        for name, low in (*((name, 1) for name in positive), ("warmup_steps", 0), ("kl_warmup_steps", 0)):
+        not_negative = ("warmup_steps", "kl_warmup_steps", "loader_threads")
+        for name, low in (*((name, 1) for name in positive), *((name, 0) for name in not_negative)):
             if getattr(self, name) < low:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected at least {low}")
         if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -237,8 +242,8 @@ def train_steps(
     model: Model,
     config: TrainConfig,
     state: TrainState,
-    images: AnyImages,
-    indices: Int[Array, "steps batch_size"],
+    images: Num[Array, "..."],
+    indices: Int[Array, "steps batch_size ..."],
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
     """Several updates in one program; `state` is donated.
@@ -247,8 +252,8 @@ def train_steps(
       model: a `VAE` or an `Autoencoder`.
       config: see `TrainConfig`.
       state: the state before; its buffers are reused.
-      images: all images, or those of these steps.
-      indices: rows of `images`, one batch a step.
+      images: all images or those of these steps, or all their pixels; see `jaxunreg.batches.select`.
+      indices: what `select` takes of them, one batch a step.
       count: how many of the steps to run, at most all. It is an argument and not a shape, so that a stop between
         two full dispatches compiles nothing and rounds as any other.
 
@@ -258,43 +263,13 @@ def train_steps(
 
     def body(k: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
         state, history = carry
-        state, metrics = train_step(model, config, state, images[indices[k]])
+        batch = select(images, indices[k], model.config.image_shape)
+        state, metrics = train_step(model, config, state, batch)
         return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
 
     zeros = jnp.zeros(indices.shape[0], jnp.float32)
     history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
     return jax.lax.fori_loop(0, count, body, (state, history))
-
-
-def batch_indices(key: PRNGKey, images: int, batch_size: int, start: int, count: int) -> np.ndarray:
-    """Which images each of the steps `start .. start + count` sees.
-
-    The batches are cut from an endless row of random permutations, one an epoch, so every image counts exactly once
-    an epoch and any step's batch is known without running those before it.
-
-    Args:
-      key: PRNG key; the permutation of epoch e comes from `fold_in(key, e)`.
-      images: how many images there are.
-      batch_size: images a step.
-      start: first step.
-      count: steps.
-
-    Returns:
-      int32 `[count, batch_size]`.
-
-    >>> import jax
-    >>> sorted(batch_indices(jax.random.key(0), 6, 2, 0, 3).ravel().tolist())
-    [0, 1, 2, 3, 4, 5]
-    """
-    first, last = start * batch_size, (start + count) * batch_size
-    epochs = range(first // images, -(-last // images))
-    row = np.concatenate([_permutation(key, epoch, images) for epoch in epochs])
-    offset = epochs.start * images
-    return row[first - offset : last - offset].reshape(count, batch_size)
-
-
-def _permutation(key: PRNGKey, epoch: int, images: int) -> np.ndarray:
-    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), images), np.int32)
 
 
 HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]
@@ -303,7 +278,7 @@ Evaluation: TypeAlias = Callable[[Variables], Mapping[str, Any]]
 
 def fit(
     model: Model,
-    images: AnyImages,
+    images: TrainingImages,
     config: TrainConfig,
     *,
     key: PRNGKey,
@@ -320,7 +295,10 @@ def fit(
 
     Args:
       model: a `VAE` or an `Autoencoder`.
-      images: training images `[N, height, width, channels]`, uint8, or floating point in [0, 1]; all assumed normal.
+      images: training images, all assumed normal; uint8, or floating point in [0, 1]. An array
+        `[N, height, width, channels]` of the model's size; or a sequence of images `[height, width, channels]` of any
+        sizes from the model's on, of which crops of the model's size are drawn afresh at each step, uniformly over all
+        places, one of each image an epoch.
       config: see `TrainConfig`.
       key: PRNG key, `jax.random.key(seed)`.
       held_out: images that are scored every `evaluate_every` steps; their mean L, D, A and M are the held-out curve.
@@ -333,8 +311,8 @@ def fit(
       The state after `config.steps` updates; `state.variables` is what `decompose` and `make_scorer` take.
 
     Raises:
-      TypeError, ValueError: images of another shape, dtype or range than the model's, NaN, an empty array, or fewer
-        images than a batch.
+      TypeError, ValueError: images of another shape, dtype or range than the model's, NaN, no image, an array of fewer
+        images than a batch, or an image in a sequence that is smaller than the model's.
       NonFiniteLossError: the loss or a parameter is not finite; the last good checkpoint is kept.
       CheckpointError: the directory cannot be written, or holds a run of another model, config, key or images.
 
@@ -346,15 +324,20 @@ def fit(
     >>> int(state.step)
     3
     """
-    check_images(images, (None, *model.config.image_shape))
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))
-    if len(images) < config.batch_size:
-        raise ValueError(
-            f"got {len(images)} training images with batch_size={config.batch_size}; expected at least a batch of "
-            "them; lower batch_size or add images"
-        )
-    run = _Run(model, images, config, key, held_out, evaluate)
+    # The key of `TrainState`, as `init_state` splits it off.
+    batches = make_batches(
+        images,
+        model.config.image_shape,
+        jax.random.split(key)[1],
+        batch_size=config.batch_size,
+        steps=config.steps,
+        steps_per_dispatch=config.steps_per_dispatch,
+        on_device=config.images_on_device,
+        threads=config.loader_threads,
+    )
+    run = _Run(model, batches, config, key, held_out, evaluate)
     if directory is None:
         return run.train(init_state(model, config, key), None, progress, description)
     with Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints) as checkpoints:
@@ -394,7 +377,7 @@ class _Run:
     """The host's side of `fit`: what feeds the compiled steps and what is done between them."""
 
     model: Model
-    images: AnyImages
+    batches: Batches
     config: TrainConfig
     key: PRNGKey
     held_out: HeldOut | None
@@ -428,13 +411,12 @@ class _Run:
     ) -> TrainState:
         """Run the steps that are left."""
         config = self.config
-        resident = self._resident_images()
         step = int(state.step)
         with _Bar(progress, description, config.steps, step) as show:
             while step < config.steps:
                 began = time.perf_counter()
                 count = self._next_stop(step) - step
-                state, metrics = self._dispatch(state, step, count, resident)
+                state, metrics = self._dispatch(state, step, count)
                 metrics = jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], metrics)
                 rate = count * config.batch_size / (time.perf_counter() - began)
                 self._check_finite(step, metrics, files)
@@ -453,35 +435,14 @@ class _Run:
                 show(step, metrics, rate)
         return state
 
-    def _dispatch(
-        self, state: TrainState, step: int, count: int, resident: jax.Array | None
-    ) -> tuple[TrainState, StepMetrics]:
-        config = self.config
-        indices = batch_indices(state.key, len(self.images), config.batch_size, step, count)
-        # Every call has indices of one shape, so that one program serves all.
-        padding = np.zeros((config.steps_per_dispatch - count, config.batch_size), np.int32)
-        indices = np.concatenate([indices, padding])
-        images = resident
-        if images is None:
-            rows, flat = np.unique(indices, return_inverse=True)
-            # As many rows as the call could need, again for one shape.
-            rows = np.concatenate([rows, np.zeros(indices.size - rows.size, rows.dtype)])
-            images = jnp.asarray(np.asarray(self.images)[rows])
-            indices = flat.reshape(indices.shape).astype(np.int32)
-        return train_steps(self.model, config, state, images, indices, np.int32(count))
+    def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
+        images, indices = self.batches.steps(step, count)
+        return train_steps(self.model, self.config, state, images, indices, np.int32(count))
 
     def _next_stop(self, step: int) -> int:
         config = self.config
         periods = (config.steps_per_dispatch, config.evaluate_every, config.checkpoint_every)
         return min(config.steps, *((step // period + 1) * period for period in periods))
-
-    def _resident_images(self) -> jax.Array | None:
-        where = self.config.images_on_device
-        if where == "auto":
-            stats = jax.local_devices()[0].memory_stats() or {}
-            free = stats.get("bytes_limit", np.inf) - stats.get("bytes_in_use", 0)
-            where = "yes" if self.images.nbytes <= free / 2 else "no"
-        return jnp.asarray(self.images) if where == "yes" else None
 
     def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
         record: dict[str, Any] = {"step": step}
@@ -512,12 +473,15 @@ class _Run:
     @functools.cached_property
     def description(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
+        config = dataclasses.asdict(self.config)
+        # Where the images lie and who reads them changes no batch.
+        del config["images_on_device"], config["loader_threads"]
         return to_json(
             {
                 "model": describe_model(self.model),
-                "train": dataclasses.asdict(self.config),
+                "train": config,
                 "key": np.asarray(jax.random.key_data(self.key)).tolist(),
-                "images": {"shape": self.images.shape, "sha256": fingerprint(self.images)},
+                "images": self.batches.description,
             }
         )
 

@@ -17,7 +17,8 @@ import pytest
 
 import jaxunreg as ju
 from jaxunreg import training
-from jaxunreg.training import batch_indices, init_state, make_optimizer, train_step, train_steps
+from jaxunreg.batches import batch_indices
+from jaxunreg.training import init_state, make_optimizer, train_step, train_steps
 
 MODEL = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
 CONFIG = ju.TrainConfig(
