@@ -1,7 +1,7 @@
 """Scores at detection time: a trained model taken apart into D, A and M, as a pure function and as a callable."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.networks import NetworkConfig
-from jaxunreg.patches import PatchGrid, extract_patches, patch_grid
+from jaxunreg.patches import PatchGrid, average_patches, extract_patches, map_patches, patch_grid
 from jaxunreg.typing import AnyImage, AnyImages, Variables
 
 # 256 images of 32x32, 32 of 96x96: fewer make thin matrix products, more leave the processor's cache.
@@ -277,6 +277,91 @@ def heat_map(
     return _heat_map(scorer, image, stride, _images_a_batch(scorer, batch_size), term)
 
 
+def score_each(
+    scorer: Scorer, images: Iterable[Array | np.ndarray], *, stride: int, batch_size: int | None = None
+) -> Iterator[Decomposition]:
+    """D, A and M of every patch of each of many images of any sizes, by one compiled program.
+
+    The maps of `score_image`, which compiles for every new size of image and is for use inside other JAX code; this is
+    for a folder of images.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: `[height, width, channels]` each, at least as large as the model's; uint8, or floating point in [0, 1],
+        all in one dtype. Read one after another, so a generator will do.
+      stride: pixels from one patch to the next.
+      batch_size: patches at a time; by default as many as stay in a processor's cache.
+
+    Yields:
+      For each image, in order, NumPy float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `score_image`.
+
+    >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> images = [np.zeros((20, 30, 1), np.uint8), np.zeros((8, 9, 1), np.uint8)]
+    >>> [maps.m.shape for maps in ju.score_each(scorer, images, stride=8)]
+    [(3, 4), (1, 2)]
+    """
+    return _over_patches(map_patches, "terms", scorer, images, stride, batch_size)
+
+
+def heat_map_each(
+    scorer: Scorer, images: Iterable[Array | np.ndarray], *, stride: int, batch_size: int | None = None
+) -> Iterator[Decomposition]:
+    """Every term for each pixel of each of many images of any sizes, by one compiled program.
+
+    The maps of `heat_map`, which is for use inside other JAX code; see `score_each`.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: see `score_each`.
+      stride: pixels from one patch to the next, at most the size of a patch.
+      batch_size: see `score_each`.
+
+    Yields:
+      For each image, in order, NumPy float64 maps `[height, width]`, in nats a pixel, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `heat_map`.
+
+    >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> [maps.m.shape for maps in ju.heat_map_each(scorer, [np.zeros((20, 30, 1), np.uint8)], stride=4)]
+    [(20, 30)]
+    """
+    return _over_patches(average_patches, "pixel_terms", scorer, images, stride, batch_size)
+
+
+def _over_patches(
+    mapping: Callable[..., Iterator[Any]],
+    method: str,
+    scorer: Scorer,
+    images: Iterable[Array | np.ndarray],
+    stride: int,
+    batch_size: int | None,
+) -> Iterator[Any]:
+    height, width, channels = scorer.model.config.image_shape
+    batch_size = _images_a_batch(scorer, batch_size)
+    folded = _folded(scorer)
+
+    def checked() -> Iterator[Array | np.ndarray]:
+        for image in images:
+            check_images(image, (None, None, channels))
+            yield image
+
+    return mapping(
+        lambda patches: _one_call(method, folded, patches, batch_size),
+        checked(),
+        patch=(height, width),
+        stride=stride,
+        patches_a_call=batch_size * _BATCHES_A_CALL,
+    )
+
+
 def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Float[Array, ""]:
     """An image's score from its patches': the largest, or the mean of the `top_k` largest.
 
@@ -376,7 +461,7 @@ def _folded(scorer: Scorer) -> Scorer:
 
 @partial(jax.jit, static_argnums=0)
 def _apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
-    """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`."""
+    """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`, in a row."""
 
     def apply(batch: jax.Array) -> Any:
         return scorer.model.apply(scorer.variables, to_float(batch), method=method)
@@ -387,7 +472,8 @@ def _apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax
     def body(k: jax.Array, results: Any) -> Any:
         return jax.tree.map(lambda past, new: past.at[k].set(new), results, apply(images[k]))
 
-    return jax.lax.fori_loop(0, count, body, results)
+    results = jax.lax.fori_loop(0, count, body, results)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
 
 
 def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
@@ -400,18 +486,21 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
     results: list[Any] = []
     waiting = None
     for start in range(0, len(images), call):
-        part = np.asarray(images[start : start + call])
-        if len(part) < call:
-            # Zeros are a valid image, so padding can neither fail nor make a NaN.
-            part = np.concatenate([part, np.zeros((call - len(part), *part.shape[1:]), part.dtype)])
-        count = np.int32(-(-min(call, len(images) - start) // batch_size))
-        batches = jnp.asarray(part.reshape(_BATCHES_A_CALL, batch_size, height, width, channels))
-        result = _apply_in_batches(method, scorer, batches, count)
+        result = _one_call(method, scorer, np.asarray(images[start : start + call]), batch_size)
         # One call is prepared while the one before it runs, and no more, so that memory does not grow.
         if waiting is not None:
             results.append(jax.tree.map(np.asarray, waiting))
         waiting = result
     results.append(jax.tree.map(np.asarray, waiting))
-    return jax.tree.map(
-        lambda *leaves: np.concatenate(leaves).reshape(-1, *leaves[0].shape[2:])[: len(images)], *results
-    )
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *results)
+
+
+def _one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
+    """Results for at most `_BATCHES_A_CALL` batches; after them, those of what fills the call up."""
+    missing = batch_size * _BATCHES_A_CALL - len(images)
+    if missing:
+        # Zeros are a valid image, so padding can neither fail nor make a NaN.
+        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+    count = np.int32(_BATCHES_A_CALL - missing // batch_size)
+    batches = jnp.asarray(images.reshape(_BATCHES_A_CALL, batch_size, *images.shape[1:]))
+    return _apply_in_batches(method, scorer, batches, count)
