@@ -62,7 +62,7 @@ _DASHES: Sequence[Any] = (
 )
 _COLORS = ("#882288", "#222222", "#EE7733", "#009988", "#33BBEE", "#AA8800")
 
-_STYLE: Sequence[Any] = (
+STYLE: Sequence[Any] = (
     # The machine's matplotlibrc must not change a figure.
     "default",
     {
@@ -118,7 +118,7 @@ class SweepPanel(NamedTuple):
     auc: Mapping[str, Sequence[Interval]]
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def sample_grid(
     normal: AnyImages,
     anomalous: AnyImages,
@@ -196,7 +196,7 @@ def sample_grid(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def decomposition_figure(
     scores: Mapping[str, NormalAndAnomalous],
     labels: np.ndarray,
@@ -304,7 +304,7 @@ def decomposition_figure(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> Figure:
     """ROC curves of several models in one square (Fig. 10 of the paper), with the AUC of each in parentheses.
 
@@ -336,7 +336,7 @@ def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> F
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     """ROC AUC of each score against a hyper-parameter, one panel above the other (Fig. 9 of the paper).
 
@@ -410,7 +410,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
     """Training and held-out loss, its three terms, and the ROC AUC, against the step.
 
@@ -502,7 +502,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def explained_by_class_bars(
     values: Mapping[str, Mapping[str, float]], *, title: str, class_name: str = "digit"
 ) -> Figure:
@@ -556,7 +556,7 @@ def explained_by_class_bars(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def error_maps(
     images: AnyImages,
     x_mean: AnyImages,
@@ -652,7 +652,7 @@ def error_maps(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> None:
     """Write a figure as PNG: whole or not at all, and the same bytes for the same figure.
 
