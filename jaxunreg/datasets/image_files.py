@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -133,19 +133,19 @@ class ImageFiles(Sequence):
         return len(self.files)
 
     @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
+    def __getitem__(self, index: SupportsIndex) -> np.ndarray: ...
     @overload
     def __getitem__(self, index: slice) -> "ImageFiles": ...
-    def __getitem__(self, index: int | slice) -> "np.ndarray | ImageFiles":
+    def __getitem__(self, index: SupportsIndex | slice) -> "np.ndarray | ImageFiles":
         if isinstance(index, slice):
             return self.select(range(len(self))[index])
         i = operator.index(index)
         path = self.files[i].path
         pixels = convert(read_pixels(path), self.channels, as_float=self.bits > 8)
-        _check_size(path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "was when it was loaded")
+        _check_size(path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "as it was when it was loaded")
         return pixels
 
-    def mask(self, index: int) -> Bool[np.ndarray, "height width"] | None:
+    def mask(self, index: SupportsIndex) -> Bool[np.ndarray, "height width"] | None:
         """The pixels of the defect: all false for a normal image, `None` where no mask is known."""
         i = operator.index(index)
         file = self.files[i]
@@ -321,10 +321,10 @@ def _is_hidden(name: str) -> bool:
 # --- all files of a data set -----------------------------------------------------------------------------
 
 
-def _check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], whose: str) -> None:
+def _check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], why: str) -> None:
     if got != expected:
         height, width = expected
-        raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels; expected {height}x{width}, as it {whose}")
+        raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels; expected {height}x{width}, {why}")
 
 
 class _Look(NamedTuple):
@@ -436,7 +436,7 @@ def _look_at(file: ImageFile, min_size: int | None) -> _Look:
     mask_is_empty = False
     if file.mask is not None:
         mask = read_mask(file.mask)
-        _check_size(file.mask, mask.shape, (height, width), f"s image {file.path.name} has")
+        _check_size(file.mask, mask.shape, (height, width), f"as its image {file.path.name} has")
         mask_is_empty = not mask.any()
         if file.label == GOOD and not mask_is_empty:
             raise ImageFileError(
@@ -461,4 +461,5 @@ def _map_with_bar(function: Callable, items: Sequence[Any], progress: bool) -> I
                 bar.update(task, completed=done)
                 yield result
         finally:
-            bar.stop()
+            if bar.live.is_started:
+                bar.stop()

@@ -11,8 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
-# MPO is a JPEG with further pictures behind it, which telephones write under the suffix .jpg.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 # ITU-R BT.601 in units of 2^-16, as Pillow has it; 2^16 times a 16-bit value still fits into 32 bits.
 _LUMA = (19595, 38470, 7471)
 
@@ -49,6 +48,7 @@ def read_pixels(path: Path) -> Num[np.ndarray, "height width channels"]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             pages = getattr(image, "n_frames", 1)
+            # MPO is a JPEG with further pictures behind it, which telephones write under the suffix .jpg.
             if pages > 1 and image.format != "MPO":
                 raise ImageFileError(path, f"holds {pages} images; expected one, save each in a file of its own")
             if image.mode in ("RGB", "RGBA", "LA") and _bits_stored(image) > 8:
