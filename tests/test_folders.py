@@ -200,6 +200,14 @@ def test_jpeg_is_what_pillow_decodes(tmp_path):
             np.testing.assert_array_equal(load_files([path])[0], np.asarray(image), strict=True)
 
 
+def test_a_telephone_s_picture_is_the_first_of_its_file(tmp_path):
+    pictures = [Image.fromarray(rgb(k, 32, 32)) for k in range(2)]
+    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+        np.testing.assert_array_equal(load_files([tmp_path])[0], np.asarray(image), strict=True)
+
+
 def color_tiff(pixels: np.ndarray, order: str) -> bytes:
     """An uncompressed 16-bit RGB TIFF in the given byte order, written after the specification."""
     height, width, _ = pixels.shape
