@@ -44,7 +44,7 @@ class OneClassSVMConfig:
     gamma: float | None = None
     n_landmarks: int = 300
     max_iter: int = 1000
-    tol: float = 1e-4
+    tol: float = 1e-6
     seed: int = 0
 
     def __post_init__(self) -> None:
