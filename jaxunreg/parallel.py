@@ -1,8 +1,9 @@
 """Several devices and several processes: the data mesh, the sharded scorer, and what training needs of them.
 
-Work is split along one mesh axis, `data`. Scoring needs no communication: each process scores its own images on its own
-devices, and a device its own share of them. Training is one program over the devices of all processes, in which XLA sums
-the moments of batch normalisation, the loss and the gradients over the whole batch.
+Work is split along one mesh axis, `data`. Scoring needs no communication: each process scores its own images on its
+own devices, and a device its own share of them. Training is one program over the devices of all processes, in which
+XLA sums the moments of batch normalisation, the loss and the gradients over the whole batch: `jit` with shardings and
+not `shard_map`, since so the model and its noise are written once, for one device.
 """
 
 import functools
@@ -72,7 +73,8 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     if processes not in ({jax.process_index()}, set(range(jax.process_count()))):
         raise ValueError(
             f"got devices of the processes {sorted(processes)} in process {jax.process_index()} of "
-            f"{jax.process_count()}; expected those of this process, or of all; take jax.local_devices() or jax.devices()"
+            f"{jax.process_count()}; expected those of this process, or of all; take jax.local_devices() or "
+            "jax.devices()"
         )
     # Auto axes: XLA works out how the values between are split.
     devices = sorted(devices, key=lambda device: device.process_index)
@@ -116,8 +118,6 @@ def sharded_scorer(
     >>> shard = ju.sharded_scorer(scorer, devices=jax.devices(), batch_size=4)
     >>> shard(jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))).m.shape
     (5,)
-    >>> shard.score_image(jax.random.uniform(jax.random.key(1), (20, 30, 1)), stride=8).m.shape
-    (3, 4)
     """
     if backend not in get_args(Backend):
         raise ValueError(f"got backend={backend!r}; expected one of {list(get_args(Backend))}")

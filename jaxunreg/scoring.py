@@ -340,8 +340,8 @@ def _over_patches(
     batch_size: int | None,
 ) -> Iterator[Any]:
     height, width, channels = scorer.model.config.image_shape
-    batch_size = _images_a_batch(scorer, batch_size)
-    folded = _folded(scorer)
+    batch_size = images_a_batch(scorer, batch_size)
+    folded = fold_scorer(scorer)
 
     def checked() -> Iterator[Array | np.ndarray]:
         for image in images:
