@@ -331,8 +331,11 @@ class _Feed:
     def batches(self, images: np.ndarray) -> tuple[Array, np.ndarray]:
         """What `steps` returns where the images of the steps are sent, this process's own `[steps, own, ...]`."""
         images = _filled(images, self.a_dispatch)
-        indices = np.arange(self.a_dispatch, dtype=np.int32)
-        return jnp.asarray(images) if self._mesh is None else self._split(images), indices
+        if self._mesh is not None:
+            return self._split(images), np.arange(self.a_dispatch, dtype=np.int32)
+        # Gathered as from images that stay there, so that the program rounds alike.
+        indices = np.arange(self.a_dispatch * self.batch_size, dtype=np.int32).reshape(self.a_dispatch, -1)
+        return jnp.asarray(images.reshape(-1, *images.shape[2:])), indices
 
     def _split(self, columns: np.ndarray) -> Array:
         assert self._mesh is not None

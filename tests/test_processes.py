@@ -1,4 +1,4 @@
-"""Several processes on loopback: they train and score as one, one that dies ends the others, and they go on after it."""
+"""Several processes on loopback: they train and score as one, a death ends them all, and they go on after it."""
 
 import json
 import os
