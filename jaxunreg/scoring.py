@@ -483,7 +483,7 @@ def fold_scorer(scorer: Scorer) -> Scorer:
 
 
 @partial(jax.jit, static_argnums=0)
-def _apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
+def apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
     """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`, in a row."""
 
     def apply(batch: jax.Array) -> Any:
@@ -526,4 +526,4 @@ def _one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) 
         images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
     count = np.int32(_BATCHES_A_CALL - missing // batch_size)
     batches = jnp.asarray(images.reshape(_BATCHES_A_CALL, batch_size, *images.shape[1:]))
-    return _apply_in_batches(method, scorer, batches, count)
+    return apply_in_batches(method, scorer, batches, count)

@@ -365,7 +365,7 @@ def fit(
         mesh=mesh,
     )
     run = _Run(model, batches, config, key, held_out, evaluate, mesh)
-    if mesh is not None:
+    if mesh is not None and mesh.is_multi_process:
         parallel.check_same(mesh, "model, config, key or images", run.description)
     if directory is None:
         return run.train(init_state(model, config, key), None, progress, description)
@@ -531,6 +531,8 @@ class _Run:
             f"the last good checkpoint, of step {last}, is kept in {checkpoints.directory}"
             if checkpoints and last is not None
             else "no checkpoint had been saved"
+            if self.mesh is None or parallel.is_first(self.mesh)
+            else "process 0 says which checkpoint is kept"
         )
         raise NonFiniteLossError(
             f"got {what} at step {step}; expected finite values; {where}; lower learning_rate or raise warmup_steps"

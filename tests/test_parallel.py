@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import chex
@@ -17,20 +18,20 @@ from jaxunreg.batches import make_batches, select
 from jaxunreg.training import init_state, train_steps
 
 COLLECTIVE = re.compile(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
-TRACED: list[tuple[int, ...]] = []
+COMPILED: list[str] = []
 
 
-class Counted(ju.VAE):
-    """A VAE that notes each time its terms are traced."""
+def note(event: str, seconds: float, **_: object) -> None:
+    if event.endswith("backend_compile_duration"):
+        COMPILED.append(event)
 
-    def terms(self, images):
-        TRACED.append(images.shape)
-        return super().terms(images)
+
+jax.monitoring.register_event_duration_secs_listener(note)
 
 
 @pytest.fixture(scope="module")
 def scorer() -> ju.Scorer:
-    model = Counted(ju.VAEConfig(image_shape=(8, 8, 2), depth=2, base_channels=4, latent_dim=3))
+    model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 2), depth=2, base_channels=4, latent_dim=3))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 2)))
     # Running averages that differ from their start, so that a test sees whether they are used.
     variables = {**variables, "batch_stats": jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])}
@@ -45,7 +46,7 @@ def shard(request, scorer) -> ju.ShardedScorer:
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, size=(37, 8, 8, 2), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, size=(150, 8, 8, 2), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +67,18 @@ def part(terms: ju.Decomposition, count: int) -> ju.Decomposition:
 
 
 def test_a_ragged_stream_scores_as_on_one_device_by_one_program(shard, images, wanted):
-    """The call size is 16 on eight devices and 2 on one: none, fewer than devices, exact multiples, and more."""
-    TRACED.clear()
-    for count in (0, 1, 7, 16, 37):
+    """A call takes 64 on eight devices and 8 on one: none, fewer than devices, exact multiples, and several calls."""
+    COMPILED.clear()
+    shard(images[:1])
+    assert COMPILED
+    COMPILED.clear()
+    for count in (0, 1, 7, 16, 37, 150):
         scores = shard(images[:count])
         assert isinstance(scores.m, np.ndarray)
         assert scores.m.dtype == np.float32
         assert scores.m.shape == (count,)
         chex.assert_trees_all_close(scores, part(wanted, count), rtol=1e-4)
-    # Counted by a device's shape, which a second program would have as well, or another.
-    assert TRACED == [(2, 8, 8, 2)]
+    assert not COMPILED
 
 
 def test_floats_and_arrays_on_a_device_score_alike(scorer, images, wanted):
@@ -109,7 +112,7 @@ def test_nothing_is_sent_between_devices(scorer, images, picture, backend):
     shard = ju.sharded_scorer(scorer, backend=backend, batch_size=2)
     corners = np.zeros((16, 2, 2), np.int32)
     for function, shared, split in (
-        (parallel._batch_terms, None, images[:16]),
+        (parallel._batch_terms, np.int32(1), images[:64].reshape(32, 2, 8, 8, 2)),
         (parallel.patch_terms, picture, corners),
         (parallel._patch_sum("m"), picture, (corners, np.ones((16, 2), np.float32))),
     ):
@@ -137,11 +140,12 @@ def test_the_parameters_are_sent_once(scorer, images, monkeypatch, backend):
     put = jax.device_put
     monkeypatch.setattr(jax, "device_put", lambda tree, *args: (sent.append(tree), put(tree, *args))[-1])
     with jax.transfer_guard("disallow"):
-        for count in (5, 37):
+        for count in (5, 150):
             shard(images[:count])
-    shapes = [leaf.shape for leaf in jax.tree.leaves(sent)]
-    assert len(shapes) == 1 + 3
-    assert {int(np.prod(shape)) for shape in shapes} == {16 * 8 * 8 * 2}
+    # Four calls, each with its images and the number of batches.
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(sent)]
+    assert sum(size == 64 * 8 * 8 * 2 for size in sizes) == 4
+    assert sum(size for size in sizes if size != 64 * 8 * 8 * 2) <= 4 * 8 * 4
 
 
 def test_the_guard_sees_parameters_that_are_not_on_the_devices(scorer, images):
@@ -154,7 +158,7 @@ def test_the_guard_sees_parameters_that_are_not_on_the_devices(scorer, images):
 def test_it_runs_on_the_devices_it_was_given(scorer, images, wanted):
     devices = jax.devices()[2:5]
     shard = ju.sharded_scorer(scorer, devices, batch_size=3)
-    program, arguments = shard._prepare(parallel._batch_terms, None, images[:9])
+    program, arguments = shard._prepare(parallel._batch_terms, np.int32(1), images[:36].reshape(12, 3, 8, 8, 2))
     assert program(*arguments).m.sharding.device_set == set(devices)
     chex.assert_trees_all_close(shard(images), wanted, rtol=1e-4)
 
@@ -302,6 +306,17 @@ def test_one_process_is_the_first_and_has_all():
     assert parallel.local(parallel.replicate(key, mesh)) == key
 
 
-def test_starting_several_processes_needs_a_cluster():
-    with pytest.raises((ValueError, RuntimeError)):
+def test_starting_comes_first_and_needs_a_cluster(monkeypatch):
+    hook = sys.excepthook
+    with pytest.raises(RuntimeError, match="before"):
+        parallel.start("127.0.0.1:1", 1, 0)
+
+    def none_found(*args, **options):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", none_found)
+    with pytest.raises(
+        ValueError, match="processes=None.*coordinator_address.*expected all three, or a start by SLURM"
+    ):
         parallel.start()
+    assert sys.excepthook is hook
