@@ -3,6 +3,7 @@
 from jaxunreg.autoencoder import Autoencoder, AutoencoderConfig
 from jaxunreg.checkpoint import CheckpointError, load_model, save_model
 from jaxunreg.decomposition import Decomposition, decompose_gaussian
+from jaxunreg.parallel import ShardedScorer, sharded_scorer
 from jaxunreg.scoring import (
     Scorer,
     decompose,
@@ -28,6 +29,7 @@ __all__ = [
     "Decomposition",
     "NonFiniteLossError",
     "Scorer",
+    "ShardedScorer",
     "TrainConfig",
     "TrainState",
     "VAEConfig",
@@ -44,4 +46,5 @@ __all__ = [
     "score_each",
     "score_image",
     "score_images",
+    "sharded_scorer",
 ]

@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Num
 
 from jaxunreg.checkpoint import fingerprint
 from jaxunreg.images import check_images
+from jaxunreg.parallel import own_columns, replicate, split_columns
 from jaxunreg.typing import AnyImages, PRNGKey
 
 # The stream of the crops among those that are folded into a run's key.
@@ -206,9 +208,10 @@ def select(source: Array, indices: Int[Array, "..."], shape: tuple[int, ...]) ->
     """One step's images, inside the compiled program.
 
     Args:
-      source: whole images `[N, height, width, channels]`, or the pixels of all images one after another
-        `[pixels, channels]`.
-      indices: rows of `source`, `[batch]`; or for each crop its first pixel and the width of its image, `[batch, 2]`.
+      source: whole images `[N, height, width, channels]`; the pixels of all images one after another
+        `[pixels, channels]`; or the batches of some steps `[steps, batch, height, width, channels]`.
+      indices: rows of `source`, `[batch]`; for each crop its first pixel and the width of its image, `[batch, 2]`; or
+        which of the batches, a scalar.
       shape: of one image of the batch.
 
     Returns:
@@ -219,7 +222,7 @@ def select(source: Array, indices: Int[Array, "..."], shape: tuple[int, ...]) ->
     >>> select(pixels, jnp.array([[5, 4]]), (2, 2, 1))[0, :, :, 0].tolist()
     [[5, 6], [9, 10]]
     """
-    if indices.ndim == 1:
+    if indices.ndim < 2:
         return source[indices]
     first, width = indices[:, :1], indices[:, 1:]
     rows = first + width * jnp.arange(shape[0], dtype=indices.dtype).reshape(1, -1)
@@ -233,7 +236,7 @@ class Batches(Protocol):
     description: dict[str, Any]
     """What identifies the images, JSON data."""
 
-    def steps(self, start: int, count: int) -> tuple[Array, Int[np.ndarray, "steps batch ..."]]:
+    def steps(self, start: int, count: int) -> tuple[Array, Int[Array | np.ndarray, "steps ..."]]:
         """The arguments of `select` for the steps `start .. start + count`, filled up to the steps of a dispatch."""
         ...
 
@@ -248,6 +251,7 @@ def make_batches(
     steps_per_dispatch: int,
     on_device: Literal["auto", "yes", "no"],
     threads: int,
+    mesh: Mesh | None = None,
 ) -> Batches:
     """What feeds training with these images; see `TrainConfig` for the arguments.
 
@@ -260,12 +264,15 @@ def make_batches(
       steps_per_dispatch: that `Batches.steps` is filled up to.
       on_device: keep all images in the device's memory.
       threads: that read ahead, where they do not stay there.
+      mesh: the devices over which each batch is split. Images that stay in memory are on each of them; of others each
+        process reads those of its own devices alone. With several processes `auto` is the latter.
 
     Returns:
       Whole images in random order, or random crops.
 
     Raises:
-      TypeError, ValueError: see `check_training_images`; also fewer whole images than a batch.
+      TypeError, ValueError: see `check_training_images`; also fewer whole images than a batch, or a batch that the
+        number of devices does not divide.
 
     >>> import jax, numpy as np
     >>> images = [np.zeros((20, 30, 1), np.uint8)]
@@ -285,13 +292,16 @@ def make_batches(
     else:
         nbytes = int(image_sizes(images).prod(axis=1).sum()) * shape[-1] * images[0].dtype.itemsize
     if on_device == "auto":
-        on_device = "yes" if nbytes <= _free_memory() / 2 else "no"
+        # Not by the memory that happens to be free here, where all processes must choose alike.
+        several = mesh is not None and mesh.is_multi_process
+        on_device = "yes" if not several and nbytes <= _free_memory() / 2 else "no"
+    feed = _Feed(mesh, batch_size, steps_per_dispatch)
     if isinstance(images, np.ndarray | jax.Array):
-        return _WholeImages(images, key, batch_size, steps_per_dispatch, resident=on_device == "yes")
+        return _WholeImages(images, key, feed, resident=on_device == "yes")
     plan = _CropPlan(key, image_sizes(images), shape[:2], batch_size, steps_per_dispatch)
     if on_device == "yes":
-        return _ResidentCrops(images, plan)
-    return _StreamedCrops(images, plan, steps, threads)
+        return _ResidentCrops(images, plan, feed)
+    return _StreamedCrops(images, plan, feed, steps, threads)
 
 
 def _free_memory() -> float:
@@ -301,20 +311,48 @@ def _free_memory() -> float:
     return float(psutil.virtual_memory().available)
 
 
-class _WholeImages:
-    def __init__(self, images: AnyImages, key: PRNGKey, batch_size: int, a_dispatch: int, *, resident: bool) -> None:
-        self.description = {"shape": list(images.shape), "sha256": fingerprint(images)}
-        self._images, self._key, self._batch_size, self._a_dispatch = images, key, batch_size, a_dispatch
-        self._resident = jnp.asarray(images) if resident else None
+class _Feed:
+    """Where the arguments of `select` go: to the default device, or over a mesh."""
 
-    def steps(self, start: int, count: int) -> tuple[Array, np.ndarray]:
-        indices = _filled(batch_indices(self._key, len(self._images), self._batch_size, start, count), self._a_dispatch)
+    def __init__(self, mesh: Mesh | None, batch_size: int, a_dispatch: int) -> None:
+        self.batch_size, self.a_dispatch = batch_size, a_dispatch
+        self.own = slice(0, batch_size) if mesh is None else own_columns(mesh, batch_size)
+        self._mesh = mesh
+
+    def resident(self, source: Array | np.ndarray) -> Array:
+        """What stays on each device."""
+        return jnp.asarray(source) if self._mesh is None else replicate(source, self._mesh)
+
+    def rows(self, source: Array, indices: np.ndarray) -> tuple[Array, Array | np.ndarray]:
+        """What `steps` returns where `indices`, `[steps, batch, ...]`, point into what stays there."""
+        indices = _filled(indices, self.a_dispatch)
+        return source, indices if self._mesh is None else self._split(indices[:, self.own])
+
+    def batches(self, images: np.ndarray) -> tuple[Array, np.ndarray]:
+        """What `steps` returns where the images of the steps are sent, this process's own `[steps, own, ...]`."""
+        images = _filled(images, self.a_dispatch)
+        if self._mesh is not None:
+            return self._split(images), np.arange(self.a_dispatch, dtype=np.int32)
+        # Gathered as from images that stay there, so that the program rounds alike.
+        indices = np.arange(self.a_dispatch * self.batch_size, dtype=np.int32).reshape(self.a_dispatch, -1)
+        return jnp.asarray(images.reshape(-1, *images.shape[2:])), indices
+
+    def _split(self, columns: np.ndarray) -> Array:
+        assert self._mesh is not None
+        return split_columns(columns, self._mesh, self.batch_size)
+
+
+class _WholeImages:
+    def __init__(self, images: AnyImages, key: PRNGKey, feed: _Feed, *, resident: bool) -> None:
+        self.description = {"shape": list(images.shape), "sha256": fingerprint(images)}
+        self._images, self._key, self._feed = images, key, feed
+        self._resident = feed.resident(images) if resident else None
+
+    def steps(self, start: int, count: int) -> tuple[Array, Array | np.ndarray]:
+        indices = batch_indices(self._key, len(self._images), self._feed.batch_size, start, count)
         if self._resident is not None:
-            return self._resident, indices
-        rows, flat = np.unique(indices, return_inverse=True)
-        # As many rows as the call could need, so that one program serves all.
-        rows = np.concatenate([rows, np.zeros(indices.size - rows.size, rows.dtype)])
-        return jnp.asarray(np.asarray(self._images)[rows]), flat.reshape(indices.shape).astype(np.int32)
+            return self._feed.rows(self._resident, indices)
+        return self._feed.batches(np.asarray(self._images)[indices[:, self._feed.own]])
 
 
 class _CropPlan:
@@ -344,9 +382,9 @@ class _CropPlan:
 class _ResidentCrops:
     """All pixels in one array on the device; a step gathers its crops from it."""
 
-    def __init__(self, images: Sequence[Array | np.ndarray] | SizedImages, plan: _CropPlan) -> None:
+    def __init__(self, images: Sequence[Array | np.ndarray] | SizedImages, plan: _CropPlan, feed: _Feed) -> None:
         self.description = _describe_crops(images, plan)
-        self._plan = plan
+        self._plan, self._feed = plan, feed
         areas = plan.sizes.prod(axis=1)
         self._first = np.concatenate([[0], np.cumsum(areas)])
         if self._first[-1] > np.iinfo(np.int32).max:
@@ -363,26 +401,31 @@ class _ResidentCrops:
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(read, range(len(images))):
                 pass
-        self._pixels = jnp.asarray(pixels)
+        self._pixels = feed.resident(pixels)
 
-    def steps(self, start: int, count: int) -> tuple[Array, np.ndarray]:
+    def steps(self, start: int, count: int) -> tuple[Array, Array | np.ndarray]:
         indices = np.empty((count, self._plan.batch_size, 2), np.int32)
         for k in range(count):
             images, corners = self._plan.step(start + k)
             widths = self._plan.sizes[images, 1]
             indices[k, :, 0] = self._first[images] + corners[:, 0] * widths + corners[:, 1]
             indices[k, :, 1] = widths
-        return self._pixels, _filled(indices, self._plan.a_dispatch)
+        return self._feed.rows(self._pixels, indices)
 
 
 class _StreamedCrops:
     """Images are read and cropped by threads while the device trains."""
 
     def __init__(
-        self, images: Sequence[Array | np.ndarray] | SizedImages, plan: _CropPlan, steps: int, threads: int
+        self,
+        images: Sequence[Array | np.ndarray] | SizedImages,
+        plan: _CropPlan,
+        feed: _Feed,
+        steps: int,
+        threads: int,
     ) -> None:
         self.description = _describe_crops(images, plan)
-        self._images, self._plan, self._steps, self._threads = images, plan, steps, threads
+        self._images, self._plan, self._feed, self._steps, self._threads = images, plan, feed, steps, threads
         self._next = -1
         self._iterator: Iterator[np.ndarray] = iter(())
 
@@ -390,10 +433,7 @@ class _StreamedCrops:
         if start != self._next:
             self._iterator = self._reading_from(start)
         self._next = start + count
-        batches = np.concatenate([next(self._iterator) for _ in range(count)])
-        a_dispatch, batch = self._plan.a_dispatch, self._plan.batch_size
-        indices = np.arange(a_dispatch * batch, dtype=np.int32).reshape(a_dispatch, batch)
-        return jnp.asarray(_filled(batches, a_dispatch * batch)), indices
+        return self._feed.batches(np.stack([next(self._iterator) for _ in range(count)]))
 
     def _reading_from(self, start: int) -> Iterator[np.ndarray]:
         nbytes = self._plan.batch_size * math.prod(self._plan.patch) * np.asarray(self._images[0]).itemsize
@@ -402,7 +442,7 @@ class _StreamedCrops:
         return iter(grain.MapDataset.range(start, self._steps).map(self._crops).to_iter_dataset(options))
 
     def _crops(self, step: int) -> np.ndarray:
-        images, corners = self._plan.step(int(step))
+        images, corners = (rows[self._feed.own] for rows in self._plan.step(int(step)))
         return np.concatenate(
             [
                 _cut(self._images[int(image)], corner[None], self._plan.patch)

@@ -1,23 +1,26 @@
 """Training: one jitted program of several steps, and `fit`, which runs it with resume."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Num
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxunreg import parallel
 from jaxunreg.batches import Batches, TrainingImages, make_batches, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
 from jaxunreg.decomposition import Decomposition
@@ -184,10 +187,16 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     0
     """
     init_key, step_key = jax.random.split(key)
-    # In one program: op by op, a first call compiles some hundred small ones.
-    variables = jax.jit(model.init)(init_key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
+    variables = _init_variables(model, init_key)
     opt_state = make_optimizer(config).init(variables["params"])
     return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
+
+
+# In one program: op by op, a first call compiles some hundred small ones. And by one function for all calls, since
+# `jax.jit(model.init)` compiles at each, 2.3 s for the smallest network.
+@functools.partial(jax.jit, static_argnums=0)
+def _init_variables(model: Model, key: PRNGKey) -> Variables:
+    return model.init(key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
 
 
 def train_step(
@@ -243,7 +252,7 @@ def train_steps(
     config: TrainConfig,
     state: TrainState,
     images: Num[Array, "..."],
-    indices: Int[Array, "steps batch_size ..."],
+    indices: Int[Array, "steps ..."],
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
     """Several updates in one program; `state` is donated.
@@ -252,8 +261,8 @@ def train_steps(
       model: a `VAE` or an `Autoencoder`.
       config: see `TrainConfig`.
       state: the state before; its buffers are reused.
-      images: all images or those of these steps, or all their pixels; see `jaxunreg.batches.select`.
-      indices: what `select` takes of them, one batch a step.
+      images: all images, all their pixels, or the batches of these steps; see `jaxunreg.batches.select`.
+      indices: what `select` takes of them at each step.
       count: how many of the steps to run, at most all. It is an argument and not a shape, so that a stop between
         two full dispatches compiles nothing and rounds as any other.
 
@@ -272,6 +281,14 @@ def train_steps(
     return jax.lax.fori_loop(0, count, body, (state, history))
 
 
+@functools.lru_cache(maxsize=8)
+def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """`train_steps` for images that are split over a mesh: XLA sums moments, loss and gradients over the devices."""
+    # A process can read only what it holds whole, so it is said that all results are.
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(train_steps, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
+
+
 HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]
 Evaluation: TypeAlias = Callable[[Variables], Mapping[str, Any]]
 
@@ -285,6 +302,7 @@ def fit(
     held_out: HeldOut | None = None,
     evaluate: Evaluation | None = None,
     directory: str | Path | None = None,
+    devices: Sequence[jax.Device] | None = None,
     progress: bool = True,
     description: str = "training",
 ) -> TrainState:
@@ -304,6 +322,11 @@ def fit(
       held_out: images that are scored every `evaluate_every` steps; their mean L, D, A and M are the held-out curve.
       evaluate: called with the variables at the same steps; what it returns (JSON data) is added to the record.
       directory: where `metrics.jsonl` and `checkpoints/` go. Without it nothing is written and nothing resumed.
+      devices: split each batch over these. Batch statistics are those of the whole batch, and noise and order are drawn
+        as on one device, so any number of devices trains the same to rounding, and goes on where another number
+        stopped. By default JAX's default device; in several processes (`jaxunreg.parallel.start`) those of all. There
+        each process is given the same arguments and reads its own share of each batch, the first alone writes, reads
+        and shows progress, and `evaluate` is called in each.
       progress: show a bar with loss, D, A, M, images a second and the time left.
       description: the bar's title.
 
@@ -312,9 +335,11 @@ def fit(
 
     Raises:
       TypeError, ValueError: images of another shape, dtype or range than the model's, NaN, no image, an array of fewer
-        images than a batch, or an image in a sequence that is smaller than the model's.
+        images than a batch, an image in a sequence that is smaller than the model's, a batch size that the number of
+        devices does not divide, a device named twice, or other arguments than in the first process.
       NonFiniteLossError: the loss or a parameter is not finite; the last good checkpoint is kept.
       CheckpointError: the directory cannot be written, or holds a run of another model, config, key or images.
+      ProcessError: in the other processes, where the first cannot write or resume.
 
     >>> import jax, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -326,6 +351,7 @@ def fit(
     """
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))
+    mesh = None if devices is None and jax.process_count() == 1 else parallel.data_mesh(devices)
     # The key of `TrainState`, as `init_state` splits it off.
     batches = make_batches(
         images,
@@ -336,14 +362,23 @@ def fit(
         steps_per_dispatch=config.steps_per_dispatch,
         on_device=config.images_on_device,
         threads=config.loader_threads,
+        mesh=mesh,
     )
-    run = _Run(model, batches, config, key, held_out, evaluate)
+    run = _Run(model, batches, config, key, held_out, evaluate, mesh)
+    if mesh is not None and mesh.is_multi_process:
+        parallel.check_same(mesh, "model, config, key or images", run.description)
     if directory is None:
         return run.train(init_state(model, config, key), None, progress, description)
-    with Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints) as checkpoints:
-        log = _MetricsLog(Path(directory) / "metrics.jsonl")
-        state = run.resume(checkpoints, log)
-        return run.train(state, (checkpoints, log), progress, description)
+    with contextlib.ExitStack() as stack:
+
+        def open_and_resume() -> tuple[_Files | None, TrainState]:
+            checkpoints = Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints)
+            files: _Files = stack.enter_context(checkpoints), _MetricsLog(Path(directory) / "metrics.jsonl")
+            return files, run.resume(*files)
+
+        others: tuple[_Files | None, TrainState] = None, init_state(model, config, key)
+        files, state = run.on_first(open_and_resume, others)
+        return run.train(run.from_first(state), files, progress, description)
 
 
 class _MetricsLog:
@@ -372,6 +407,10 @@ class _MetricsLog:
         os.replace(temporary, self.path)
 
 
+_Files: TypeAlias = tuple[Checkpoints, _MetricsLog]
+_T = TypeVar("_T")
+
+
 @dataclasses.dataclass
 class _Run:
     """The host's side of `fit`: what feeds the compiled steps and what is done between them."""
@@ -382,6 +421,18 @@ class _Run:
     key: PRNGKey
     held_out: HeldOut | None
     evaluate: Evaluation | None
+    mesh: Mesh | None = None
+
+    def on_first(self, action: Callable[[], _T], otherwise: _T) -> _T:
+        """What touches the disk, on the first process alone."""
+        return action() if self.mesh is None else parallel.on_first(self.mesh, action, otherwise)
+
+    def from_first(self, state: TrainState) -> TrainState:
+        """The state with which the first process goes on, on all of them."""
+        if self.mesh is None:
+            return state
+        step, variables, opt_state = parallel.from_first(self.mesh, state[:3])
+        return TrainState(step, variables, opt_state, state.key)
 
     def resume(self, checkpoints: Checkpoints, log: _MetricsLog) -> TrainState:
         """The state of the newest checkpoint, or a new one."""
@@ -400,44 +451,55 @@ class _Run:
             )
         log.cut(step)
         variables, rest = checkpoints.restore(step, fresh.variables, _rest(fresh))
+        # Bound to no device, as a new state is, so that the program of a new run serves.
+        variables, rest = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), (variables, rest))
         return TrainState(rest["step"], variables, rest["opt_state"], fresh.key)
 
     def train(
         self,
         state: TrainState,
-        files: tuple[Checkpoints, _MetricsLog] | None,
+        files: _Files | None,
         progress: bool,
         description: str,
     ) -> TrainState:
         """Run the steps that are left."""
         config = self.config
         step = int(state.step)
+        here = state
+        if self.mesh is not None:
+            progress = progress and parallel.is_first(self.mesh)
+            state = parallel.replicate(state, self.mesh)
         with _Bar(progress, description, config.steps, step) as show:
             while step < config.steps:
                 began = time.perf_counter()
                 count = self._next_stop(step) - step
                 state, metrics = self._dispatch(state, step, count)
+                here = state if self.mesh is None else parallel.local(state)
                 metrics = jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], metrics)
                 rate = count * config.batch_size / (time.perf_counter() - began)
                 self._check_finite(step, metrics, files)
                 records = _step_records(step, metrics, rate)
                 step += count
                 if step == config.steps or step % config.evaluate_every == 0:
-                    records += self._evaluate(step, state)
+                    records += self._evaluate(step, here)
                 if files is not None:
                     files[1].append(records)
                 if step == config.steps or step % config.checkpoint_every == 0:
                     # A finite loss can still have made an update that is not.
-                    if not _all_finite(state.variables):
+                    if not _all_finite(here.variables):
                         self._stop(step, "a parameter that is NaN or infinite", files and files[0])
-                    if files is not None:
-                        files[0].save(step, state.variables, _rest(state), self.description)
+                    self.on_first(functools.partial(self._save, step, here, files), None)
                 show(step, metrics, rate)
-        return state
+        return here
 
     def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
         images, indices = self.batches.steps(step, count)
-        return train_steps(self.model, self.config, state, images, indices, np.int32(count))
+        run = train_steps if self.mesh is None else _train_steps_over(self.mesh)
+        return run(self.model, self.config, state, images, indices, np.int32(count))
+
+    def _save(self, step: int, state: TrainState, files: _Files | None) -> None:
+        if files is not None:
+            files[0].save(step, state.variables, _rest(state), self.description)
 
     def _next_stop(self, step: int) -> int:
         config = self.config
@@ -447,14 +509,18 @@ class _Run:
     def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
         record: dict[str, Any] = {"step": step}
         if self.held_out is not None:
-            terms = score_images(make_scorer(self.model, state.variables), self.held_out)
+            scorer = make_scorer(self.model, state.variables)
+            if self.mesh is None:
+                terms = score_images(scorer, self.held_out)
+            else:
+                terms = parallel.sharded_scorer(scorer, list(self.mesh.devices.flat))(self.held_out)
             means = {name: float(np.mean(term, dtype=np.float64)) for name, term in terms._asdict().items()}
             record["held_out"] = {"loss": sum(means.values()), **means}
         if self.evaluate is not None:
             record.update(self.evaluate(state.variables))
         return [record] if len(record) > 1 else []
 
-    def _check_finite(self, step: int, metrics: StepMetrics, files: tuple[Checkpoints, _MetricsLog] | None) -> None:
+    def _check_finite(self, step: int, metrics: StepMetrics, files: _Files | None) -> None:
         bad = np.flatnonzero(~np.isfinite(metrics.loss))
         if bad.size:
             self._stop(step + int(bad[0]) + 1, f"a loss of {metrics.loss[bad[0]]}", files and files[0])
@@ -465,6 +531,8 @@ class _Run:
             f"the last good checkpoint, of step {last}, is kept in {checkpoints.directory}"
             if checkpoints and last is not None
             else "no checkpoint had been saved"
+            if self.mesh is None or parallel.is_first(self.mesh)
+            else "process 0 says which checkpoint is kept"
         )
         raise NonFiniteLossError(
             f"got {what} at step {step}; expected finite values; {where}; lower learning_rate or raise warmup_steps"

@@ -179,9 +179,9 @@ def vae() -> ju.Scorer:
 
 
 def test_images_of_any_sizes_score_as_a_loop_and_compile_once(vae, many):
-    before = scoring._apply_in_batches._cache_size()
+    before = scoring.apply_in_batches._cache_size()
     maps = list(ju.score_each(vae, iter(many), stride=5, batch_size=3))
-    assert scoring._apply_in_batches._cache_size() <= before + 1
+    assert scoring.apply_in_batches._cache_size() <= before + 1
     assert [found.m.shape for found in maps] == [(len(starts(h, 5)), len(starts(w, 5))) for h, w in SHAPES]
     crops = [
         image[r : r + 8, c : c + 8]
