@@ -184,10 +184,16 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     0
     """
     init_key, step_key = jax.random.split(key)
-    # In one program: op by op, a first call compiles some hundred small ones.
-    variables = jax.jit(model.init)(init_key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
+    variables = _init_variables(model, init_key)
     opt_state = make_optimizer(config).init(variables["params"])
     return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
+
+
+# In one program: op by op, a first call compiles some hundred small ones. The model is an argument, so that the next
+# seed of an equal one compiles nothing: drawing the random numbers takes a CPU's compiler longer than a training step.
+@functools.partial(jax.jit, static_argnums=0)
+def _init_variables(model: Model, key: PRNGKey) -> Variables:
+    return model.init(key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
 
 
 def train_step(
