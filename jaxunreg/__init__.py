@@ -3,6 +3,7 @@
 from jaxunreg.autoencoder import Autoencoder, AutoencoderConfig
 from jaxunreg.checkpoint import CheckpointError, load_model, save_model
 from jaxunreg.decomposition import Decomposition, decompose_gaussian
+from jaxunreg.export import export_onnx, export_scorer
 from jaxunreg.parallel import ShardedScorer, sharded_scorer
 from jaxunreg.scoring import (
     Scorer,
@@ -35,6 +36,8 @@ __all__ = [
     "VAEConfig",
     "decompose",
     "decompose_gaussian",
+    "export_onnx",
+    "export_scorer",
     "fit",
     "heat_map",
     "heat_map_each",

@@ -1,8 +1,6 @@
 """The figures of a study, as `matplotlib.figure.Figure`s; no global state is changed and no window opened."""
 
-import contextlib
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from jaxunreg.decomposition import half_squared_distance, log_normalizer
+from jaxunreg.files import replacing
 from jaxunreg.images import to_float
 from jaxunreg.metrics import BoxStatistics, Interval, box_statistics, explained_by_class, roc_curve
 
@@ -673,27 +672,6 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> None:
     with replacing(Path(path)) as temporary:
         # Without the program's version, which would differ between two installations that draw the same.
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary sibling of `path`, moved over `path` at the end; removed if the body raises.
-
-    A reader sees the old file or the new one, never half of one.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("whole")
-    ...     [file.name for file in Path(folder).iterdir()]
-    ['a.txt']
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw_roc(

@@ -192,8 +192,8 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
 
 
-# In one program: op by op, a first call compiles some hundred small ones. And by one function for all calls, since
-# `jax.jit(model.init)` compiles at each, 2.3 s for the smallest network.
+# In one program: op by op, a first call compiles some hundred small ones. The model is an argument, so that the next
+# seed of an equal one compiles nothing: drawing the random numbers takes a CPU's compiler longer than a training step.
 @functools.partial(jax.jit, static_argnums=0)
 def _init_variables(model: Model, key: PRNGKey) -> Variables:
     return model.init(key, jnp.zeros((1, *model.config.image_shape), jnp.float32))

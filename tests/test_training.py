@@ -56,6 +56,14 @@ def test_the_optimizer_is_pytorchs_adam_with_weight_decay():
         np.testing.assert_allclose(params["w"], w, rtol=1e-4)
 
 
+def test_another_seed_of_an_equal_model_compiles_nothing():
+    first = init_state(MODEL, CONFIG, jax.random.key(0)).variables["params"]
+    before = training._init_variables._cache_size()
+    other = init_state(ju.VAE(MODEL.config), CONFIG, jax.random.key(1)).variables["params"]
+    assert training._init_variables._cache_size() == before
+    assert not np.array_equal(jax.tree.leaves(first)[1], jax.tree.leaves(other)[1])
+
+
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [
