@@ -102,16 +102,6 @@ class AnomalyDetector:
 
     Raises:
       ValueError: a field out of its range, or a rate that so few held-out images cannot support.
-
-    >>> import jax, jax.numpy as jnp, jaxunreg as ju
-    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
-    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
-    >>> images = [np.full((12, 8 + k, 1), 10 * k, np.uint8) for k in range(9)]
-    >>> detector = ju.calibrate_detector(scorer, images, stride=4, false_positive_rate=0.1)
-    >>> detector.calibration.count
-    9
-    >>> [verdict.maps.m.shape for verdict in detector.scores(images[:2])]
-    [(2, 1), (2, 2)]
     """
 
     scorer: Scorer

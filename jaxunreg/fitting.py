@@ -145,6 +145,11 @@ def fit_detector(
     >>> detector = ju.fit_detector(images, config, key=jax.random.key(0), progress=False)
     >>> detector.calibration.count
     4
+    >>> [verdict] = detector.scores([np.tile(np.array([[0, 255], [255, 0]], np.uint8), (5, 6))[..., None]])
+    >>> verdict.maps.m.shape, verdict.is_anomalous, verdict.p_value
+    ((2, 2), True, 0.2)
+    >>> dataclasses.replace(detector, top_k=2).threshold < detector.threshold
+    True
     """
     groups, names = _groups_and_names(images)
     channels = _check_sizes(images, names, config.patch)

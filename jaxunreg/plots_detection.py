@@ -1,5 +1,6 @@
 """What a detector shows: heat maps over their images, and where the scores lie about the threshold."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -23,6 +24,7 @@ _COLORMAP = matplotlib.colormaps["plasma"]
 _MARK = "#33BBEE"
 _WIDTH = 7.2  # inches
 _DPI = 150
+_LETTERS_A_LINE, _LETTERS_A_TITLE = 125, 80
 # The lowest part of the scale is clear, so that the image is seen as it is where nothing is odd.
 _CLEAR, _COVERED, _OPACITY = 0.08, 0.4, 0.85
 
@@ -82,15 +84,18 @@ def heat_map_overlay(
     if not np.isfinite(heat).all():
         raise ValueError("got a heat map with NaN or infinite values; expected finite ones")
     norm = _scale(scale)
-    side, gap, bar_room, above, below = 0.12, 0.12, 0.75, 0.62, 0.36
+    lines = textwrap.wrap(note, _LETTERS_A_LINE)
+    side, gap, bar_room, above, below = 0.12, 0.12, 0.75, 0.62, 0.22 + 0.15 * len(lines)
     panel_width = (_WIDTH - 2 * side - gap - bar_room) / 2
     panel_height = panel_width * height / width
     total = above + panel_height + below
     figure = Figure(figsize=(_WIDTH, total), dpi=_DPI)
+    # The end of a path tells more than its beginning.
+    title = title if len(title) <= _LETTERS_A_TITLE else f"…{title[1 - _LETTERS_A_TITLE :]}"
     figure.text(side / _WIDTH, 1 - 0.12 / total, title, va="top", fontsize=11, fontweight="bold")
     color = ANOMALOUS if is_anomalous else NORMAL
     figure.text(side / _WIDTH, 1 - 0.34 / total, verdict, va="top", fontsize=10, color=color)
-    figure.text(side / _WIDTH, 0.12 / total, note, va="bottom", fontsize=8.5, color="#5A5A5A")
+    figure.text(side / _WIDTH, 0.1 / total, "\n".join(lines), va="bottom", fontsize=8.5, color="#5A5A5A")
 
     def place(left: float, panel: float) -> Axes:
         return figure.add_axes((left / _WIDTH, below / total, panel / _WIDTH, panel_height / total))

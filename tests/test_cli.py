@@ -25,7 +25,8 @@ from jaxunreg.datasets.folders import load_folder
 ROOT = Path(__file__).parents[1]
 TINY = [
     *("--patch", "8", "--depth", "2", "--base-channels", "4", "--latent-dim", "3", "--stride", "4"),
-    *("--steps", "4", "--batch-size", "8", "--steps-per-dispatch", "4", "--false-positive-rate", "0.2"),
+    *("--steps", "24", "--batch-size", "8", "--steps-per-dispatch", "4", "--checkpoint-every", "8"),
+    *("--false-positive-rate", "0.2"),
 ]
 
 compiled: list[str] = []
@@ -376,7 +377,7 @@ from jaxunreg import cli, training
 slow = {{"sklearn", "matplotlib", "tensorflow_datasets", "torch"}} & set(sys.modules)
 assert not slow, slow
 train_steps = training.train_steps
-training.train_steps = lambda *arguments: (time.sleep(0.5), train_steps(*arguments))[1]
+training.train_steps = lambda *arguments: (time.sleep(1.5), train_steps(*arguments))[1]
 sys.exit(cli.main({arguments!r}))
 """
 
@@ -388,8 +389,7 @@ def saved(folder: Path) -> list[int]:
 
 def test_an_interrupted_fit_goes_on(parts, tmp_path, capsys):
     folder = tmp_path / "model"
-    longer = ["--steps", "80", "--steps-per-dispatch", "2", "--checkpoint-every", "4"]
-    arguments = ["fit", str(parts), "--output", str(folder), *TINY, *longer]
+    arguments = ["fit", str(parts), "--output", str(folder), *TINY]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD.format(arguments=arguments)], stderr=subprocess.PIPE, env=environment, text=True
@@ -409,13 +409,13 @@ def test_an_interrupted_fit_goes_on(parts, tmp_path, capsys):
     with pytest.raises(ju.CheckpointError, match="whose training has not ended"):
         ju.AnomalyDetector.load(folder)
     step = max(saved(folder))
-    assert 4 <= step < 80
+    assert 8 <= step < 24
     before = (folder / "training" / "metrics.jsonl").read_text().splitlines()[:step]
     assert cli.main(arguments) == 0
     assert f"going on with the training in {folder}" in capsys.readouterr().err
     lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
     assert lines[:step] == before
-    assert [json.loads(line)["step"] for line in lines] == list(range(1, 81))
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 25))
     assert ju.AnomalyDetector.load(folder).calibration.count == 5
 
 
