@@ -17,6 +17,7 @@ from jaxunreg.scoring import (
     score_image,
     score_images,
 )
+from jaxunreg.sweep import Member, MemberGroup, SweepResult, fit_sweep, group_members
 from jaxunreg.training import NonFiniteLossError, TrainConfig, TrainState, fit
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -28,9 +29,12 @@ __all__ = [
     "AutoencoderConfig",
     "CheckpointError",
     "Decomposition",
+    "Member",
+    "MemberGroup",
     "NonFiniteLossError",
     "Scorer",
     "ShardedScorer",
+    "SweepResult",
     "TrainConfig",
     "TrainState",
     "VAEConfig",
@@ -39,6 +43,8 @@ __all__ = [
     "export_onnx",
     "export_scorer",
     "fit",
+    "fit_sweep",
+    "group_members",
     "heat_map",
     "heat_map_each",
     "image_score",
