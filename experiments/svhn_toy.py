@@ -9,23 +9,19 @@ results, figures, `index.html`) and goes on where it stopped when it is started 
 
 import dataclasses
 import json
-import os
-import platform
-import shlex
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
-import tyro
-from rich.console import Console
 
 import jaxunreg as ju
+from experiments import runs
+from experiments.runs import Run, RunError, console
+from experiments.toy_data import KINDS, Data, Scores, as_arrays, describe_data, load_toy_data, score, scores_of
 from jaxunreg import plots, report
 from jaxunreg.baselines import (
     GaussianMixture,
@@ -33,15 +29,11 @@ from jaxunreg.baselines import (
     IsolationForest,
     IsolationForestConfig,
 )
-from jaxunreg.checkpoint import to_json
-from jaxunreg.compilation import keep_compiled
-from jaxunreg.datasets.dataset import Dataset
-from jaxunreg.datasets.digits import DatasetFallbackWarning, load_digits
-from jaxunreg.datasets.erase import EraseConfig, Erased, contaminate, erase
+from jaxunreg.datasets.erase import EraseConfig
 from jaxunreg.images import to_float
 from jaxunreg.metrics import Interval, explained_by_class, roc_auc
 
-console = Console(stderr=True)
+EXPERIMENT = "svhn_toy"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,60 +129,7 @@ PRESETS = {
 }
 
 
-class Data(NamedTuple):
-    """The toy data set: contaminated training images, and each test digit once normal and once erased."""
-
-    dataset: Dataset
-    train: np.ndarray
-    validation: np.ndarray
-    validation_erased: np.ndarray
-    normal: np.ndarray
-    anomalous: Erased
-    labels: np.ndarray
-
-
-class RunError(Exception):
-    """A run that cannot be started or gone on with."""
-
-
-Scores = dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-@dataclasses.dataclass
-class Run:
-    """The run's folder: stages that are done are read back instead of being done again."""
-
-    directory: Path
-    config: ToyConfig
-    timings: dict[str, float] = dataclasses.field(default_factory=dict)
-    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def stage(self, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Arrays of stage `name`: from its file where it was done before, otherwise computed and stored."""
-        path = self.directory / "scores" / f"{name}.npz"
-        if path.exists():
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            stored = json.loads(str(arrays.pop("_stage")))
-        else:
-            began = time.perf_counter()
-            arrays = compute()
-            stored = {"seconds": time.perf_counter() - began, "notes": self.notes.get(name)}
-            path.parent.mkdir(exist_ok=True)
-            with plots.replacing(path) as temporary, temporary.open("wb") as file:
-                content: dict[str, Any] = {"_stage": np.array(json.dumps(to_json(stored))), **arrays}
-                np.savez(file, **content)
-        self.timings[name] = stored["seconds"]
-        if stored["notes"] is not None:
-            self.notes[name] = stored["notes"]
-        return arrays
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
-        """Write a JSON file of the run, whole or not at all."""
-        path = self.directory / name
-        with plots.replacing(path) as temporary:
-            temporary.write_text(json.dumps(to_json(content), indent=1) + "\n", encoding="utf-8")
-        return path
+ToyRun: TypeAlias = Run[ToyConfig]
 
 
 def main(args: list[str] | None = None) -> Path:
@@ -219,106 +158,24 @@ def main(args: list[str] | None = None) -> Path:
 
 def parse(args: list[str]) -> ToyConfig:
     """The config from the command line: the preset's, with the options put over it."""
-    preset = "quick"
-    for position, arg in enumerate(args):
-        if arg == "--preset" and position + 1 < len(args):
-            preset = args[position + 1]
-        elif arg.startswith("--preset="):
-            preset = arg.removeprefix("--preset=")
-    default = PRESETS.get(preset, PRESETS["quick"])
-    return tyro.cli(ToyConfig, args=args, default=default, prog="python -m experiments.svhn_toy", description=__doc__)
+    return runs.parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
 
 
-def open_run(config: ToyConfig, args: list[str]) -> Run:
+def open_run(config: ToyConfig, args: list[str]) -> ToyRun:
     """Make the run's folder, or go on in it if it holds the same run."""
-    directory = config.directory
-    run = Run(directory, config)
-    settings = to_json(dataclasses.asdict(config))
-    for name in ("runs_dir", "name", "progress"):
-        settings.pop(name)
-    record = {
-        "experiment": "svhn_toy",
-        "command": command_line(args),
-        "config": settings,
-        "versions": versions(),
-        "device": device(),
-    }
-    path = directory / "config.json"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))["config"]
-            if found != settings:
-                names = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
-                raise RunError(
-                    f"got {directory}, which holds a run with other settings ({', '.join(names)}); expected a new "
-                    "folder or the same settings; choose another --name, or delete the folder"
-                )
-            console.print(f"going on with the run in {directory}")
-        elif any(directory.iterdir()):
-            raise RunError(f"got {directory}, which is already used for something else; choose another --name")
-        run.write_json("config.json", record)
-        (directory / "figures").mkdir(exist_ok=True)
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise RunError(
-            f"got {directory}, which cannot be used: {error}; expected a folder that can be written; "
-            "choose another --runs-dir or --name"
-        ) from error
-    return run
+    return runs.open_run(config.directory, config, args, experiment=EXPERIMENT)
 
 
-def load_data(run: Run) -> Data:
-    """Digits, the toy anomaly, and the split of the training digits into those to train on and those held out."""
-    config = run.config
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DatasetFallbackWarning)
-        dataset = load_digits(
-            config.dataset,
-            data_dir=config.data_dir,
-            train_size=config.train_size,
-            test_size=config.test_size,
-            seed=config.data_seed,
-        )
-    for warning in caught:
-        if issubclass(warning.category, DatasetFallbackWarning):
-            console.rule("[bold white on red] WARNING ", style="red")
-            console.print(f"[bold red]{warning.message}")
-            console.rule(style="red")
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if not 0 < config.validation_size < len(dataset.train.images):
-        raise RunError(
-            f"got validation_size={config.validation_size} with {len(dataset.train.images)} training digits; "
-            "expected at least 1 and fewer than there are"
-        )
-    if len(dataset.test.images) < SHOWN:
-        raise RunError(f"got {len(dataset.test.images)} test digits; expected at least {SHOWN}, as many as are shown")
-    path = run.directory / "config.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    fingerprint = record.get("data", {}).get("fingerprint", dataset.fingerprint)
-    if fingerprint != dataset.fingerprint:
-        raise RunError(
-            f"got {run.directory}, whose run began on other data ({record['data']['name']}); expected "
-            f"the data of now ({dataset.name}); choose another --name, or delete the folder"
-        )
-    record["data"] = describe_data(dataset)
-    run.write_json("config.json", record)
-    split = len(dataset.train.images) - config.validation_size
-    validation = dataset.train.images[split:]
-    test = dataset.test
-    console.print(f"data: {dataset.name}, {split} to train on, {len(test.images)} to test on ({dataset.source})")
-    return Data(
-        dataset=dataset,
-        train=contaminate(dataset.train.images[:split], config.erase).images,
-        validation=validation,
-        validation_erased=erase(validation, config.erase, seed=config.erase.seed + 1).images,
-        normal=test.images,
-        anomalous=erase(test.images, config.erase, seed=config.erase.seed + 2),
-        labels=test.labels,
-    )
+def load_data(run: ToyRun) -> Data:
+    """The toy data set, noted in the run's `config.json`."""
+    data = load_toy_data(run.config)
+    if len(data.normal) < SHOWN:
+        raise RunError(f"got {len(data.normal)} test digits; expected at least {SHOWN}, as many as are shown")
+    run.record_data(describe_data(data.dataset))
+    return data
 
 
-def train_network(run: Run, data: Data, model: Any, train: ju.TrainConfig, name: str) -> ju.Scorer:
+def train_network(run: ToyRun, data: Data, model: Any, train: ju.TrainConfig, name: str) -> ju.Scorer:
     """Train a VAE or an AE with its learning curve on the validation digits; at once where it was done before."""
 
     def validation_auc(variables: Any) -> dict[str, Any]:
@@ -339,7 +196,7 @@ def train_network(run: Run, data: Data, model: Any, train: ju.TrainConfig, name:
     return ju.make_scorer(model, state.variables)
 
 
-def train_vae(run: Run, data: Data) -> tuple[Scores, dict[str, np.ndarray]]:
+def train_vae(run: ToyRun, data: Data) -> tuple[Scores, dict[str, np.ndarray]]:
     """Scores of the VAE, and what it makes of the first test digits."""
 
     def compute() -> dict[str, np.ndarray]:
@@ -357,7 +214,7 @@ def train_vae(run: Run, data: Data) -> tuple[Scores, dict[str, np.ndarray]]:
     return scores_of(arrays), arrays
 
 
-def train_ae(run: Run, data: Data) -> Scores:
+def train_ae(run: ToyRun, data: Data) -> Scores:
     """Scores of the autoencoder; it has L alone."""
 
     def compute() -> dict[str, np.ndarray]:
@@ -368,7 +225,7 @@ def train_ae(run: Run, data: Data) -> Scores:
     return scores_of(run.stage("ae", compute))
 
 
-def fit_mixture(run: Run, data: Data, config: GaussianMixtureConfig) -> dict[str, np.ndarray]:
+def fit_mixture(run: ToyRun, data: Data, config: GaussianMixtureConfig) -> dict[str, np.ndarray]:
     """Scores of a Gaussian mixture and its reconstructions of the first test digits."""
     name = f"gmm-{config.n_components}"
 
@@ -388,7 +245,7 @@ def fit_mixture(run: Run, data: Data, config: GaussianMixtureConfig) -> dict[str
     return run.stage(name, compute)
 
 
-def fit_forest(run: Run, data: Data) -> Scores:
+def fit_forest(run: ToyRun, data: Data) -> Scores:
     """Scores of the Isolation Forest."""
 
     def compute() -> dict[str, np.ndarray]:
@@ -401,7 +258,7 @@ def fit_forest(run: Run, data: Data) -> Scores:
     return scores_of(run.stage("isolation_forest", compute))
 
 
-def sweep_latent_dims(run: Run, data: Data) -> dict[int, Scores]:
+def sweep_latent_dims(run: ToyRun, data: Data) -> dict[int, Scores]:
     """Scores of VAEs over the latent size (Fig. 9, top)."""
     sweep = {}
     for latent_dim in run.config.latent_dims:
@@ -422,7 +279,7 @@ def sweep_latent_dims(run: Run, data: Data) -> dict[int, Scores]:
     return sweep
 
 
-def sweep_components(run: Run, data: Data) -> dict[int, Scores]:
+def sweep_components(run: ToyRun, data: Data) -> dict[int, Scores]:
     """Scores of Gaussian mixtures over the number of components (Fig. 9, bottom)."""
     return {
         count: scores_of(fit_mixture(run, data, dataclasses.replace(run.config.gmm, n_components=count)))
@@ -430,34 +287,12 @@ def sweep_components(run: Run, data: Data) -> dict[int, Scores]:
     }
 
 
-def score(scorer: ju.Scorer, normal: np.ndarray, anomalous: np.ndarray) -> Scores:
-    """L, D, A and M of the normal and of the anomalous images."""
-    pairs = [ju.score_images(scorer, images) for images in (normal, anomalous)]
-    return {
-        "l": (pairs[0].nelbo, pairs[1].nelbo),
-        **{k: (getattr(pairs[0], k), getattr(pairs[1], k)) for k in "dam"},
-    }
-
-
-def as_arrays(scores: Scores) -> dict[str, np.ndarray]:
-    """One array for each score and kind of image, for a stage's file."""
-    return {f"{key}_{kind}": array for key, pair in scores.items() for kind, array in zip(KINDS, pair, strict=True)}
-
-
-def scores_of(arrays: Mapping[str, np.ndarray]) -> Scores:
-    """The scores among a stage's arrays."""
-    names = [key.removesuffix("_normal") for key in arrays if key.endswith("_normal")]
-    return {key: (arrays[f"{key}_normal"], arrays[f"{key}_anomalous"]) for key in names if key in SCORES}
-
-
-KINDS = ("normal", "anomalous")
-SCORES = ("l", "d", "a", "m", "score")
 SHOWN = 32
 LABELS = {"vae": "VAE", "gmm": "GMM", "ae": "AE", "isolation_forest": "Isolation Forest"}
 
 
 def summarise(
-    run: Run, data: Data, models: Mapping[str, Scores], sweep: Mapping[str, Mapping[int, Scores]]
+    run: ToyRun, data: Data, models: Mapping[str, Scores], sweep: Mapping[str, Mapping[int, Scores]]
 ) -> dict[str, Any]:
     """`results.json`."""
 
@@ -466,7 +301,7 @@ def summarise(
             key: roc_auc(*pair, paired=True, bootstrap=run.config.bootstrap)._asdict() for key, pair in scores.items()
         }
 
-    record = json.loads((run.directory / "config.json").read_text(encoding="utf-8"))
+    record = run.record
     return {
         "experiment": "svhn_toy",
         "preset": run.config.preset,
@@ -495,43 +330,8 @@ def summarise(
     }
 
 
-def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """What the results say of the data."""
-    return {
-        "name": dataset.name,
-        "requested": dataset.requested,
-        "source": dataset.source,
-        "fell_back": dataset.fell_back,
-        "fallback_reason": dataset.fallback_reason,
-        "train": len(dataset.train.images),
-        "test": len(dataset.test.images),
-        "fingerprint": dataset.fingerprint,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pillow")
-    return {
-        "python": platform.python_version(),
-        "jaxunreg": ju.__version__,
-        **{name: version(name) for name in packages},
-    }
-
-
-def device() -> str:
-    """The kind of device that the networks ran on."""
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"
-
-
-def command_line(args: list[str]) -> str:
-    """The command that makes the run again."""
-    return shlex.join(["python", "-m", "experiments.svhn_toy", *args])
-
-
 def draw(
-    run: Run,
+    run: ToyRun,
     data: Data,
     models: Mapping[str, Scores],
     vae: Mapping[str, np.ndarray],
@@ -669,7 +469,7 @@ def draw(
         page,
         title="Toy study: erased squares on house numbers",
         subtitle=f"{name}, preset {config.preset}, seed {config.seed}",
-        command=command_line(args),
+        command=runs.command_line(EXPERIMENT, args),
         warning=data.dataset.fallback_reason if data.dataset.fell_back else None,
         summary=f"With the unregularized score M the VAE reaches a ROC AUC of {m:.3f}, with the negative ELBO L "
         f"{low:.3f}. The digit explains {100 * explained['m']:.1f} % of the variance of M among normal samples, and "
@@ -677,7 +477,7 @@ def draw(
         tables=tables(results),
         sections=sections,
         details=details(data, results),
-        config=json.loads((run.directory / "config.json").read_text(encoding="utf-8"))["config"],
+        config=run.record["config"],
     )
     return page
 
@@ -738,12 +538,4 @@ def details(data: Data, results: Mapping[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    keep_compiled()
-    try:
-        main()
-    except (RunError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, TypeError, OSError) as error:
-        console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("stopped; start the same command again to go on from the last checkpoint")
-        sys.exit(130)
+    runs.run_command(main)

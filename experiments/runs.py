@@ -1,0 +1,204 @@
+"""What all studies do alike: a folder that goes on where it stopped, a command line, a record of what it ran on."""
+
+import dataclasses
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+import jaxunreg as ju
+from jaxunreg import plots
+from jaxunreg.checkpoint import to_json
+from jaxunreg.compilation import keep_compiled
+
+console = Console(stderr=True)
+
+ConfigT = TypeVar("ConfigT")
+
+OUTSIDE = ("runs_dir", "name", "progress")
+"""Settings that say where a run goes and how it looks, and nothing of what it computes."""
+
+
+class RunError(Exception):
+    """A run that cannot be started or gone on with."""
+
+
+@dataclasses.dataclass
+class Run(Generic[ConfigT]):
+    """A run's folder: stages that are done are read back instead of being done again."""
+
+    directory: Path
+    config: ConfigT
+    timings: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def stage(self, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Arrays of stage `name`: from its file where it was done before, otherwise computed and stored."""
+        path = self.directory / "scores" / f"{name}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            stored = json.loads(str(arrays.pop("_stage")))
+        else:
+            began = time.perf_counter()
+            arrays = compute()
+            stored = {"seconds": time.perf_counter() - began, "notes": self.notes.get(name)}
+            path.parent.mkdir(exist_ok=True)
+            with plots.replacing(path) as temporary, temporary.open("wb") as file:
+                content: dict[str, Any] = {"_stage": np.array(json.dumps(to_json(stored))), **arrays}
+                np.savez(file, **content)
+        self.timings[name] = stored["seconds"]
+        if stored["notes"] is not None:
+            self.notes[name] = stored["notes"]
+        return arrays
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a JSON file of the run, whole or not at all."""
+        path = self.directory / name
+        with plots.replacing(path) as temporary:
+            temporary.write_text(json.dumps(to_json(content), indent=1) + "\n", encoding="utf-8")
+        return path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `config.json` says: the command, the settings, the versions, the device, the data."""
+        return json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
+
+    def record_data(self, description: Mapping[str, Any]) -> None:
+        """Note the data in `config.json`.
+
+        Args:
+          description: of the data, JSON data with at least its `name` and `fingerprint`.
+
+        Raises:
+          RunError: the run began on other data.
+        """
+        record = self.record
+        before = record.get("data", description)
+        if before["fingerprint"] != description["fingerprint"]:
+            raise RunError(
+                f"got {self.directory}, whose run began on other data ({before['name']}); expected "
+                f"the data of now ({description['name']}); choose another --name, or delete the folder"
+            )
+        self.write_json("config.json", {**record, "data": description})
+
+
+def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, description: str | None) -> ConfigT:
+    """The config from the command line: the preset's, with the options put over it.
+
+    Args:
+      presets: a config for each name; `quick` is the default.
+      args: the command line.
+      experiment: name of the module in `experiments`.
+      description: what `--help` says first.
+    """
+    preset = "quick"
+    for position, arg in enumerate(args):
+        if arg == "--preset" and position + 1 < len(args):
+            preset = args[position + 1]
+        elif arg.startswith("--preset="):
+            preset = arg.removeprefix("--preset=")
+    default = presets.get(preset, presets["quick"])
+    return tyro.cli(
+        type(default), args=args, default=default, prog=f"python -m experiments.{experiment}", description=description
+    )
+
+
+def open_run(
+    directory: Path, config: ConfigT, args: list[str], *, experiment: str, free: Collection[str] = ()
+) -> Run[ConfigT]:
+    """Make the run's folder, or go on in it if it holds the same run.
+
+    Args:
+      directory: the run's folder.
+      config: a dataclass.
+      args: the command line.
+      experiment: name of the module in `experiments`.
+      free: settings that may be others when the run is started again, beside those that say where it goes.
+
+    Raises:
+      RunError: the folder holds a run with other settings or something else, or cannot be written.
+    """
+    run = Run(directory, config)
+    settings = to_json(dataclasses.asdict(config))  # type: ignore[call-overload]
+    for name in OUTSIDE:
+        settings.pop(name)
+    record = {
+        "experiment": experiment,
+        "command": command_line(experiment, args),
+        "config": settings,
+        "versions": versions(),
+        "device": device(),
+    }
+    path = directory / "config.json"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            found = run.record
+            names = sorted(
+                name
+                for name in {*found["config"], *settings} - {*free}
+                if found["config"].get(name) != settings.get(name)
+            )
+            if names:
+                raise RunError(
+                    f"got {directory}, which holds a run with other settings ({', '.join(names)}); expected a new "
+                    "folder or the same settings; choose another --name, or delete the folder"
+                )
+            record |= {"data": found["data"]} if "data" in found else {}
+            console.print(f"going on with the run in {directory}")
+        elif any(directory.iterdir()):
+            raise RunError(f"got {directory}, which is already used for something else; choose another --name")
+        run.write_json("config.json", record)
+        (directory / "figures").mkdir(exist_ok=True)
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise RunError(
+            f"got {directory}, which cannot be used: {error}; expected a folder that can be written; "
+            "choose another --runs-dir or --name"
+        ) from error
+    return run
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pillow")
+    return {
+        "python": platform.python_version(),
+        "jaxunreg": ju.__version__,
+        **{name: version(name) for name in packages},
+    }
+
+
+def device() -> str:
+    """The kind of device that the networks ran on."""
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"
+
+
+def command_line(experiment: str, args: list[str]) -> str:
+    """The command that makes the run again."""
+    return shlex.join(["python", "-m", f"experiments.{experiment}", *args])
+
+
+def run_command(main: Callable[[], Any]) -> None:
+    """Run a study's `main` as a command: an error ends with one line, an interrupt with how to go on."""
+    keep_compiled()
+    try:
+        main()
+    except (RunError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, TypeError, OSError) as error:
+        console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped; start the same command again to go on from the last checkpoint")
+        sys.exit(130)

@@ -1,0 +1,127 @@
+"""The toy data of section IV.A and their scores: contaminated digits, and each test digit with and without a square."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+import jaxunreg as ju
+from experiments.runs import RunError, console
+from jaxunreg.datasets.dataset import Dataset
+from jaxunreg.datasets.digits import DatasetFallbackWarning, load_digits
+from jaxunreg.datasets.erase import EraseConfig, Erased, contaminate, erase
+
+Scores = dict[str, tuple[np.ndarray, np.ndarray]]
+"""For each score its values on the normal and on the anomalous images."""
+
+KINDS = ("normal", "anomalous")
+SCORES = ("l", "d", "a", "m", "score")
+
+
+class ToyDataConfig(Protocol):
+    """The settings that the data depend on, which are options of a study; see `svhn_toy.ToyConfig`."""
+
+    @property
+    def dataset(self) -> Literal["auto", "svhn", "synth_digits"]: ...
+    @property
+    def data_dir(self) -> Path | None: ...
+    @property
+    def train_size(self) -> int | None: ...
+    @property
+    def test_size(self) -> int | None: ...
+    @property
+    def data_seed(self) -> int: ...
+    @property
+    def validation_size(self) -> int: ...
+    @property
+    def erase(self) -> EraseConfig: ...
+
+
+class Data(NamedTuple):
+    """The toy data set: contaminated training images, and each test digit once normal and once erased."""
+
+    dataset: Dataset
+    train: np.ndarray
+    validation: np.ndarray
+    validation_erased: np.ndarray
+    normal: np.ndarray
+    anomalous: Erased
+    labels: np.ndarray
+
+
+def load_toy_data(config: ToyDataConfig) -> Data:
+    """Digits, the toy anomaly, and the split of the training digits into those to train on and those held out.
+
+    Raises:
+      RunError: more digits are to be held out than there are.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DatasetFallbackWarning)
+        dataset = load_digits(
+            config.dataset,
+            data_dir=config.data_dir,
+            train_size=config.train_size,
+            test_size=config.test_size,
+            seed=config.data_seed,
+        )
+    for warning in caught:
+        if issubclass(warning.category, DatasetFallbackWarning):
+            console.rule("[bold white on red] WARNING ", style="red")
+            console.print(f"[bold red]{warning.message}")
+            console.rule(style="red")
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if not 0 < config.validation_size < len(dataset.train.images):
+        raise RunError(
+            f"got validation_size={config.validation_size} with {len(dataset.train.images)} training digits; "
+            "expected at least 1 and fewer than there are"
+        )
+    split = len(dataset.train.images) - config.validation_size
+    validation = dataset.train.images[split:]
+    test = dataset.test
+    console.print(f"data: {dataset.name}, {split} to train on, {len(test.images)} to test on ({dataset.source})")
+    return Data(
+        dataset=dataset,
+        train=contaminate(dataset.train.images[:split], config.erase).images,
+        validation=validation,
+        validation_erased=erase(validation, config.erase, seed=config.erase.seed + 1).images,
+        normal=test.images,
+        anomalous=erase(test.images, config.erase, seed=config.erase.seed + 2),
+        labels=test.labels,
+    )
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What the results say of the data."""
+    return {
+        "name": dataset.name,
+        "requested": dataset.requested,
+        "source": dataset.source,
+        "fell_back": dataset.fell_back,
+        "fallback_reason": dataset.fallback_reason,
+        "train": len(dataset.train.images),
+        "test": len(dataset.test.images),
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def score(scorer: ju.Scorer, normal: np.ndarray, anomalous: np.ndarray) -> Scores:
+    """L, D, A and M of the normal and of the anomalous images."""
+    pairs = [ju.score_images(scorer, images) for images in (normal, anomalous)]
+    return {
+        "l": (pairs[0].nelbo, pairs[1].nelbo),
+        **{k: (getattr(pairs[0], k), getattr(pairs[1], k)) for k in "dam"},
+    }
+
+
+def as_arrays(scores: Scores) -> dict[str, np.ndarray]:
+    """One array for each score and kind of image, for a stage's file."""
+    return {f"{key}_{kind}": array for key, pair in scores.items() for kind, array in zip(KINDS, pair, strict=True)}
+
+
+def scores_of(arrays: Mapping[str, np.ndarray]) -> Scores:
+    """The scores among a stage's arrays."""
+    names = [key.removesuffix("_normal") for key in arrays if key.endswith("_normal")]
+    return {key: (arrays[f"{key}_normal"], arrays[f"{key}_anomalous"]) for key in names if key in SCORES}
