@@ -13,6 +13,7 @@ from jaxunreg.scoring import (
     score_image,
     score_images,
 )
+from jaxunreg.sweep import Member, MemberGroup, SweepResult, fit_sweep, group_members
 from jaxunreg.training import NonFiniteLossError, TrainConfig, TrainState, fit
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -24,14 +25,19 @@ __all__ = [
     "AutoencoderConfig",
     "CheckpointError",
     "Decomposition",
+    "Member",
+    "MemberGroup",
     "NonFiniteLossError",
     "Scorer",
+    "SweepResult",
     "TrainConfig",
     "TrainState",
     "VAEConfig",
     "decompose",
     "decompose_gaussian",
     "fit",
+    "fit_sweep",
+    "group_members",
     "heat_map",
     "image_score",
     "load_model",

@@ -370,7 +370,7 @@ def test_one_key_gives_the_same_bits_twice():
 
 
 def test_a_log_without_a_terminal_gets_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(training._Bar, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(training.ProgressBar, "SECONDS_A_LINE", 0.0)
     ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), progress=True, description="tile A")
     lines = [line for line in capsys.readouterr().err.splitlines() if re.match(r"tile A \d+/\d+  loss ", line)]
     assert len(lines) > 1
