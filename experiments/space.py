@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
+from experiments.runs import RunError
+
 Setting: TypeAlias = dict[str, int | float]
 """A value for each axis of a space, the seed apart."""
 
@@ -104,15 +106,17 @@ def read_space(path: Path, seeds: tuple[int, ...]) -> Space:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "space.toml").write_text("latent_dim = [5, 20]\\nlearning_rate = {low = 1e-4, high = 1e-2}")
+    ...     _ = Path(folder, "space.toml").write_text("latent_dim = [5, 20]\\nkl_weight = {low = 0.5, high = 2}")
     ...     read_space(Path(folder, "space.toml"), seeds=(0,)).axes
-    {'latent_dim': (5, 20), 'learning_rate': Range(low=0.0001, high=0.01, log=False)}
+    {'latent_dim': (5, 20), 'kl_weight': Range(low=0.5, high=2, log=False)}
     """
     text = path.read_text(encoding="utf-8")
     try:
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
-        raise ValueError(f"got {path}, which cannot be read: {error}; expected TOML, or JSON in a .json file") from error
+        raise ValueError(
+            f"got {path}, which cannot be read: {error}; expected TOML, or JSON in a .json file"
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(f"got {path}, which holds a {type(content).__name__}; expected an axis a key")
     axes: dict[str, tuple[int | float, ...] | Range] = {}
@@ -168,7 +172,7 @@ class OptunaSearch:
       seed: of the search.
 
     Raises:
-      ModuleNotFoundError: Optuna is not installed.
+      RunError: Optuna is not installed.
       ValueError: `trials` or `generation` is below one, or the space has no axes.
     """
 
@@ -183,7 +187,7 @@ class OptunaSearch:
         try:
             import optuna
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
+            raise RunError(
                 f"--search {kind} needs Optuna, which is not installed; run: pip install 'jaxunreg[sweep]'"
             ) from error
         self._space, self._left, self._generation = space, trials, generation
@@ -207,9 +211,7 @@ class OptunaSearch:
         count = min(self._left, self._generation)
         self._left -= count
         self._asked = [self._study.ask(self._distributions) for _ in range(count)]
-        return [
-            {name: AXES[name](value) for name, value in trial.params.items()} for trial in self._asked
-        ]
+        return [{name: AXES[name](value) for name, value in trial.params.items()} for trial in self._asked]
 
     def tell(self, values: Sequence[float | None]) -> None:
         """What came of the last generation."""

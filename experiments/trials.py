@@ -30,6 +30,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from experiments.runs import RunError
 from jaxunreg.checkpoint import to_json
 from jaxunreg.plots import replacing
 
@@ -56,7 +57,7 @@ CREATE TABLE IF NOT EXISTS trials (
 """
 
 
-class TrialTableError(Exception):
+class TrialTableError(RunError):
     """A table of trials that cannot be read or written."""
 
 
@@ -141,29 +142,40 @@ class TrialTable:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
 
-    def claim(self, configs: Collection[Mapping[str, Any]], *, retry_failed: bool = False) -> list[str]:
+    def claim(
+        self, configs: Collection[Mapping[str, Any]], *, retry_failed: bool = False, attempts: int = 5
+    ) -> list[str]:
         """Claim of these trials those that are free, all in one transaction.
 
-        Free is a trial that is not in the table, or whose owner let its lease run out.
+        Free is a trial that is not in the table, or whose owner let its lease run out. One that was begun `attempts`
+        times and whose owner died each time is given up instead, and stands as failed from then on.
 
         Args:
           configs: configurations, JSON data.
           retry_failed: those that failed are free as well.
+          attempts: how often a trial is begun, at most.
 
         Returns:
           Ids of the trials that are now this owner's, in the order of `configs`.
         """
         now = time.time()
         statement = """
-            INSERT INTO trials (id, config, state, owner, lease, attempts, claimed) VALUES (?, ?, 'claimed', ?, ?, 1, ?)
-            ON CONFLICT (id) DO UPDATE SET state = 'claimed', owner = excluded.owner, lease = excluded.lease,
-              attempts = attempts + 1, claimed = excluded.claimed, finished = NULL, error = NULL
+            INSERT INTO trials (id, config, state, owner, lease, attempts, claimed)
+            VALUES (?, ?, 'claimed', ?, ?, 1, ?)
+            ON CONFLICT (id) DO UPDATE SET
+              state = 'claimed', owner = excluded.owner, lease = excluded.lease, claimed = excluded.claimed,
+              attempts = CASE state WHEN 'failed' THEN 1 ELSE attempts + 1 END, finished = NULL, error = NULL
             WHERE (state = 'claimed' AND lease < excluded.claimed) OR (state = 'failed' AND ?)
         """
         mine = []
         with self._transaction() as connection:
             for config in configs:
                 key, text = trial_id(config), json.dumps(to_json(dict(config)))
+                connection.execute(
+                    "UPDATE trials SET state = 'failed', error = ?, finished = ? "
+                    "WHERE id = ? AND state = 'claimed' AND lease < ? AND attempts >= ?",
+                    (f"begun {attempts} times, and whoever trained it died each time", now, key, now, attempts),
+                )
                 row = (key, text, self.owner, now + self.lease_seconds, now, retry_failed)
                 if connection.execute(statement, row).rowcount == 1:
                     mine.append(key)
@@ -206,9 +218,12 @@ class TrialTable:
             self.release()
 
     def release(self) -> None:
-        """Give all of this owner's claims back: anyone may take them up at once."""
+        """Give all of this owner's claims back: anyone may take them up at once, and they count as not begun."""
         with self._transaction() as connection:
-            connection.execute("UPDATE trials SET lease = 0 WHERE owner = ? AND state = 'claimed'", (self.owner,))
+            connection.execute(
+                "UPDATE trials SET lease = 0, attempts = attempts - 1 WHERE owner = ? AND state = 'claimed'",
+                (self.owner,),
+            )
 
     def finish(self, key: str, result: Mapping[str, Any]) -> bool:
         """Write the result of a trial that is this owner's.
@@ -229,7 +244,8 @@ class TrialTable:
         found = [Trial(*row) for row in rows]
         return [
             trial._replace(
-                config=json.loads(str(trial.config)), result=None if trial.result is None else json.loads(str(trial.result))
+                config=json.loads(str(trial.config)),
+                result=None if trial.result is None else json.loads(str(trial.result)),
             )
             for trial in found
             if keys is None or trial.id in keys
