@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Int, Num
 
 from jaxunreg.checkpoint import Checkpoints, describe_model, fingerprint, to_json
 from jaxunreg.decomposition import Decomposition
@@ -134,15 +134,14 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
     if len(models) != len(members):
         raise ValueError(f"got {len(models)} models and {len(members)} members; expected one model for each member")
     groups: dict[Any, list[int]] = {}
-    filled = []
+    sizes: list[int] = []
     for index, (model, member) in enumerate(zip(models, members, strict=True)):
-        latent_dim = member.latent_dim or model.config.latent_dim
-        filled.append(dataclasses.replace(member, latent_dim=latent_dim))
+        sizes.append(member.latent_dim or model.config.latent_dim)
         groups.setdefault((type(model), dataclasses.replace(model.config, latent_dim=1)), []).append(index)
     return tuple(
         MemberGroup(
-            _with_latent_dim(models[indices[0]], max(filled[index].latent_dim for index in indices)),
-            tuple(filled[index] for index in indices),
+            _with_latent_dim(models[indices[0]], max(sizes[index] for index in indices)),
+            tuple(dataclasses.replace(members[index], latent_dim=sizes[index]) for index in indices),
             tuple(indices),
         )
         for indices in groups.values()
@@ -153,15 +152,16 @@ class Failure(NamedTuple):
     """Why a member has no weights.
 
     Attributes:
-      step: after which its loss, or a parameter, was not finite.
-      what: what was found there.
+      step: of the first loss that was not finite, or at which a parameter was found that is not.
+      loss: of that step; finite where it was a parameter.
     """
 
     step: int
-    what: str
+    loss: float
 
     def __str__(self) -> str:
-        return f"got {self.what} at step {self.step}; expected finite values; lower learning_rate or raise warmup_steps"
+        what = "a parameter that is NaN or infinite" if np.isfinite(self.loss) else f"a loss of {self.loss}"
+        return f"got {what} at step {self.step}; expected finite values; lower learning_rate or raise warmup_steps"
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,8 @@ class SweepResult:
         `held_out` with the means `loss`, `d`, `a`, `m`, and what `evaluate` returned.
       failures: members, by index, whose loss or parameters became NaN or infinite. The others are not touched by it.
       stacked: variables of all members on a leading axis, padded to the largest latent size. With `model` they score
-        as the small models do: stacked, `jax.vmap` runs an ensemble of mixed latent sizes as one program.
+        as the small models do, so that `jax.vmap` over them runs an ensemble of mixed latent sizes as one program.
+        A member that failed has what it failed with.
     """
 
     model: Model
@@ -207,8 +208,10 @@ class SweepResult:
         latent_dim = self.members[member].latent_dim
         assert latent_dim is not None
         model = _with_latent_dim(self.model, latent_dim)
-        padded = {name: jax.tree.map(lambda leaf: leaf[member], self.stacked[name]) for name in _shapes(model)}
-        return model, jax.tree.map(jnp.asarray, _resized(padded, self.model, model))
+        shapes = _shapes(model)
+        padded = {name: jax.tree.map(lambda leaf: leaf[member], self.stacked[name]) for name in shapes}
+        cut = _resized(padded, shapes, self.model.config.latent_dim, latent_dim)
+        return model, jax.tree.map(jnp.asarray, cut)
 
 
 def fit_sweep(
@@ -227,8 +230,8 @@ def fit_sweep(
 ) -> SweepResult:
     """Train many members at once, each as `fit` would train it alone.
 
-    Member k is, to rounding, `fit` of the model of its latent size with its learning rate, weight decay and KL weight in
-    the config and `key=jax.random.key(seed)`: the same starting weights, batches and noise. (The noise of padded
+    Member k is, to rounding, `fit` of the model of its latent size with its learning rate, weight decay and KL weight
+    in the config and `key=jax.random.key(seed)`: the same starting weights, batches and noise. (The noise of padded
     members relies on JAX's default, partitionable threefry generator; with another one it is another draw.)
 
     The members are one axis of one compiled program, cut over the devices; no device waits for another within a call,
@@ -303,3 +306,446 @@ def fit_sweep(
         failures={index: failure for outcome in outcomes for index, failure in outcome.failures.items()},
         stacked=_concatenated([outcome.variables for outcome in outcomes]),
     )
+
+
+def member_bytes(model: Model, config: TrainConfig) -> int:
+    """Estimate of the device memory that one member takes while training, in bytes.
+
+    Four times the parameters (themselves, Adam's two moments, a gradient), and the outputs of all layers for a batch,
+    three times over: what the gradient keeps, and what it is made of.
+
+    Args:
+      model: the model of the largest latent size.
+      config: see `TrainConfig`.
+
+    Returns:
+      Bytes. The images come once a device, beside this.
+
+    >>> import jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(96, 96, 1), depth=5, base_channels=32, latent_dim=50))
+    >>> member_bytes(model, ju.TrainConfig(batch_size=64)) // 2**20
+    0
+    """
+    network = model.config
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_shapes(model)["params"]))
+    height, width, channels = network.image_shape
+    # Encoder and decoder have a map of each size; the last is the image's mean and log-variance, beside the image.
+    maps = sum(
+        2 * (height >> layer + 1) * (width >> layer + 1) * network.base_channels * 2**layer
+        for layer in range(network.depth)
+    )
+    activations = maps + 3 * height * width * channels
+    return 4 * (4 * parameters + 3 * config.batch_size * activations)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3,))
+def sweep_steps(
+    model: Model,
+    config: TrainConfig,
+    mesh: Mesh,
+    state: TrainState,
+    hyper: Hyperparameters,
+    images: AnyImages,
+    indices: Int[Array, "members steps batch_size"],
+    count: Int[Array, ""],
+) -> tuple[TrainState, StepMetrics]:
+    """Several updates of all members in one program; `state` is donated.
+
+    Args:
+      model: of the largest latent size.
+      config: what the members share.
+      mesh: one axis, `members`, whose size divides their number.
+      state: stacked on a leading axis, cut over the mesh; its buffers are reused.
+      hyper: of each member, `[members]`.
+      images: all images, or those of these steps; the same on each device.
+      indices: rows of `images`, one batch a member and step.
+      count: how many of the steps to run; see `train_steps`.
+
+    Returns:
+      The state after `count` updates, and each step's metrics `[members, steps]`; those beyond `count` are zero.
+    """
+
+    def own(
+        state: TrainState, hyper: Hyperparameters, images: AnyImages, indices: Array, count: Array
+    ) -> tuple[TrainState, StepMetrics]:
+        def step(state: TrainState, hyper: Hyperparameters, batch: Array) -> tuple[TrainState, StepMetrics]:
+            return train_step(model, config, state, images[batch], hyper)
+
+        def body(k: Array, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+            state, history = carry
+            state, metrics = jax.vmap(step)(state, hyper, indices[:, k])
+            return state, jax.tree.map(lambda past, new: past.at[:, k].set(new), history, metrics)
+
+        zeros = jnp.zeros(indices.shape[:2], jnp.float32)
+        history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
+        return jax.lax.fori_loop(0, count, body, (state, history))
+
+    members, everywhere = PartitionSpec("members"), PartitionSpec()
+    # Members have nothing to say to each other: a shard each, and no collective.
+    return jax.shard_map(
+        own,
+        mesh=mesh,
+        in_specs=(members, members, everywhere, members, everywhere),
+        out_specs=members,
+        check_vma=False,
+    )(state, hyper, images, indices, count)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _sweep_terms(
+    model: Model, mesh: Mesh, variables: Variables, batches: Num[Array, "batches batch height width channels"]
+) -> Decomposition:
+    """D, A and M of every image for every member, `[members, batches, batch]`."""
+
+    def own(variables: Variables, batches: Array) -> Decomposition:
+        folded = jax.vmap(functools.partial(fold, model))(variables)
+
+        def terms(batch: Array) -> Decomposition:
+            return jax.vmap(lambda v: model.apply(v, to_float(batch), method="terms"))(folded)
+
+        return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), jax.lax.map(terms, batches))
+
+    members, everywhere = PartitionSpec("members"), PartitionSpec()
+    return jax.shard_map(own, mesh=mesh, in_specs=(members, everywhere), out_specs=members, check_vma=False)(
+        variables, batches
+    )
+
+
+@jax.jit
+def _all_finite(variables: Variables) -> Bool[Array, " members"]:
+    """Whether each member's variables are."""
+    finite = [jnp.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in jax.tree.leaves(variables)]
+    return jnp.stack(finite).all(axis=0)
+
+
+class _Outcome(NamedTuple):
+    """What is left of a part: NumPy arrays with a leading axis of its members."""
+
+    variables: Variables
+    history: StepMetrics
+    evaluations: list[list[dict[str, Any]]]
+    failures: dict[int, Failure]
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """What all parts share; `slots` is how many members the program has, at least as many as a part."""
+
+    model: Model
+    images: AnyImages
+    config: TrainConfig
+    members: tuple[Member, ...]
+    slots: int
+    mesh: Mesh
+    held_out: HeldOut | None
+    evaluate: Evaluation | None
+
+    @functools.cached_property
+    def masked(self) -> bool:
+        """Whether any member of any part is padded, so that all parts have one program."""
+        return any(member.latent_dim != self.model.config.latent_dim for member in self.members)
+
+    @functools.cached_property
+    def resident(self) -> Array | None:
+        """The images on each device, or None where they stay on the host."""
+        return self.everywhere(self.images) if stay_on_device(self.images, self.config) else None
+
+    @functools.cached_property
+    def held_out_batches(self) -> Array:
+        """The held-out images in batches on each device; the last is filled up with zeros."""
+        assert self.held_out is not None
+        held_out = np.asarray(self.held_out)
+        batch = min(len(held_out), self.config.batch_size)
+        padding = np.zeros((-len(held_out) % batch, *held_out.shape[1:]), held_out.dtype)
+        return self.everywhere(np.concatenate([held_out, padding]).reshape(-1, batch, *held_out.shape[1:]))
+
+    @functools.cached_property
+    def images_sha256(self) -> str:
+        return fingerprint(self.images)
+
+    def everywhere(self, tree: PyTree) -> PyTree:
+        """On all devices of the mesh."""
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def spread(self, tree: PyTree) -> PyTree:
+        """A leading axis of members, filled up with the last of them and cut over the devices."""
+
+        def fill(leaf: Any) -> Any:
+            return leaf[np.minimum(np.arange(self.slots), len(leaf) - 1)]
+
+        return jax.device_put(jax.tree.map(fill, tree), NamedSharding(self.mesh, PartitionSpec("members")))
+
+
+class _Part:
+    """The host's side of a part of a sweep, members `first .. last - 1`."""
+
+    def __init__(self, sweep: _Sweep, first: int, last: int) -> None:
+        self.sweep, self.config = sweep, sweep.config
+        self.first, self.members = first, sweep.members[first:last]
+        losses, *terms = np.full((4, len(self.members), self.config.steps), np.nan, np.float32)
+        self.history = StepMetrics(losses, Decomposition(*terms))
+        self.evaluations: list[list[dict[str, Any]]] = [[] for _ in self.members]
+        self.failures: dict[int, Failure] = {}
+        self.hyper = sweep.spread(
+            Hyperparameters(
+                *(
+                    np.array([getattr(member, name) for member in self.members], np.float32)
+                    for name in Hyperparameters._fields
+                )
+            )
+        )
+
+    def run(self, directory: Path | None, progress: bool, description: str) -> _Outcome:
+        """Train the steps that are left."""
+        state = self._fresh()
+        # The key of a seed's batches; members of one seed see the same.
+        self.keys = {member.seed: state.key[index] for index, member in enumerate(self.members)}
+        if directory is None:
+            return self._train(self.sweep.spread(state), None, progress, description)
+        with Checkpoints(directory / "checkpoints", keep=self.config.keep_checkpoints) as checkpoints:
+            log = MetricsLog(directory / "metrics.jsonl")
+            state = self._resume(state, checkpoints, log)
+            return self._train(self.sweep.spread(state), (checkpoints, log), progress, description)
+
+    def _fresh(self) -> TrainState:
+        """Every member as `fit` of its own small model starts, padded with zeros, on a leading axis."""
+        model = self.sweep.model
+        by_size: dict[int, list[int]] = {}
+        for index, member in enumerate(self.members):
+            assert member.latent_dim is not None
+            by_size.setdefault(member.latent_dim, []).append(index)
+        like = jax.eval_shape(functools.partial(init_state, model, self.config), jax.random.key(0))
+        parts = []
+        for latent_dim, indices in by_size.items():
+            small = _with_latent_dim(model, latent_dim)
+            keys = jnp.stack([jax.random.key(self.members[index].seed) for index in indices])
+            state = jax.jit(jax.vmap(functools.partial(init_state, small, self.config)))(keys)
+            variables, opt_state = _resized(
+                jax.tree.map(np.asarray, (state.variables, state.opt_state)),
+                (like.variables, like.opt_state),
+                latent_dim,
+                model.config.latent_dim,
+            )
+            if self.sweep.masked:
+                variables = {**variables, "latent": {"size": np.full(len(indices), latent_dim, np.int32)}}
+            parts.append((np.asarray(state.step), variables, opt_state, np.asarray(jax.random.key_data(state.key))))
+        order = np.argsort(np.concatenate(list(by_size.values())))
+        step, variables, opt_state, key_data = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
+        return TrainState(step, variables, opt_state, jax.random.wrap_key_data(key_data))
+
+    def _resume(self, fresh: TrainState, checkpoints: Checkpoints, log: MetricsLog) -> TrainState:
+        step = checkpoints.latest_step
+        if step is None:
+            log.cut(-1)
+            return fresh
+        check_same_run(checkpoints, step, self._description)
+        log.cut(step)
+        for record in log.read():
+            if "member" in record:
+                self.evaluations[record.pop("member") - self.first].append(record)
+            else:
+                for name, history in self._curves.items():
+                    history[:, record["step"] - 1] = np.array(record[name], np.float32)
+        variables, rest = checkpoints.restore(step, fresh.variables, self._rest(fresh))
+        for k, (failed, loss) in enumerate(
+            zip(rest["failed_step"].tolist(), rest["failed_loss"].tolist(), strict=True)
+        ):
+            if failed:
+                self.failures[k] = Failure(failed, loss)
+        variables, opt_state, step = jax.tree.map(np.asarray, (variables, rest["opt_state"], rest["step"]))
+        return TrainState(step, variables, opt_state, fresh.key)
+
+    def _rest(self, state: TrainState) -> dict[str, PyTree]:
+        failures = [self.failures.get(k, Failure(0, 0.0)) for k in range(len(self.members))]
+        return {
+            "step": self._own(state.step),
+            "opt_state": self._own(state.opt_state),
+            "failed_step": np.array([failure.step for failure in failures], np.int32),
+            "failed_loss": np.array([failure.loss for failure in failures], np.float32),
+        }
+
+    @property
+    def _curves(self) -> dict[str, Any]:
+        return {"loss": self.history.loss, **self.history.terms._asdict()}
+
+    def _train(
+        self, state: TrainState, files: tuple[Checkpoints, MetricsLog] | None, progress: bool, description: str
+    ) -> _Outcome:
+        config, members = self.config, len(self.members)
+        step = int(state.step[0])
+        with ProgressBar(progress, description, config.steps, step) as bar:
+            while step < config.steps and len(self.failures) < members:
+                began = time.perf_counter()
+                count = next_stop(config, step) - step
+                state, metrics = self._dispatch(state, step, count)
+                self._record(step, jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:members, :count], metrics))
+                rate = members * count * config.batch_size / (time.perf_counter() - began)
+                records = self._step_records(step, count, rate)
+                step += count
+                if step == config.steps or step % config.checkpoint_every == 0:
+                    # A finite loss can still have made an update that is not.
+                    for k in np.flatnonzero(~np.asarray(_all_finite(state.variables))[:members]).tolist():
+                        self.failures.setdefault(k, Failure(step, float(self.history.loss[k, step - 1])))
+                if step == config.steps or step % config.evaluate_every == 0:
+                    records += self._evaluate(step, state)
+                if files is not None:
+                    files[1].append(records)
+                    if step == config.steps or step % config.checkpoint_every == 0:
+                        files[0].save(step, self._own(state.variables), self._rest(state), self._description)
+                bar.show(step, self._shown(step, rate))
+        return _Outcome(
+            self._own(state.variables),
+            self.history,
+            self.evaluations,
+            {self.first + k: failure for k, failure in sorted(self.failures.items())},
+        )
+
+    def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
+        sweep, config = self.sweep, self.config
+        shape = (len(self.members), config.steps_per_dispatch, config.batch_size)
+        indices = np.zeros(shape, np.int32)
+        by_seed = {
+            seed: batch_indices(key, len(sweep.images), config.batch_size, step, count)
+            for seed, key in self.keys.items()
+        }
+        for own, member in zip(indices, self.members, strict=True):
+            own[:count] = by_seed[member.seed]
+        images = sweep.resident
+        if images is None:
+            rows, flat = np.unique(indices, return_inverse=True)
+            # As many rows as the call could need, for one shape.
+            most = min(indices.size, len(sweep.images))
+            rows = np.concatenate([rows, np.zeros(most - rows.size, rows.dtype)])
+            images = sweep.everywhere(np.asarray(sweep.images)[rows])
+            indices = flat.reshape(shape).astype(np.int32)
+        return sweep_steps(
+            sweep.model, config, sweep.mesh, state, self.hyper, images, sweep.spread(indices), np.int32(count)
+        )
+
+    def _record(self, step: int, metrics: StepMetrics) -> None:
+        """Write the losses of the steps after `step` down, and which members fail in them."""
+        count = metrics.loss.shape[1]
+        for k, losses in enumerate(metrics.loss):
+            bad = np.flatnonzero(~np.isfinite(losses))
+            if bad.size and k not in self.failures:
+                self.failures[k] = Failure(step + int(bad[0]) + 1, float(losses[bad[0]]))
+        new = {"loss": metrics.loss, **metrics.terms._asdict()}
+        for name, history in self._curves.items():
+            history[:, step : step + count] = new[name]
+            for k, failure in self.failures.items():
+                history[k, failure.step - 1 :] = np.nan
+
+    def _step_records(self, step: int, count: int, rate: float) -> list[dict[str, Any]]:
+        def value(x: float) -> float | None:
+            return x if math.isfinite(x) else None
+
+        return [
+            {"step": after}
+            | {name: [value(x) for x in history[:, after - 1].tolist()] for name, history in self._curves.items()}
+            | {"images_per_second": round(rate, 1)}
+            for after in range(step + 1, step + count + 1)
+        ]
+
+    def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
+        """What each member that has not failed has to say of itself, as records for the log."""
+        sweep = self.sweep
+        if sweep.held_out is not None:
+            terms = _sweep_terms(sweep.model, sweep.mesh, state.variables, sweep.held_out_batches)
+            count = len(sweep.held_out)
+            terms = jax.tree.map(lambda term: term.reshape(len(term), -1)[:, :count], self._own(terms))
+            means = {name: term.mean(axis=1, dtype=np.float64).tolist() for name, term in terms._asdict().items()}
+        variables = self._own(state.variables) if sweep.evaluate is not None else None
+        records = []
+        for k in range(len(self.members)):
+            if k in self.failures:
+                continue
+            record: dict[str, Any] = {"step": step}
+            if sweep.held_out is not None:
+                own = {name: mean[k] for name, mean in means.items()}
+                record["held_out"] = {"loss": sum(own.values()), **own}
+            if sweep.evaluate is not None:
+                record.update(to_json(sweep.evaluate(jax.tree.map(lambda leaf, k=k: leaf[k], variables))))
+            if len(record) > 1:
+                self.evaluations[k].append(record)
+                records.append({"member": self.first + k, **record})
+        return records
+
+    def _own(self, tree: PyTree) -> PyTree:
+        """The members' own, without what fills up the slots, on the host."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.members)], tree)
+
+    def _shown(self, step: int, rate: float) -> str:
+        losses = self.history.loss[:, step - 1]
+        losses = losses[np.isfinite(losses)]
+        spread = f"loss {losses.min():.1f} to {losses.max():.1f}  " if losses.size else ""
+        failed = f"  {len(self.failures)} failed" if self.failures else ""
+        return f"{len(self.members)} members  {spread}{rate:.0f} images/s{failed}"
+
+    @functools.cached_property
+    def _description(self) -> dict[str, Any]:
+        """What must be the same for a part to go on; the devices need not."""
+        return to_json(
+            {
+                "model": describe_model(self.sweep.model),
+                "train": dataclasses.asdict(self.config),
+                "members": [dataclasses.asdict(member) for member in self.members],
+                "images": {"shape": self.sweep.images.shape, "sha256": self.sweep.images_sha256},
+            }
+        )
+
+
+def _checked_members(model: Model, config: TrainConfig, members: Sequence[Member]) -> tuple[Member, ...]:
+    if not members:
+        raise ValueError("got no members; expected at least one")
+    resolved = tuple(member.resolve(model, config) for member in members)
+    for index, member in enumerate(resolved):
+        if member.latent_dim is not None and member.latent_dim > model.config.latent_dim:
+            raise ValueError(
+                f"got latent_dim={member.latent_dim} for member {index} with a model of "
+                f"latent_dim={model.config.latent_dim}; expected at most the model's; give a model of the largest "
+                "latent size (`group_members` does)"
+            )
+    return resolved
+
+
+def _with_latent_dim(model: Model, latent_dim: int) -> Model:
+    return type(model)(dataclasses.replace(model.config, latent_dim=latent_dim))  # type: ignore[call-arg]
+
+
+def _shapes(model: Model) -> Any:
+    """Shapes of a model's variables."""
+    return jax.eval_shape(
+        model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *model.config.image_shape), jnp.float32)
+    )
+
+
+def _resized(tree: PyTree, like: PyTree, old: int, new: int) -> PyTree:
+    """Arrays of one latent size as those of another: padded with zeros, or cut.
+
+    An axis that grows with the latent size is one or several blocks of it (mean and log-variance are two), each of
+    which is padded or cut.
+
+    Args:
+      tree: NumPy arrays, with any leading axes.
+      like: a tree of the shapes wanted, without those axes.
+      old: latent size of `tree`.
+      new: latent size of `like`.
+    """
+
+    def resize(leaf: np.ndarray, wanted: Any) -> np.ndarray:
+        leading = leaf.ndim - len(wanted.shape)
+        for axis, length in enumerate(wanted.shape, start=leading):
+            if leaf.shape[axis] != length:
+                before, after = leaf.shape[:axis], leaf.shape[axis + 1 :]
+                blocks = leaf.reshape(*before, -1, old, *after)
+                grown = np.zeros((*before, length // new, new, *after), leaf.dtype)
+                both = (slice(None),) * (axis + 1) + (slice(min(old, new)),)
+                grown[both] = blocks[both]
+                leaf = grown.reshape(*before, length, *after)
+        return leaf
+
+    return jax.tree.map(resize, tree, like)
+
+
+def _concatenated(trees: Sequence[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)

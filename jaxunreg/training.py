@@ -135,7 +135,7 @@ class StepMetrics(NamedTuple):
       terms: D, A and M at one reparameterised sample.
     """
 
-    loss: Float[Array, "*steps"]
+    loss: Float[Array | np.ndarray, "*steps"]
     terms: Decomposition
 
 
@@ -148,9 +148,9 @@ class Hyperparameters(NamedTuple):
       kl_weight: weight of D in the objective after its warm-up.
     """
 
-    learning_rate: Float[Array, "*members"]
-    weight_decay: Float[Array, "*members"]
-    kl_weight: Float[Array, "*members"]
+    learning_rate: Float[Array | np.ndarray, "*members"]
+    weight_decay: Float[Array | np.ndarray, "*members"]
+    kl_weight: Float[Array | np.ndarray, "*members"]
 
 
 def make_optimizer(config: TrainConfig, hyper: Hyperparameters | None = None) -> optax.GradientTransformation:
@@ -172,14 +172,16 @@ def make_optimizer(config: TrainConfig, hyper: Hyperparameters | None = None) ->
     -0.001
     """
     if hyper is None:
-        rate, weight_decay = _schedule(config, config.learning_rate), config.weight_decay
+        rate = _schedule(config, config.learning_rate)
+        decay = optax.add_decayed_weights(config.weight_decay)
     else:
-        relative, peak, weight_decay = _schedule(config, 1.0), hyper.learning_rate, hyper.weight_decay
+        peak, relative = hyper.learning_rate, _schedule(config, 1.0)
+        decay = optax.add_decayed_weights(hyper.weight_decay)
 
         def rate(count: Int[Array, ""]) -> Float[Array, ""]:
             return peak * relative(count)
 
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(rate, b1=config.b1, b2=config.b2))
+    return optax.chain(decay, optax.adam(rate, b1=config.b1, b2=config.b2))
 
 
 def _schedule(config: TrainConfig, peak: float) -> optax.Schedule:
@@ -584,8 +586,8 @@ def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) 
         names = sorted(_differences(found, wanted))
         raise CheckpointError(
             f"got a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run; "
-            f"expected the same model, training config, key and images, but these differ: {'; '.join(names)}; "
-            "choose another directory, or the old settings"
+            "expected the same model, training config, key (or members) and images, but these differ: "
+            f"{'; '.join(names)}; choose another directory, or the old settings"
         )
 
 

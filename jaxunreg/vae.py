@@ -114,7 +114,7 @@ class VAE(nn.Module):
     def _used(self) -> Bool[Array, "1 latent"]:
         return (jnp.arange(self.config.latent_dim) < self.get_variable("latent", "size")).reshape(1, -1)
 
-    def _noise(self, key: PRNGKey, shape: tuple[int, int], dtype: DTypeLike) -> Latents:
+    def _noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
         if not self.has_variable("latent", "size"):
             return jax.random.normal(key, shape, dtype)
         # A draw of n numbers is the first n of any longer draw (with JAX's default, partitionable generator), but
