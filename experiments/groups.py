@@ -103,7 +103,9 @@ def build(config: Mapping[str, Any]) -> tuple[ju.VAE, ju.TrainConfig, ju.Member]
     Raises:
       TypeError, ValueError: no such network, training or seed.
     """
-    network: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in config["network"].items()}
+    network: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in config["network"].items()
+    }
     own = {name: config["train"][name] for name in MEMBER_FIELDS}
     shared = {name: value for name, value in config["train"].items() if name not in own}
     model = ju.VAE(ju.VAEConfig(**network))

@@ -346,7 +346,7 @@ def summarise(run: SweepRun, space: Space, trials: Sequence[Trial]) -> dict[str,
     settings: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in done:
         settings.setdefault(tuple(setting_of(trial.config, space.axes).values()), []).append(trial)
-    ranked = [
+    ranked: list[dict[str, Any]] = [
         {
             "setting": dict(zip(space.axes, values, strict=True)),
             "seeds": [trial.config["seed"] for trial in found],
@@ -520,8 +520,8 @@ def tables(config: SweepConfig, space: Space, results: Mapping[str, Any]) -> lis
                 for rank, one in enumerate(shown, start=1)
             ],
             within="column",
-            note=f"{len(shown)} of {len(results['settings'])} settings, ranked by the first AUC. Means over seeds, with the "
-            " lowest and the highest seed.",
+            note=f"{len(shown)} of {len(results['settings'])} settings, ranked by the first AUC. Means over seeds, "
+            "with the lowest and the highest seed.",
         )
     ]
     if results["failed"]:
