@@ -16,7 +16,6 @@ must agree to well within a lease.
 """
 
 import contextlib
-import csv
 import dataclasses
 import hashlib
 import json
@@ -29,10 +28,6 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-
-from experiments.runs import RunError
-from jaxunreg.checkpoint import to_json
-from jaxunreg.plots import replacing
 
 State = Literal["claimed", "done", "failed"]
 
@@ -57,7 +52,7 @@ CREATE TABLE IF NOT EXISTS trials (
 """
 
 
-class TrialTableError(RunError):
+class TrialTableError(OSError):
     """A table of trials that cannot be read or written."""
 
 
@@ -95,7 +90,7 @@ def trial_id(config: Mapping[str, Any]) -> str:
     >>> trial_id({"seed": 0, "latent_dim": 20}) == trial_id({"latent_dim": 20, "seed": 0})
     True
     """
-    text = json.dumps(to_json(dict(config)), sort_keys=True, allow_nan=False)
+    text = json.dumps(dict(config), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -170,7 +165,7 @@ class TrialTable:
         mine = []
         with self._transaction() as connection:
             for config in configs:
-                key, text = trial_id(config), json.dumps(to_json(dict(config)))
+                key, text = trial_id(config), json.dumps(dict(config))
                 connection.execute(
                     "UPDATE trials SET state = 'failed', error = ?, finished = ? "
                     "WHERE id = ? AND state = 'claimed' AND lease < ? AND attempts >= ?",
@@ -231,7 +226,7 @@ class TrialTable:
         Returns:
           Whether it was written. Otherwise the claim was lost and another owner's result counts.
         """
-        return self._end(key, "done", json.dumps(to_json(dict(result)), allow_nan=False), None)
+        return self._end(key, "done", json.dumps(dict(result), allow_nan=False), None)
 
     def fail(self, key: str, error: str) -> bool:
         """Write down why a trial that is this owner's failed; returns as `finish` does."""
@@ -279,42 +274,3 @@ class TrialTable:
                 f"got {self.path}, which cannot be used: {error}; expected a table of trials in a folder that can be "
                 "written, on a file system with locks; choose another file"
             ) from error
-
-
-def write_csv(path: Path, trials: Collection[Trial]) -> None:
-    """Write trials as CSV, whole or not at all: nested configurations and results as columns with dotted names.
-
-    >>> import tempfile
-    >>> trial = Trial("ab", {"seed": 1}, "done", "me", 0.0, 1, 0.0, 0.0, {"auc": {"m": 0.9}}, None)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_csv(Path(folder, "trials.csv"), [trial])
-    ...     print(Path(folder, "trials.csv").read_text(encoding="utf-8").strip())
-    id,state,attempts,config.seed,result.auc.m,error
-    ab,done,1,1,0.9,
-    """
-    rows = [
-        {
-            "id": trial.id,
-            "state": trial.state,
-            "attempts": trial.attempts,
-            **_flat(trial.config, "config"),
-            **_flat(trial.result or {}, "result"),
-            "error": trial.error,
-        }
-        for trial in trials
-    ]
-    # A failed trial has no results; the error stands last.
-    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "error"]
-    names = [name for name in names if not name.startswith("result.")] + [
-        name for name in names if name.startswith("result.")
-    ]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*names, "error"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _flat(value: Any, name: str) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {key: item for part, inner in value.items() for key, item in _flat(inner, f"{name}.{part}").items()}
-    return {name: json.dumps(value) if isinstance(value, list) else value}
