@@ -23,7 +23,7 @@ _MOST_TICKS = 7
 
 @matplotlib.style.context(_STYLE)
 def parallel_coordinates(
-    axes: Mapping[str, Sequence[float]], values: Sequence[float], *, title: str, label: str
+    axes: Mapping[str, Sequence[int | float]], values: Sequence[int | float], *, title: str, label: str
 ) -> Figure:
     """A line for each trial across one vertical axis for each hyper-parameter, ending at what came of it.
 
@@ -92,7 +92,9 @@ def parallel_coordinates(
 
 
 @matplotlib.style.context(_STYLE)
-def auc_spread(x: Sequence[float], auc: Mapping[str, Sequence[Sequence[float]]], *, title: str, x_label: str) -> Figure:
+def auc_spread(
+    x: Sequence[int | float], auc: Mapping[str, Sequence[Sequence[int | float]]], *, title: str, x_label: str
+) -> Figure:
     """ROC AUC of each score against a size, with its spread over seeds (Fig. 9 of the paper, top).
 
     Lines go through the means over seeds, bands from the lowest to the highest seed, and a small dot is a seed. The x
