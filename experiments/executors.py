@@ -24,8 +24,11 @@ class Executor(Protocol):
         """How many groups can run at a time."""
         ...
 
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Hand out what all groups train on and score, and the folder where they keep checkpoints; None keeps none."""
+
     def submit(self, group: Group) -> None:
-        """Have a group trained."""
+        """Have a group trained; `prepare` comes before."""
 
     def wait(self) -> tuple[Group, Outcomes]:
         """A group that is done, and what came of it; at least one must have been submitted."""
@@ -42,18 +45,18 @@ class LocalExecutor:
     """One group after another in this process, its members spread over this process' devices.
 
     Args:
-      images: what groups train on and score.
-      directory: where they keep checkpoints; None keeps none.
       progress: show a bar.
-      cpus_per_group: plays no part here.
     """
 
     workers = 1
 
-    def __init__(self, images: Images, directory: Path | None, *, progress: bool, cpus_per_group: int) -> None:
-        del cpus_per_group
-        self._images, self._directory, self._progress = images, directory, progress
+    def __init__(self, *, progress: bool) -> None:
+        self._progress = progress
         self._groups: deque[Group] = deque()
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Keep the images and the folder for the groups that follow."""
+        self._images, self._directory = images, directory
 
     def submit(self, group: Group) -> None:
         """Have a group trained, at the next `wait`."""
@@ -87,9 +90,9 @@ class RayExecutor:
 
     A worker that dies is reported by `wait` and not started again by Ray, so that each attempt is counted.
 
+    Enter it before JAX runs anything: Ray forks when it starts, and JAX's threads do not take that well.
+
     Args:
-      images: what groups train on and score.
-      directory: where they keep checkpoints, a folder that all machines share; None keeps none.
       progress: forward what workers print.
       cpus_per_group: see above.
 
@@ -97,15 +100,14 @@ class RayExecutor:
       RunError: Ray is not installed.
     """
 
-    def __init__(self, images: Images, directory: Path | None, *, progress: bool, cpus_per_group: int) -> None:
+    def __init__(self, *, progress: bool, cpus_per_group: int) -> None:
         try:
             import ray
         except ModuleNotFoundError as error:
             raise RunError(
                 "--cluster ray needs Ray, which is not installed; run: pip install 'jaxunreg[cluster]'"
             ) from error
-        self._ray, self._images, self._directory, self._progress = ray, images, directory, progress
-        self._cpus = cpus_per_group
+        self._ray, self._progress, self._cpus = ray, progress, cpus_per_group
         self._running: dict[Any, Group] = {}
 
     def __enter__(self) -> Self:
@@ -127,7 +129,6 @@ class RayExecutor:
             "TPU": {"num_cpus": 0, "resources": {"TPU": 1}},
         }
         self._train = ray.remote(max_retries=0, **needs_of[self._accelerator])(_train_on_worker)
-        self._shared = ray.put(self._images)
         return self
 
     def __exit__(
@@ -145,6 +146,10 @@ class RayExecutor:
         cluster = self._ray.cluster_resources()
         count = cluster.get(self._accelerator, 0) if self._accelerator else cluster.get("CPU", 0) // self._cpus
         return max(1, int(count))
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Put the images into the object store; all machines must share the folder."""
+        self._shared, self._directory = self._ray.put(images), directory
 
     def submit(self, group: Group) -> None:
         """Have a group trained as soon as an accelerator is free."""

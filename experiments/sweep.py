@@ -161,21 +161,20 @@ def main(args: list[str] | None = None) -> Path:
     began = time.perf_counter()
     space = declared_space(config)
     search = make_search(config, space)
-    run = open_run(config, args)
-    data = load_toy_data(config)
-    run.record_data(describe_data(data.dataset))
-    table = TrialTable(config.table or run.directory / "trials.sqlite", config.lease_seconds)
-
-    directory = (run.directory / "groups").absolute() if config.checkpoints else None
-    make = RayExecutor if config.cluster == "ray" else LocalExecutor
-    executor = make(Images.of(data), directory, progress=config.progress, cpus_per_group=config.cpus_per_group)
     configs: dict[str, dict[str, Any]] = {}
-    with executor, table.renewing():
-        while settings := search.ask():
-            generation = [trial_config(config, data, setting, seed) for setting in settings for seed in space.seeds]
-            configs |= {trial_id(each): each for each in generation}
-            trials = run_trials(config, table, executor, generation, directory)
-            search.tell([value_of(config, space, trials, setting) for setting in settings])
+    with make_executor(config) as executor:
+        run = open_run(config, args)
+        data = load_toy_data(config)
+        run.record_data(describe_data(data.dataset))
+        table = TrialTable(config.table or run.directory / "trials.sqlite", config.lease_seconds)
+        directory = (run.directory / "groups").absolute() if config.checkpoints else None
+        executor.prepare(Images.of(data), directory)
+        with table.renewing():
+            while settings := search.ask():
+                generation = [trial_config(config, data, setting, seed) for setting in settings for seed in space.seeds]
+                configs |= {trial_id(each): each for each in generation}
+                trials = run_trials(config, table, executor, generation, directory)
+                search.tell([value_of(config, space, trials, setting) for setting in settings])
 
     trials = table.trials(set(configs))
     results = sweep_page.summarise(run.record, space, trials)
@@ -209,6 +208,17 @@ def declared_space(config: SweepConfig) -> Space:
     if config.space is not None:
         return read_space(config.space, config.seeds)
     return Space({name: getattr(config, name) for name in AXES if getattr(config, name)}, config.seeds)
+
+
+def make_executor(config: SweepConfig) -> Executor:
+    """Where groups are trained.
+
+    Raises:
+      RunError: Ray is asked for and not installed.
+    """
+    if config.cluster == "ray":
+        return RayExecutor(progress=config.progress, cpus_per_group=config.cpus_per_group)
+    return LocalExecutor(progress=config.progress)
 
 
 def make_search(config: SweepConfig, space: Space) -> Search:
