@@ -289,9 +289,8 @@ def fit_sweep(
         raise ValueError(f"got members_at_once={members_at_once}; expected at least 1")
     parts = -(-len(members) // min(members_at_once or len(members), len(members)))
     size = -(-len(members) // parts)
-    each = -(-size // len(devices))
-    mesh = Mesh(np.array(devices[: -(-size // each)]), ("members",))
-    shared = _Sweep(model, images, config, members, each * mesh.size, mesh, held_out, evaluate)
+    mesh, slots = place_members(size, devices)
+    shared = _Sweep(model, images, config, members, slots, mesh, held_out, evaluate)
     outcomes = []
     for part, first in enumerate(range(0, len(members), size)):
         last = min(first + size, len(members))
@@ -336,6 +335,21 @@ def member_bytes(model: Model, config: TrainConfig) -> int:
     )
     activations = maps + 3 * height * width * channels
     return 4 * (4 * parameters + 3 * config.batch_size * activations)
+
+
+def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]:
+    """A mesh for so many members, and how many slots it has for them: each device has the same number.
+
+    Of all devices as few as finish as early: nine members on eight devices take five, with two each.
+
+    >>> import jax
+    >>> mesh, slots = place_members(9, jax.devices()[:8])
+    >>> mesh.size, slots
+    (5, 10)
+    """
+    each = -(-count // len(devices))
+    mesh = Mesh(np.array(devices[: -(-count // each)]), ("members",))
+    return mesh, each * mesh.size
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3,))
@@ -389,6 +403,10 @@ def sweep_steps(
         out_specs=members,
         check_vma=False,
     )(state, hyper, images, indices, count)
+
+
+# A program for each latent size, whatever the number of members.
+_init_state = jax.jit(init_state, static_argnums=(0, 1))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -510,27 +528,21 @@ class _Part:
     def _fresh(self) -> TrainState:
         """Every member as `fit` of its own small model starts, padded with zeros, on a leading axis."""
         model = self.sweep.model
-        by_size: dict[int, list[int]] = {}
-        for index, member in enumerate(self.members):
-            assert member.latent_dim is not None
-            by_size.setdefault(member.latent_dim, []).append(index)
         like = jax.eval_shape(functools.partial(init_state, model, self.config), jax.random.key(0))
-        parts = []
-        for latent_dim, indices in by_size.items():
-            small = _with_latent_dim(model, latent_dim)
-            keys = jnp.stack([jax.random.key(self.members[index].seed) for index in indices])
-            state = jax.jit(jax.vmap(functools.partial(init_state, small, self.config)))(keys)
+        states = []
+        for member in self.members:
+            assert member.latent_dim is not None
+            state = _init_state(_with_latent_dim(model, member.latent_dim), self.config, jax.random.key(member.seed))
             variables, opt_state = _resized(
                 jax.tree.map(np.asarray, (state.variables, state.opt_state)),
                 (like.variables, like.opt_state),
-                latent_dim,
+                member.latent_dim,
                 model.config.latent_dim,
             )
             if self.sweep.masked:
-                variables = {**variables, "latent": {"size": np.full(len(indices), latent_dim, np.int32)}}
-            parts.append((np.asarray(state.step), variables, opt_state, np.asarray(jax.random.key_data(state.key))))
-        order = np.argsort(np.concatenate(list(by_size.values())))
-        step, variables, opt_state, key_data = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
+                variables = {**variables, "latent": {"size": np.int32(member.latent_dim)}}
+            states.append((state.step, variables, opt_state, jax.random.key_data(state.key)))
+        step, variables, opt_state, key_data = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
         return TrainState(step, variables, opt_state, jax.random.wrap_key_data(key_data))
 
     def _resume(self, fresh: TrainState, checkpoints: Checkpoints, log: MetricsLog) -> TrainState:
@@ -726,15 +738,14 @@ def _resized(tree: PyTree, like: PyTree, old: int, new: int) -> PyTree:
     which is padded or cut.
 
     Args:
-      tree: NumPy arrays, with any leading axes.
-      like: a tree of the shapes wanted, without those axes.
+      tree: NumPy arrays.
+      like: a tree of the shapes wanted.
       old: latent size of `tree`.
       new: latent size of `like`.
     """
 
     def resize(leaf: np.ndarray, wanted: Any) -> np.ndarray:
-        leading = leaf.ndim - len(wanted.shape)
-        for axis, length in enumerate(wanted.shape, start=leading):
+        for axis, length in enumerate(wanted.shape):
             if leaf.shape[axis] != length:
                 before, after = leaf.shape[:axis], leaf.shape[axis + 1 :]
                 blocks = leaf.reshape(*before, -1, old, *after)
