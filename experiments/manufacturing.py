@@ -388,7 +388,8 @@ def score_maps(
             yield named(fitted, terms)
     else:
         patch = (config.patch, config.patch)
-        yield from map_patches(fitted.scores, images, patch=patch, stride=stride, patches_a_call=1024)
+        for scores in map_patches(fitted.scores, images, patch=patch, stride=stride, patches_a_call=1024):
+            yield in_order(scores)
 
 
 def pixel_maps(
@@ -408,7 +409,13 @@ def pixel_maps(
         scores = fitted.scores(patches)
         return {name: np.broadcast_to(s[:, None, None], (len(s), *patch)) for name, s in scores.items()}
 
-    yield from average_patches(spread, images, patch=patch, stride=stride, patches_a_call=1024)
+    for maps in average_patches(spread, images, patch=patch, stride=stride, patches_a_call=1024):
+        yield in_order(maps)
+
+
+def in_order(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Scores in the order of the table; JAX's trees have the order of the alphabet."""
+    return {name: scores[name] for name in NAMES if name in scores}
 
 
 def named(scorer: ju.Scorer, terms: ju.Decomposition) -> dict[str, np.ndarray]:
