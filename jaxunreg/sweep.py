@@ -245,6 +245,7 @@ def fit_sweep(
     Args:
       model: a `VAE` or an `Autoencoder` of the largest latent size.
       images: training images `[N, height, width, channels]`, uint8, or floating point in [0, 1]; all assumed normal.
+        Unlike `fit` it draws no crops of larger images; `jaxunreg.batches.random_crops` cuts them beforehand.
       config: what the members share; see `TrainConfig`.
       members: what each has of its own.
       held_out: images that every member scores every `evaluate_every` steps, in one program, held in the device's
@@ -271,7 +272,7 @@ def fit_sweep(
       CheckpointError: the directory cannot be written, or holds another sweep.
 
     >>> import jax, jaxunreg as ju
-    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=1, base_channels=4, latent_dim=3))
     >>> images = jax.random.uniform(jax.random.key(1), (16, 8, 8, 1))
     >>> members = [ju.Member(seed=0), ju.Member(seed=1, latent_dim=2, learning_rate=3e-3)]
     >>> result = ju.fit_sweep(model, images, ju.TrainConfig(steps=3, batch_size=8), members, progress=False)
@@ -281,6 +282,11 @@ def fit_sweep(
     >>> small.config.latent_dim, ju.score_images(ju.make_scorer(small, variables), images).m.shape
     (2, (16,))
     """
+    if not isinstance(images, np.ndarray | jax.Array):
+        raise TypeError(
+            f"got {type(images).__name__}; expected an array of images of the model's size; cut crops of larger images "
+            "before, with jaxunreg.batches.random_crops"
+        )
     check_whole_images(images, model.config.image_shape, config.batch_size)
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))

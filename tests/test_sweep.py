@@ -341,6 +341,7 @@ def test_members_are_grouped_by_every_shape_but_the_latent_size():
         ({"members": [ju.Member(latent_dim=6)]}, ValueError, "latent_dim=6 for member 0 with a model of latent_dim=5"),
         ({"devices": []}, ValueError, "no devices"),
         ({"members_at_once": 0}, ValueError, "members_at_once=0"),
+        ({"images": [images()[0]] * 9}, TypeError, "got list; expected an array"),
         ({"images": images(3)}, ValueError, "3 training images with batch_size=4"),
         ({"images": images().astype(np.int32)}, TypeError, "int32"),
         ({"held_out": images()[:, :4]}, ValueError, r"\[N, 8, 8, 1\]"),
