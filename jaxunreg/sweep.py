@@ -169,8 +169,8 @@ class SweepResult:
     Attributes:
       model: the model with the largest latent size, as it was given.
       members: as they were given, with every `None` replaced.
-      history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the step on at which a member
-        failed. `loss` is `kl_weight * D + A + M`.
+      history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the first loss of a member on
+        that was not finite. `loss` is `kl_weight * D + A + M`.
       evaluations: for each member the records that `fit` writes into `metrics.jsonl` when it evaluates: `step`,
         `held_out` with the means `loss`, `d`, `a`, `m`, and what `evaluate` returned.
       failures: members, by index, whose loss or parameters became NaN or infinite. The others are not touched by it.
@@ -432,19 +432,22 @@ def sweep_steps(
     )(state, hyper, images, indices, count)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _sweep_terms(
-    model: Model, mesh: Mesh, variables: Variables, batches: Num[Array, "batches batch height width channels"]
+    model: Model,
+    mesh: Mesh,
+    vectorize: bool,
+    variables: Variables,
+    batches: Num[Array, "batches batch height width channels"],
 ) -> Decomposition:
-    """D, A and M of every image for every member, `[members, batches, batch]`."""
+    """D, A and M of every image for every member, `[members, batches, batch]`; arguments as in `sweep_steps`."""
 
     def own(variables: Variables, batches: Array) -> Decomposition:
-        folded = jax.vmap(functools.partial(fold, model))(variables)
+        def member(variables: Variables) -> Decomposition:
+            folded = fold(model, variables)
+            return jax.lax.map(lambda batch: model.apply(folded, to_float(batch), method="terms"), batches)
 
-        def terms(batch: Array) -> Decomposition:
-            return jax.vmap(lambda v: model.apply(v, to_float(batch), method="terms"))(folded)
-
-        return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), jax.lax.map(terms, batches))
+        return jax.vmap(member)(variables) if vectorize else jax.lax.map(member, variables)
 
     members, everywhere = PartitionSpec("members"), PartitionSpec()
     return jax.shard_map(own, mesh=mesh, in_specs=(members, everywhere), out_specs=members, check_vma=False)(
@@ -670,7 +673,7 @@ class _Part:
         for name, history in self._curves.items():
             history[:, step : step + count] = new[name]
             for k, failure in self.failures.items():
-                history[k, failure.step - 1 :] = np.nan
+                history[k, failure.step - (not math.isfinite(failure.loss)) :] = np.nan
 
     def _step_records(self, step: int, count: int, rate: float) -> list[dict[str, Any]]:
         def value(x: float) -> float | None:
@@ -687,7 +690,7 @@ class _Part:
         """What each member that has not failed has to say of itself, as records for the log."""
         sweep = self.sweep
         if sweep.held_out is not None:
-            terms = _sweep_terms(sweep.model, sweep.mesh, state.variables, sweep.held_out_batches)
+            terms = _sweep_terms(sweep.model, sweep.mesh, sweep.vectorize, state.variables, sweep.held_out_batches)
             count = len(sweep.held_out)
             terms = jax.tree.map(lambda term: term.reshape(len(term), -1)[:, :count], self._own(terms))
             means = {name: term.mean(axis=1, dtype=np.float64).tolist() for name, term in terms._asdict().items()}

@@ -197,10 +197,13 @@ def test_other_devices_and_parts_change_nothing(swept, monkeypatch):
     """Three members in four slots on two devices, vectorised there, for three in a loop on one in two parts."""
     spy = Spy()
     monkeypatch.setattr(sweep, "sweep_steps", spy.sweep_steps)
-    again = fit_sweep(devices=jax.devices()[:2], members_at_once=None, vectorize=True)
+    again = fit_sweep(devices=jax.devices()[:2], members_at_once=None, vectorize=True, held_out=images(7))
     assert again.members == swept.members
     chex.assert_trees_all_close(again.stacked, swept.stacked, rtol=1e-3, atol=2e-5)
     np.testing.assert_allclose(again.history.loss, swept.history.loss, rtol=1e-4)
+    for records_again, records_swept in zip(again.evaluations, swept.evaluations, strict=True):
+        held_out, wanted = ([record["held_out"] for record in both] for both in (records_again, records_swept))
+        assert held_out[-1] == pytest.approx(wanted[-1], rel=1e-4)
     # Members have nothing to say to each other.
     hlo = spy.program.as_text()
     assert "num_partitions=2" in hlo
