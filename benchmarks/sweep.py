@@ -6,7 +6,7 @@ Both sides first show that they compute the same losses from the same seeds. The
 sweep, and a dispatch of `fit`'s own step, whose speed is that of members one after another. Speed is in images a second
 (members x steps x batch), without compilation. Compile time stands apart: the sweep compiles once, while `fit` compiles
 once for each learning rate, weight decay, KL weight and latent size, as these are constants of its program. Memory is
-XLA's own count for the compiled sweep, a member, beside the estimate of `jaxunreg.sweep.member_bytes`.
+XLA's own count for the compiled sweep on one device, beside the estimate of `jaxunreg.sweep.member_bytes`.
 
 On a CPU the devices are fakes that share its cores: eight of them show that members spread, not how fast eight
 accelerators are.
@@ -14,6 +14,7 @@ accelerators are.
 
 import dataclasses
 import functools
+import itertools
 import json
 import statistics
 import time
@@ -54,6 +55,7 @@ class Options:
         batch 64), toy (the paper's for 32x32, batch 128).
       members: how many train at once.
       devices: over how many devices; on a CPU fake ones.
+      vectorize: whether a device runs all its members at a time, or loops over them within the program.
       masked: let every other member have half the latent size, padded.
       steps: updates a dispatch.
       rounds: how often the sides take turns.
@@ -66,6 +68,7 @@ class Options:
     members: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     devices: tuple[int, ...] = (1, 8)
     masked: bool = False
+    vectorize: tuple[bool, ...] = (False, True)
     steps: int = 4
     rounds: int = 5
     seconds: float = 1.0
@@ -94,9 +97,9 @@ def main(options: Options) -> list[dict[str, Any]]:
     for network in options.networks:
         alone = _Alone(network, options)
         for devices in options.devices:
-            for members in options.members:
+            for members, vectorize in itertools.product(options.members, options.vectorize):
                 with console.status(f"{network}, {members} members, {devices} devices"):
-                    results.append(_measure(network, members, devices, alone, options))
+                    results.append(_measure(network, members, devices, vectorize, alone, options))
                 # As soon as it is known: the whole takes minutes.
                 if options.json is not None:
                     options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -146,7 +149,7 @@ class _Alone:
 class _Together:
     """The sweep's step for many members."""
 
-    def __init__(self, network: Network, members: int, devices: int, options: Options) -> None:
+    def __init__(self, network: Network, members: int, devices: int, vectorize: bool, options: Options) -> None:
         model, self.config, images = _setting(network, options)
         mesh, slots = place_members(members, jax.devices()[:devices])
         spread, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("members",), ()))
@@ -168,12 +171,12 @@ class _Together:
         )
         self.images_a_call = members * indices[0].size
         began = time.perf_counter()
-        self.program = sweep_steps.lower(model, self.config, mesh, self.state, *self.rest).compile()
+        self.program = sweep_steps.lower(model, self.config, mesh, vectorize, self.state, *self.rest).compile()
         self.compile_seconds = time.perf_counter() - began
         memory: Any = self.program.memory_analysis()
-        self.member_mb = (memory.temp_size_in_bytes + memory.argument_size_in_bytes - images.nbytes) / (
-            slots // mesh.size * 2**20
-        )
+        self.device_mb = (memory.temp_size_in_bytes + memory.argument_size_in_bytes - images.nbytes) / 2**20
+        each, size = slots // mesh.size, member_bytes(model, self.config)
+        self.device_mb_estimate = (each * size.weights + (each if vectorize else 1) * size.activations) / 2**20
         self.first_losses = self.losses()
 
     def losses(self) -> np.ndarray:
@@ -187,8 +190,10 @@ class _Together:
         return self.images_a_call
 
 
-def _measure(network: Network, members: int, devices: int, alone: _Alone, options: Options) -> dict[str, Any]:
-    together = _Together(network, members, devices, options)
+def _measure(
+    network: Network, members: int, devices: int, vectorize: bool, alone: _Alone, options: Options
+) -> dict[str, Any]:
+    together = _Together(network, members, devices, vectorize, options)
     # The first member has the seed, the rate and the batches of the one that is alone, or the comparison is void.
     np.testing.assert_allclose(together.first_losses[0], alone.first_losses, rtol=1e-3)
     speeds: dict[str, list[float]] = {"together": [], "alone": []}
@@ -200,6 +205,7 @@ def _measure(network: Network, members: int, devices: int, alone: _Alone, option
         "network": network,
         "members": members,
         "devices": devices,
+        "vectorize": vectorize,
         "masked": options.masked,
         "ratio": statistics.median(ratios),
         "ratio_low": min(ratios),
@@ -208,8 +214,8 @@ def _measure(network: Network, members: int, devices: int, alone: _Alone, option
         "one_after_another_images_per_second": statistics.median(speeds["alone"]),
         "compile_seconds": together.compile_seconds,
         "one_program_compile_seconds": alone.compile_seconds,
-        "member_mb": together.member_mb,
-        "member_mb_estimate": member_bytes(alone.model, alone.config) / 2**20,
+        "device_mb": together.device_mb,
+        "device_mb_estimate": together.device_mb_estimate,
         "batch_size": alone.config.batch_size,
         "model": dataclasses.asdict(alone.model.config),
         "rounds": options.rounds,
@@ -230,20 +236,21 @@ def _table(results: list[dict[str, Any]], network: str) -> Table:
     table = Table(
         title=f"{network} network, batch {rows[0]['batch_size']}: a sweep in one program, against one after another"
     )
-    columns = ("devices", "members", "ratio", "images/s", "one by one", "compile s", "one", "MB a member", "estimate")
+    columns = ("devices", "members", "runs", "ratio", "images/s", "one by one", "compile s", "one", "MB", "estimate")
     for column in columns:
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
             str(row["devices"]),
             str(row["members"]),
+            "vectorised" if row["vectorize"] else "loop",
             f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
             f"{row['images_per_second']:.0f}",
             f"{row['one_after_another_images_per_second']:.0f}",
             f"{row['compile_seconds']:.1f}",
             f"{row['one_program_compile_seconds']:.1f}",
-            f"{row['member_mb']:.1f}",
-            f"{row['member_mb_estimate']:.1f}",
+            f"{row['device_mb']:.0f}",
+            f"{row['device_mb_estimate']:.0f}",
         )
     return table
 
@@ -252,13 +259,21 @@ def _draw(results: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for network, marker in zip(dict.fromkeys(row["network"] for row in results), "os^", strict=False):
+    for index, (network, vectorize) in enumerate(dict.fromkeys((row["network"], row["vectorize"]) for row in results)):
         for devices, line in zip(dict.fromkeys(row["devices"] for row in results), ("-", "--", ":"), strict=False):
-            rows = [row for row in results if (row["network"], row["devices"]) == (network, devices)]
+            wanted = (network, vectorize, devices)
+            rows = [row for row in results if (row["network"], row["vectorize"], row["devices"]) == wanted]
             members, ratios = ([row[name] for row in rows] for name in ("members", "ratio"))
             errors = np.array([[row["ratio"] - row["ratio_low"], row["ratio_high"] - row["ratio"]] for row in rows]).T
-            label = f"{network}, {devices} device{'s' if devices > 1 else ''}"
-            axes.errorbar(members, ratios, yerr=errors, marker=marker, ls=line, lw=1.2, capsize=2, label=label)
+            label = f"{network}, {'vectorised' if vectorize else 'loop'}, {devices} device{'s' if devices > 1 else ''}"
+            style: dict[str, Any] = {
+                "color": f"C{index}",
+                "marker": "s" if vectorize else "o",
+                "ls": line,
+                "lw": 1.2,
+                "capsize": 2,
+            }
+            axes.errorbar(members, ratios, yerr=errors, label=label, **style)
     axes.axhline(1.0, color="black", lw=0.8)
     axes.set_xscale("log", base=2)
     ticks = sorted({row["members"] for row in results})

@@ -169,8 +169,8 @@ class SweepResult:
     Attributes:
       model: the model with the largest latent size, as it was given.
       members: as they were given, with every `None` replaced.
-      history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the step on at which a member
-        failed. `loss` is `kl_weight * D + A + M`.
+      history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the first loss of a member on
+        that was not finite. `loss` is `kl_weight * D + A + M`.
       evaluations: for each member the records that `fit` writes into `metrics.jsonl` when it evaluates: `step`,
         `held_out` with the means `loss`, `d`, `a`, `m`, and what `evaluate` returned.
       failures: members, by index, whose loss or parameters became NaN or infinite. The others are not touched by it.
@@ -223,6 +223,7 @@ def fit_sweep(
     directory: str | Path | None = None,
     devices: Sequence[jax.Device] | None = None,
     members_at_once: int | None = None,
+    vectorize: bool | None = None,
     progress: bool = True,
     description: str = "sweep",
 ) -> SweepResult:
@@ -233,9 +234,8 @@ def fit_sweep(
     members relies on JAX's default, partitionable threefry generator; with another one it is another draw.)
 
     The members are one axis of one compiled program, cut over the devices; no device waits for another within a call,
-    and the images are copied to each. A device holds, for each of its members, the parameters four times (with Adam's
-    moments and a gradient) and the activations of a batch; `member_bytes` estimates it. Where that is too much for all
-    members, `members_at_once` trains them in parts, one after another, all with the same program.
+    and the images are copied to each. `member_bytes` estimates the memory that a member takes. Where that is too much
+    for all members, `members_at_once` trains them in parts, one after another, all with the same program.
 
     Started again with the same directory, it goes on from the last checkpoint, also on another number of devices; on
     the same devices the end is bit-identical to that of a run that was never stopped or killed. The directory has a
@@ -245,6 +245,7 @@ def fit_sweep(
     Args:
       model: a `VAE` or an `Autoencoder` of the largest latent size.
       images: training images `[N, height, width, channels]`, uint8, or floating point in [0, 1]; all assumed normal.
+        Unlike `fit` it draws no crops of larger images; `jaxunreg.batches.random_crops` cuts them beforehand.
       config: what the members share; see `TrainConfig`.
       members: what each has of its own.
       held_out: images that every member scores every `evaluate_every` steps, in one program, held in the device's
@@ -256,6 +257,9 @@ def fit_sweep(
       devices: over which the members are spread; by default all of this process. No more are used than shorten the
         time.
       members_at_once: how many members train together, at most; by default all.
+      vectorize: whether a device runs all its members at a time (`jax.vmap`), which fills an accelerator; else it loops
+        over them within the program. By default so except on a CPU, where what belongs to one member stays in the
+        cache: 16 members of a small network train there at half the speed when vectorised.
       progress: show a bar with the members, the range of their losses, and the images a second of all together.
       description: the bar's title.
 
@@ -268,7 +272,7 @@ def fit_sweep(
       CheckpointError: the directory cannot be written, or holds another sweep.
 
     >>> import jax, jaxunreg as ju
-    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=1, base_channels=4, latent_dim=3))
     >>> images = jax.random.uniform(jax.random.key(1), (16, 8, 8, 1))
     >>> members = [ju.Member(seed=0), ju.Member(seed=1, latent_dim=2, learning_rate=3e-3)]
     >>> result = ju.fit_sweep(model, images, ju.TrainConfig(steps=3, batch_size=8), members, progress=False)
@@ -278,6 +282,11 @@ def fit_sweep(
     >>> small.config.latent_dim, ju.score_images(ju.make_scorer(small, variables), images).m.shape
     (2, (16,))
     """
+    if not isinstance(images, np.ndarray | jax.Array):
+        raise TypeError(
+            f"got {type(images).__name__}; expected an array of images of the model's size; cut crops of larger images "
+            "before, with jaxunreg.batches.random_crops"
+        )
     check_whole_images(images, model.config.image_shape, config.batch_size)
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))
@@ -290,7 +299,9 @@ def fit_sweep(
     parts = -(-len(members) // min(members_at_once or len(members), len(members)))
     size = -(-len(members) // parts)
     mesh, slots = place_members(size, devices)
-    shared = _Sweep(model, images, config, members, slots, mesh, held_out, evaluate)
+    if vectorize is None:
+        vectorize = mesh.devices.flat[0].platform != "cpu"
+    shared = _Sweep(model, images, config, members, slots, mesh, vectorize, held_out, evaluate)
     outcomes = []
     for part, first in enumerate(range(0, len(members), size)):
         last = min(first + size, len(members))
@@ -307,34 +318,46 @@ def fit_sweep(
     )
 
 
-def member_bytes(model: Model, config: TrainConfig) -> int:
-    """Estimate of the device memory that one member takes while training, in bytes.
+class MemberBytes(NamedTuple):
+    """Device memory of a member while training, in bytes.
 
-    Four times the parameters (themselves, Adam's two moments, a gradient), and the outputs of all layers for a batch,
-    three times over: what the gradient keeps, and what it is made of.
+    Attributes:
+      weights: of every member of a device: parameters and Adam's two moments, and the copy that the program makes.
+      activations: of every member that runs at a time: all, or one where `vectorize` is off.
+    """
+
+    weights: int
+    activations: int
+
+
+def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
+    """Estimate of the device memory that a member takes while training; the images come once a device, beside it.
+
+    Weights are six times the parameters. Activations are six times the outputs of all layers for a batch: what the
+    gradient keeps, what it is made of, and what the convolutions rearrange. XLA's own count is within a factor of two
+    (`python -m benchmarks.sweep` prints both).
 
     Args:
       model: the model of the largest latent size.
       config: see `TrainConfig`.
 
     Returns:
-      Bytes. The images come once a device, beside this.
+      Bytes.
 
     >>> import jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(96, 96, 1), depth=5, base_channels=32, latent_dim=50))
-    >>> member_bytes(model, ju.TrainConfig(batch_size=64)) // 2**20
-    0
+    >>> [size // 2**20 for size in member_bytes(model, ju.TrainConfig(batch_size=64))]
+    [143, 459]
     """
     network = model.config
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_shapes(model)["params"]))
     height, width, channels = network.image_shape
     # Encoder and decoder have a map of each size; the last is the image's mean and log-variance, beside the image.
-    maps = sum(
-        2 * (height >> layer + 1) * (width >> layer + 1) * network.base_channels * 2**layer
-        for layer in range(network.depth)
+    outputs = 3 * height * width * channels + sum(
+        2 * (height >> layer) * (width >> layer) * network.base_channels * 2 ** (layer - 1)
+        for layer in range(1, network.depth + 1)
     )
-    activations = maps + 3 * height * width * channels
-    return 4 * (4 * parameters + 3 * config.batch_size * activations)
+    return MemberBytes(weights=4 * 6 * parameters, activations=4 * 6 * config.batch_size * outputs)
 
 
 def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]:
@@ -352,11 +375,12 @@ def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]
     return mesh, each * mesh.size
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3,))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
 def sweep_steps(
     model: Model,
     config: TrainConfig,
     mesh: Mesh,
+    vectorize: bool,
     state: TrainState,
     hyper: Hyperparameters,
     images: AnyImages,
@@ -369,6 +393,7 @@ def sweep_steps(
       model: of the largest latent size.
       config: what the members share.
       mesh: one axis, `members`, whose size divides their number.
+      vectorize: whether a device runs all its members at a time; else it does all steps of one before the next.
       state: stacked on a leading axis, cut over the mesh; its buffers are reused.
       hyper: of each member, `[members]`.
       images: all images, or those of these steps; the same on each device.
@@ -382,17 +407,19 @@ def sweep_steps(
     def own(
         state: TrainState, hyper: Hyperparameters, images: AnyImages, indices: Array, count: Array
     ) -> tuple[TrainState, StepMetrics]:
-        def step(state: TrainState, hyper: Hyperparameters, batch: Array) -> tuple[TrainState, StepMetrics]:
-            return train_step(model, config, state, images[batch], hyper)
+        def member(state: TrainState, hyper: Hyperparameters, indices: Array) -> tuple[TrainState, StepMetrics]:
+            def body(k: Array, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+                state, history = carry
+                state, metrics = train_step(model, config, state, images[indices[k]], hyper)
+                return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
 
-        def body(k: Array, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
-            state, history = carry
-            state, metrics = jax.vmap(step)(state, hyper, indices[:, k])
-            return state, jax.tree.map(lambda past, new: past.at[:, k].set(new), history, metrics)
+            zeros = jnp.zeros(len(indices), jnp.float32)
+            history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
+            return jax.lax.fori_loop(0, count, body, (state, history))
 
-        zeros = jnp.zeros(indices.shape[:2], jnp.float32)
-        history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
-        return jax.lax.fori_loop(0, count, body, (state, history))
+        if vectorize:
+            return jax.vmap(member)(state, hyper, indices)
+        return jax.lax.map(lambda arguments: member(*arguments), (state, hyper, indices))
 
     members, everywhere = PartitionSpec("members"), PartitionSpec()
     # Members have nothing to say to each other: a shard each, and no collective.
@@ -405,23 +432,22 @@ def sweep_steps(
     )(state, hyper, images, indices, count)
 
 
-# A program for each latent size, whatever the number of members.
-_init_state = jax.jit(init_state, static_argnums=(0, 1))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _sweep_terms(
-    model: Model, mesh: Mesh, variables: Variables, batches: Num[Array, "batches batch height width channels"]
+    model: Model,
+    mesh: Mesh,
+    vectorize: bool,
+    variables: Variables,
+    batches: Num[Array, "batches batch height width channels"],
 ) -> Decomposition:
-    """D, A and M of every image for every member, `[members, batches, batch]`."""
+    """D, A and M of every image for every member, `[members, batches, batch]`; arguments as in `sweep_steps`."""
 
     def own(variables: Variables, batches: Array) -> Decomposition:
-        folded = jax.vmap(functools.partial(fold, model))(variables)
+        def member(variables: Variables) -> Decomposition:
+            folded = fold(model, variables)
+            return jax.lax.map(lambda batch: model.apply(folded, to_float(batch), method="terms"), batches)
 
-        def terms(batch: Array) -> Decomposition:
-            return jax.vmap(lambda v: model.apply(v, to_float(batch), method="terms"))(folded)
-
-        return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), jax.lax.map(terms, batches))
+        return jax.vmap(member)(variables) if vectorize else jax.lax.map(member, variables)
 
     members, everywhere = PartitionSpec("members"), PartitionSpec()
     return jax.shard_map(own, mesh=mesh, in_specs=(members, everywhere), out_specs=members, check_vma=False)(
@@ -455,6 +481,7 @@ class _Sweep:
     members: tuple[Member, ...]
     slots: int
     mesh: Mesh
+    vectorize: bool
     held_out: HeldOut | None
     evaluate: Evaluation | None
 
@@ -534,7 +561,7 @@ class _Part:
         states = []
         for member in self.members:
             assert member.latent_dim is not None
-            state = _init_state(_with_latent_dim(model, member.latent_dim), self.config, jax.random.key(member.seed))
+            state = init_state(_with_latent_dim(model, member.latent_dim), self.config, jax.random.key(member.seed))
             variables, opt_state = _resized(
                 jax.tree.map(np.asarray, (state.variables, state.opt_state)),
                 (like.variables, like.opt_state),
@@ -632,9 +659,8 @@ class _Part:
             rows = np.concatenate([rows, np.zeros(most - rows.size, rows.dtype)])
             images = sweep.everywhere(np.asarray(sweep.images)[rows])
             indices = flat.reshape(shape).astype(np.int32)
-        return sweep_steps(
-            sweep.model, config, sweep.mesh, state, self.hyper, images, sweep.spread(indices), np.int32(count)
-        )
+        arrays = state, self.hyper, images, sweep.spread(indices), np.int32(count)
+        return sweep_steps(sweep.model, config, sweep.mesh, sweep.vectorize, *arrays)
 
     def _record(self, step: int, metrics: StepMetrics) -> None:
         """Write the losses of the steps after `step` down, and which members fail in them."""
@@ -647,7 +673,7 @@ class _Part:
         for name, history in self._curves.items():
             history[:, step : step + count] = new[name]
             for k, failure in self.failures.items():
-                history[k, failure.step - 1 :] = np.nan
+                history[k, failure.step - (not math.isfinite(failure.loss)) :] = np.nan
 
     def _step_records(self, step: int, count: int, rate: float) -> list[dict[str, Any]]:
         def value(x: float) -> float | None:
@@ -664,7 +690,7 @@ class _Part:
         """What each member that has not failed has to say of itself, as records for the log."""
         sweep = self.sweep
         if sweep.held_out is not None:
-            terms = _sweep_terms(sweep.model, sweep.mesh, state.variables, sweep.held_out_batches)
+            terms = _sweep_terms(sweep.model, sweep.mesh, sweep.vectorize, state.variables, sweep.held_out_batches)
             count = len(sweep.held_out)
             terms = jax.tree.map(lambda term: term.reshape(len(term), -1)[:, :count], self._own(terms))
             means = {name: term.mean(axis=1, dtype=np.float64).tolist() for name, term in terms._asdict().items()}
