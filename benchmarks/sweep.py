@@ -170,7 +170,7 @@ class _Together:
         began = time.perf_counter()
         self.program = sweep_steps.lower(model, self.config, mesh, self.state, *self.rest).compile()
         self.compile_seconds = time.perf_counter() - began
-        memory = self.program.memory_analysis()
+        memory: Any = self.program.memory_analysis()
         self.member_mb = (memory.temp_size_in_bytes + memory.argument_size_in_bytes - images.nbytes) / (
             slots // mesh.size * 2**20
         )

@@ -3,13 +3,17 @@
 from jaxunreg.autoencoder import Autoencoder, AutoencoderConfig
 from jaxunreg.checkpoint import CheckpointError, load_model, save_model
 from jaxunreg.decomposition import Decomposition, decompose_gaussian
+from jaxunreg.export import export_onnx, export_scorer
+from jaxunreg.parallel import ShardedScorer, sharded_scorer
 from jaxunreg.scoring import (
     Scorer,
     decompose,
     heat_map,
+    heat_map_each,
     image_score,
     make_scorer,
     reconstruct_images,
+    score_each,
     score_image,
     score_images,
 )
@@ -29,21 +33,27 @@ __all__ = [
     "MemberGroup",
     "NonFiniteLossError",
     "Scorer",
+    "ShardedScorer",
     "SweepResult",
     "TrainConfig",
     "TrainState",
     "VAEConfig",
     "decompose",
     "decompose_gaussian",
+    "export_onnx",
+    "export_scorer",
     "fit",
     "fit_sweep",
     "group_members",
     "heat_map",
+    "heat_map_each",
     "image_score",
     "load_model",
     "make_scorer",
     "reconstruct_images",
     "save_model",
+    "score_each",
     "score_image",
     "score_images",
+    "sharded_scorer",
 ]

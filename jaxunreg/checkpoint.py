@@ -120,7 +120,12 @@ class Checkpoints:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(
                 self.directory,
-                options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, enable_async_checkpointing=False),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep,
+                    create=False,
+                    enable_async_checkpointing=False,
+                    multiprocessing_options=_alone(),
+                ),
             )
         except OSError as error:
             raise CheckpointError(
@@ -155,8 +160,8 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    variables=ocp.args.StandardSave(variables),
-                    rest=ocp.args.StandardSave(rest),
+                    variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
+                    rest=ocp.args.StandardSave(jax.tree.map(np.asarray, rest)),
                     config=ocp.args.JsonSave(meta),
                 ),
             )
@@ -281,6 +286,14 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
 
 
 _NOTHING = {"empty": np.zeros((), np.int32)}
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax is to wait for no other process: one writes, and any may read."""
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"
+    )
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -18,9 +18,11 @@ from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 from jaxunreg import winograd
+from jaxunreg.typing import Length
 
 Lowering = Literal["auto", "native", "matmul"]
 
@@ -209,9 +211,12 @@ _FEWEST_CHANNELS = 16
 _FEWEST_TILES = 128
 
 
-def _winograd_pays(n: int, outputs: tuple[int, int], c_in: int, c_out: int) -> bool:
-    """Whether a kernel that is not prepared should be. Under `vmap` n is 1, and the size of the image decides."""
-    many = min(outputs) >= 4 or n * winograd.tiles(outputs) >= _FEWEST_TILES
+def _winograd_pays(n: Length, outputs: tuple[int, int], c_in: int, c_out: int) -> bool:
+    """Whether a kernel that is not prepared should be.
+
+    Under `vmap` n is 1, and in a program for batches of any size it is not known; the size of the image then decides.
+    """
+    many = min(outputs) >= 4 or (not is_symbolic_dim(n) and n * winograd.tiles(outputs) >= _FEWEST_TILES)
     return many and min(c_in, c_out) >= _FEWEST_CHANNELS
 
 
@@ -241,7 +246,7 @@ def _patches(x: Array) -> Array:
     return patches.reshape(n * h * w, 16 * c)
 
 
-def _overlap_add(patches: Array, n: int, h: int, w: int) -> Array:
+def _overlap_add(patches: Array, n: Length, h: int, w: int) -> Array:
     """Transpose of im2col: 4x4 patches added where they overlap, `[n h w, 16 c]` to `[n, 2h, 2w, c]`."""
     c = patches.shape[1] // 16
     rows = winograd.unstack(patches.reshape(n, h, w, 2, 2, 2, 2 * c), 3)

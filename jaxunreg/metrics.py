@@ -1,11 +1,17 @@
-"""How well a score separates anomalies from normal images, and how much of it is the class of the image."""
+"""How well a score separates anomalies from normal images, and how much of it is the image's class or complexity."""
 
+import io
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
+import scipy.stats
 import sklearn.metrics
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
+
+from jaxunreg.images import check_images
 
 
 class Interval(NamedTuple):
@@ -32,6 +38,18 @@ class Roc(NamedTuple):
 
     fpr: np.ndarray
     tpr: np.ndarray
+
+
+class ComplexityShare(NamedTuple):
+    """How much of a score is the complexity of the image.
+
+    Attributes:
+      rho: Spearman's rank correlation with its interval, in [-1, 1].
+      share: `rho^2`, the share of the variance of the scores' ranks that the ranks of the complexities explain.
+    """
+
+    rho: Interval
+    share: float
 
 
 class BoxStatistics(NamedTuple):
@@ -120,17 +138,7 @@ def roc_auc(
     >>> roc_auc([0.0, 1.0, 2.0], [2.0, 3.0, 4.0]).value
     0.944...
     """
-    normal, anomalous = _scores("normal", normal), _scores("anomalous", anomalous)
-    if paired and len(normal) != len(anomalous):
-        raise ValueError(
-            f"got {len(normal)} normal and {len(anomalous)} anomalous scores, expected as many of each with "
-            "paired=True; give two scores of every image, or paired=False"
-        )
-    if bootstrap < 1:
-        raise ValueError(f"bootstrap is {bootstrap}, expected at least 1 resample")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, e.g. 0.95")
-
+    normal, anomalous = _two_kinds(normal, anomalous, paired)
     normal_order, anomalous_order = np.argsort(normal), np.argsort(anomalous)
     ascending = normal[normal_order]
     # For every anomalous score, ascending: how many normal ones lie below it, and how many not above it.
@@ -143,23 +151,80 @@ def roc_auc(
         twice = np.dot(anomalous_counts[anomalous_order], cumulative[below] + cumulative[not_above])
         return float(twice) / (2 * len(normal) * len(anomalous))
 
-    rng = np.random.default_rng(seed)
-    resamples = np.empty(bootstrap)
-    for i in range(bootstrap):
-        normal_counts = _resample(rng, len(normal))
-        resamples[i] = auc(normal_counts, normal_counts if paired else _resample(rng, len(anomalous)))
-    low, high = np.quantile(resamples, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
+    low, high = _bootstrap(
+        lambda *counts: auc(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
+    )
     value = auc(np.ones(len(normal), np.int64), np.ones(len(anomalous), np.int64))
-    return Interval(value=value, low=float(low), high=float(high))
+    return Interval(value=value, low=low, high=high)
+
+
+def average_precision(
+    normal: ArrayLike,
+    anomalous: ArrayLike,
+    *,
+    paired: bool = False,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The average precision with its percentile bootstrap interval: the area under the precision-recall curve.
+
+    `AP = sum_t (recall_t - recall_{t-1}) precision_t` over all thresholds, from the highest, without
+    interpolation. Of the images above a threshold, precision is the share that is anomalous: what an inspector
+    meets who looks at the worst first. It depends on how many anomalous images there are to begin with: chance
+    is `M / (N + M)`, so that only figures on the same test set compare.
+
+    The bootstrap is that of `roc_auc`. Both kinds keep their number, and with it the level of chance.
+
+    Args:
+      normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
+      anomalous: scores of anomalous images, `[M]`; `M = N` if paired.
+      paired: whether both are scores of the same images, in the same order.
+      bootstrap: number of resamples, at least one.
+      confidence: coverage of the interval, between zero and one.
+      seed: of the resampling, not negative.
+
+    Returns:
+      The average precision, in (0, 1], and the quantiles `(1 - confidence) / 2` and `(1 + confidence) / 2` of
+      its resamples.
+
+    Raises:
+      TypeError: the scores are not real numbers.
+      ValueError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
+        `bootstrap` or `confidence` is out of its range.
+
+    >>> average_precision([0.0, 1.0], [2.0, 0.5]).value
+    0.833...
+    """
+    normal, anomalous = _two_kinds(normal, anomalous, paired)
+    # Ranks instead of scores: scikit-learn refuses infinities, and only the order counts.
+    _, ranks = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
+    truth = np.repeat([0, 1], [len(normal), len(anomalous)])
+    order = np.argsort(ranks)[::-1]
+    # The last image of each run of equal scores, from the highest.
+    last = np.flatnonzero(np.append(np.diff(ranks[order]), -1))
+
+    def precision(normal_counts: np.ndarray, anomalous_counts: np.ndarray) -> float:
+        counts = np.concatenate([normal_counts, anomalous_counts])[order]
+        above = np.cumsum(counts)[last]
+        found = np.cumsum(counts * truth[order])[last]
+        # Above the first image drawn there is none, and nothing to be gained.
+        return float(np.sum(np.diff(found, prepend=0) * found / np.maximum(above, 1)) / len(anomalous))
+
+    sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
+    low, high = _bootstrap(
+        lambda *counts: precision(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
+    )
+    return Interval(value=float(sklearn.metrics.average_precision_score(truth, ranks)), low=low, high=high)
 
 
 def explained_by_class(scores: ArrayLike, labels: ArrayLike) -> float:
     """The fraction of the scores' variance that the class of the image explains (eta squared).
 
     `eta^2 = sum_c n_c (mean_c - mean)^2 / sum_i (s_i - mean)^2`, the between-class share of the sum of
-    squares: 0 where every class has the same mean score, 1 where the score is a function of the class.
-      Classes that differ in
-    nothing reach `(k - 1) / (n - 1)` on average, with `k` classes and `n` images.
+    squares: 0 where every class has the same mean score, 1 where the score is a function of the class. Classes
+    that differ in nothing reach `(k - 1) / (n - 1)` on average, with `k` classes and `n` images.
 
     Args:
       scores: `[N]`, of normal images.
@@ -190,6 +255,91 @@ def explained_by_class(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(min(between / total, 1.0))
 
 
+def complexity(images: np.ndarray | Sequence[np.ndarray]) -> Int64[np.ndarray, "n"]:
+    """The complexity of each image: the size of its PNG in bytes.
+
+    PNG is lossless, so the size bounds the information in the image from above: a flat surface takes little, a
+    screw thread more, noise most. It is written by Pillow with compression level 6 and its own choice of
+    filters. Another version of zlib gives other sizes, in nearly the same order; compare sizes of one run, and
+    of images of one size.
+
+    Args:
+      images: `[N, height, width, channels]`, or a sequence of `[height, width, channels]` in any sizes; one channel
+        or three; uint8, or floating point in [0, 1], which is rounded to eight bits.
+
+    Returns:
+      Bytes, int64 `[N]`.
+
+    Raises:
+      TypeError: images of another dtype.
+      ValueError: no images; an image of another rank or number of channels, not finite or out of range.
+
+    >>> flat, noise = np.zeros((16, 16, 1)), np.random.default_rng(0).uniform(size=(16, 16, 1))
+    >>> sizes = complexity([flat, noise])
+    >>> bool(sizes[0] < sizes[1])
+    True
+    """
+    if len(images) == 0:
+        raise ValueError("there are no images, expected at least one")
+    return np.array([_png_bytes(image) for image in images], dtype=np.int64)
+
+
+def explained_by_complexity(
+    scores: ArrayLike,
+    complexities: ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> ComplexityShare:
+    """How much of the scores' order the complexity of the images explains: Spearman's rho and its square.
+
+    Rho is the correlation of the ranks, equal ones sharing their mean. A score that is robust to complexity has
+    a rho near 0 on normal images, and one that measures nothing else has 1. Independent of each other, `N`
+    images reach a `rho^2` of `1 / (N - 1)` on average.
+
+    The percentile bootstrap draws images with replacement. It draws some twice, whose ranks then tie, and so
+    its interval lies slightly nearer to zero than it might.
+
+    Args:
+      scores: `[N]`, of normal images; patches of one image are not independent, and narrow the interval too far.
+      complexities: `[N]`, of the same images, as `complexity` gives them.
+      bootstrap: number of resamples, at least one.
+      confidence: coverage of the interval, between zero and one.
+      seed: of the resampling, not negative.
+
+    Returns:
+      Rho with its interval, and `rho^2`. Scores or complexities that are all the same have no order to explain,
+      and give 0.
+
+    Raises:
+      TypeError: scores or complexities are not real numbers.
+      ValueError: scores or complexities are empty, not one-dimensional, not finite or differ in number; or
+        `bootstrap` or `confidence` is out of its range.
+
+    >>> explained_by_complexity([1.0, 2.0, 4.0, 3.0], [100, 110, 150, 130], bootstrap=10).share
+    1.0
+    >>> round(explained_by_complexity([4.0, 2.0, 1.0, 3.0], [100, 110, 150, 130], bootstrap=10).rho.value, 3)
+    -0.8
+    """
+    scores, complexities = _finite("given", scores), _finite("complexity", complexities)
+    if scores.shape != complexities.shape:
+        raise ValueError(f"got {len(scores)} scores and {len(complexities)} complexities, expected one a score")
+    groups = [np.unique(values, return_inverse=True)[1] for values in (scores, complexities)]
+
+    def rho(counts: np.ndarray) -> float:
+        x, y = (_centred_ranks(group, counts) for group in groups)
+        variance = np.sum(counts * np.square(x)) * np.sum(counts * np.square(y))
+        # All draws alike: nothing to correlate.
+        return float(np.sum(counts * x * y) / np.sqrt(variance)) if variance > 0.0 else 0.0
+
+    low, high = _bootstrap(rho, [len(scores)], resamples=bootstrap, confidence=confidence, seed=seed)
+    if np.ptp(scores) == 0.0 or np.ptp(complexities) == 0.0:
+        return ComplexityShare(rho=Interval(0.0, 0.0, 0.0), share=0.0)
+    value = float(scipy.stats.spearmanr(scores, complexities).statistic)
+    return ComplexityShare(rho=Interval(value, low, high), share=value**2)
+
+
 def box_statistics(scores: ArrayLike, labels: ArrayLike, *, center: float | None = None) -> BoxStatistics:
     """The 5th, 25th, 50th, 75th and 95th percentiles of each class about the median (Fig. 5 and 6).
 
@@ -216,9 +366,55 @@ def box_statistics(scores: ArrayLike, labels: ArrayLike, *, center: float | None
     return BoxStatistics(classes, *np.stack(percentiles, axis=1))
 
 
+def _bootstrap(
+    statistic: Callable[..., float], sizes: Sequence[int], *, resamples: int, confidence: float, seed: int
+) -> tuple[float, float]:
+    """Ends of the percentile interval of `statistic(*counts)`, how often each image of each sample is drawn."""
+    if resamples < 1:
+        raise ValueError(f"bootstrap is {resamples}, expected at least 1 resample")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, e.g. 0.95")
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(*(_resample(rng, size) for size in sizes)) for _ in range(resamples)]
+    low, high = np.quantile(drawn, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    return float(low), float(high)
+
+
 def _resample(rng: np.random.Generator, n: int) -> np.ndarray:
     """How often each of n images is drawn in n draws with replacement, int64 `[n]`."""
     return np.bincount(rng.integers(n, size=n), minlength=n)
+
+
+def _centred_ranks(group: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Twice the mean rank of each image's equals, less that of all, where image `i` is drawn `counts[i]` times.
+
+    `group` numbers the distinct values, ascending. The results are integers, in float64.
+    """
+    drawn = np.bincount(group, weights=counts)
+    return (2.0 * np.cumsum(drawn) - drawn - counts.sum())[group]
+
+
+def _png_bytes(image: np.ndarray) -> int:
+    check_images(image, (None, None, None))
+    channels = image.shape[-1]
+    if channels not in (1, 3):
+        raise ValueError(f"got an image of {channels} channels; expected one (gray) or three (RGB); pick those")
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(pixels.astype(np.float64) * 255.0).astype(np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(file, format="PNG", compress_level=6)
+    return file.tell()
+
+
+def _two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np.ndarray, np.ndarray]:
+    normal, anomalous = _scores("normal", normal), _scores("anomalous", anomalous)
+    if paired and len(normal) != len(anomalous):
+        raise ValueError(
+            f"got {len(normal)} normal and {len(anomalous)} anomalous scores, expected as many of each with "
+            "paired=True; give two scores of every image, or paired=False"
+        )
+    return normal, anomalous
 
 
 def _scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
@@ -237,13 +433,18 @@ def _scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
     return array.astype(np.float64)
 
 
-def _labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    finite = _scores("given", scores)
+def _finite(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
+    finite = _scores(name, scores)
     if not np.isfinite(finite).all():
         raise ValueError(
-            f"{int(np.isinf(finite).sum())} of {finite.size} scores are infinite, expected finite numbers; "
+            f"{int(np.isinf(finite).sum())} of {finite.size} {name} scores are infinite, expected finite numbers; "
             "find the images that scored it"
         )
+    return finite
+
+
+def _labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    finite = _finite("given", scores)
     classes = np.asarray(labels)
     if np.issubdtype(classes.dtype, np.inexact):
         raise TypeError(f"the labels have dtype {classes.dtype}, expected classes: integers, booleans or strings")

@@ -1,8 +1,6 @@
 """The figures of a study, as `matplotlib.figure.Figure`s; no global state is changed and no window opened."""
 
-import contextlib
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from jaxunreg.decomposition import half_squared_distance, log_normalizer
+from jaxunreg.files import replacing
 from jaxunreg.images import to_float
 from jaxunreg.metrics import BoxStatistics, Interval, box_statistics, explained_by_class, roc_curve
 
@@ -62,7 +61,7 @@ _DASHES: Sequence[Any] = (
 )
 _COLORS = ("#882288", "#222222", "#EE7733", "#009988", "#33BBEE", "#AA8800")
 
-_STYLE: Sequence[Any] = (
+STYLE: Sequence[Any] = (
     # The machine's matplotlibrc must not change a figure.
     "default",
     {
@@ -118,7 +117,7 @@ class SweepPanel(NamedTuple):
     auc: Mapping[str, Sequence[Interval]]
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def sample_grid(
     normal: AnyImages,
     anomalous: AnyImages,
@@ -196,7 +195,7 @@ def sample_grid(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def decomposition_figure(
     scores: Mapping[str, NormalAndAnomalous],
     labels: np.ndarray,
@@ -304,7 +303,7 @@ def decomposition_figure(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> Figure:
     """ROC curves of several models in one square (Fig. 10 of the paper), with the AUC of each in parentheses.
 
@@ -336,7 +335,7 @@ def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> F
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     """ROC AUC of each score against a hyper-parameter, one panel above the other (Fig. 9 of the paper).
 
@@ -410,7 +409,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
     """Training and held-out loss, its three terms, and the ROC AUC, against the step.
 
@@ -502,7 +501,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def explained_by_class_bars(
     values: Mapping[str, Mapping[str, float]], *, title: str, class_name: str = "digit"
 ) -> Figure:
@@ -556,7 +555,7 @@ def explained_by_class_bars(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def error_maps(
     images: AnyImages,
     x_mean: AnyImages,
@@ -652,7 +651,7 @@ def error_maps(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> None:
     """Write a figure as PNG: whole or not at all, and the same bytes for the same figure.
 
@@ -673,27 +672,6 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = _DPI) -> None:
     with replacing(Path(path)) as temporary:
         # Without the program's version, which would differ between two installations that draw the same.
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary sibling of `path`, moved over `path` at the end; removed if the body raises.
-
-    A reader sees the old file or the new one, never half of one.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("whole")
-    ...     [file.name for file in Path(folder).iterdir()]
-    ['a.txt']
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw_roc(

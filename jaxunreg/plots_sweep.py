@@ -13,7 +13,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from jaxunreg.plots import _COLORS, _DPI, _PAGE_WIDTH, _QUIET, _SCORES, _STYLE, _Look
+from jaxunreg.plots import _COLORS, _DPI, _PAGE_WIDTH, _QUIET, _SCORES, STYLE, _Look
 
 # Light yellow is lost on white, so the upper end of the map is cut off.
 _MAP = colormaps["viridis"]
@@ -21,7 +21,7 @@ _MAP_END = 0.92
 _MOST_TICKS = 7
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def parallel_coordinates(
     axes: Mapping[str, Sequence[int | float]], values: Sequence[int | float], *, title: str, label: str
 ) -> Figure:
@@ -91,7 +91,7 @@ def parallel_coordinates(
     return figure
 
 
-@matplotlib.style.context(_STYLE)
+@matplotlib.style.context(STYLE)
 def auc_spread(
     x: Sequence[int | float], auc: Mapping[str, Sequence[Sequence[int | float]]], *, title: str, x_label: str
 ) -> Figure:

@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from PIL import Image
 
+from jaxunreg.files import replacing
 from jaxunreg.metrics import Interval
-from jaxunreg.plots import replacing
 
 Cell: TypeAlias = str | int | float | Interval | None
 """In a table: text, a count, a number (three decimals), a number with its interval, or nothing."""

@@ -1,25 +1,27 @@
 """Scores at detection time: a trained model taken apart into D, A and M, as a pure function and as a callable."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.networks import NetworkConfig
-from jaxunreg.patches import PatchGrid, extract_patches, patch_grid
+from jaxunreg.patches import PatchGrid, average_patches, extract_patches, map_patches, patch_grid
 from jaxunreg.typing import AnyImage, AnyImages, Variables
 
 # 256 images of 32x32, 32 of 96x96: fewer make thin matrix products, more leave the processor's cache.
 _PIXELS_A_BATCH = 2**18
 _BATCHES_A_CALL = 16
+
+Term = Literal["d", "a", "m", "nelbo"]
 
 
 @runtime_checkable
@@ -227,8 +229,8 @@ def score_image(
     >>> maps.m.shape, float(ju.image_score(maps.m)) == float(maps.m.max())
     ((3, 4), True)
     """
-    _checked_grid(scorer, image, patch, stride)
-    return _score_image(scorer, image, stride, _images_a_batch(scorer, batch_size))
+    checked_grid(scorer, image, patch, stride)
+    return _score_image(scorer, image, stride, images_a_batch(scorer, batch_size))
 
 
 def heat_map(
@@ -238,7 +240,7 @@ def heat_map(
     stride: int,
     patch: int | None = None,
     batch_size: int | None = None,
-    term: Literal["d", "a", "m", "nelbo"] = "m",
+    term: Term = "m",
 ) -> Float[Array, "height width"]:
     """A term for each pixel of an image of any size: the mean over the patches that cover the pixel.
 
@@ -266,15 +268,93 @@ def heat_map(
     >>> ju.heat_map(scorer, jax.random.uniform(jax.random.key(1), (20, 30, 1)), stride=4).shape
     (20, 30)
     """
-    if term not in ("d", "a", "m", "nelbo"):
-        raise ValueError(f"got term={term!r}; expected one of ['d', 'a', 'm', 'nelbo']")
-    grid = _checked_grid(scorer, image, patch, stride)
-    if stride > min(grid.height, grid.width):
-        raise ValueError(
-            f"got stride={stride}; expected at most {min(grid.height, grid.width)}, the size of a patch, since a "
-            "longer one leaves pixels without a value"
-        )
-    return _heat_map(scorer, image, stride, _images_a_batch(scorer, batch_size), term)
+    checked_term(term, checked_grid(scorer, image, patch, stride), stride)
+    return _heat_map(scorer, image, stride, images_a_batch(scorer, batch_size), term)
+
+
+def score_each(
+    scorer: Scorer, images: Iterable[Array | np.ndarray], *, stride: int, batch_size: int | None = None
+) -> Iterator[Decomposition]:
+    """D, A and M of every patch of each of many images of any sizes, by one compiled program.
+
+    The maps of `score_image`, which compiles for every new size of image and is for use inside other JAX code; this is
+    for a folder of images.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: `[height, width, channels]` each, at least as large as the model's; uint8, or floating point in [0, 1],
+        all in one dtype. Read one after another, so a generator will do.
+      stride: pixels from one patch to the next.
+      batch_size: patches at a time; by default as many as stay in a processor's cache.
+
+    Yields:
+      For each image, in order, NumPy float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `score_image`.
+
+    >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> images = [np.zeros((20, 30, 1), np.uint8), np.zeros((8, 9, 1), np.uint8)]
+    >>> [maps.m.shape for maps in ju.score_each(scorer, images, stride=8)]
+    [(3, 4), (1, 2)]
+    """
+    return _over_patches(map_patches, "terms", scorer, images, stride, batch_size)
+
+
+def heat_map_each(
+    scorer: Scorer, images: Iterable[Array | np.ndarray], *, stride: int, batch_size: int | None = None
+) -> Iterator[Decomposition]:
+    """Every term for each pixel of each of many images of any sizes, by one compiled program.
+
+    The maps of `heat_map`, which is for use inside other JAX code; see `score_each`.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: see `score_each`.
+      stride: pixels from one patch to the next, at most the size of a patch.
+      batch_size: see `score_each`.
+
+    Yields:
+      For each image, in order, NumPy float64 maps `[height, width]`, in nats a pixel, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `heat_map`.
+
+    >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> [maps.m.shape for maps in ju.heat_map_each(scorer, [np.zeros((20, 30, 1), np.uint8)], stride=4)]
+    [(20, 30)]
+    """
+    return _over_patches(average_patches, "pixel_terms", scorer, images, stride, batch_size)
+
+
+def _over_patches(
+    mapping: Callable[..., Iterator[Any]],
+    method: str,
+    scorer: Scorer,
+    images: Iterable[Array | np.ndarray],
+    stride: int,
+    batch_size: int | None,
+) -> Iterator[Any]:
+    height, width, channels = scorer.model.config.image_shape
+    batch_size = images_a_batch(scorer, batch_size)
+    folded = fold_scorer(scorer)
+
+    def checked() -> Iterator[Array | np.ndarray]:
+        for image in images:
+            check_images(image, (None, None, channels))
+            yield image
+
+    return mapping(
+        lambda patches: _one_call(method, folded, patches, batch_size),
+        checked(),
+        patch=(height, width),
+        stride=stride,
+        patches_a_call=batch_size * _BATCHES_A_CALL,
+    )
 
 
 def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Float[Array, ""]:
@@ -300,7 +380,8 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
     return jnp.mean(jax.lax.top_k(jnp.ravel(scores), top_k)[0])
 
 
-def _checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
+def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
+    """The grid that `score_image` and `heat_map` take, which see for what is raised."""
     height, width, channels = scorer.model.config.image_shape
     if patch is not None and (patch, patch) != (height, width):
         raise ValueError(
@@ -311,7 +392,19 @@ def _checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: in
     return patch_grid(*image.shape[:2], patch=(height, width), stride=stride)
 
 
-def _images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
+def checked_term(term: Term, grid: PatchGrid, stride: int) -> None:
+    """What is particular to `heat_map`, which see for what is raised."""
+    if term not in get_args(Term):
+        raise ValueError(f"got term={term!r}; expected one of {list(get_args(Term))}")
+    if stride > min(grid.height, grid.width):
+        raise ValueError(
+            f"got stride={stride}; expected at most {min(grid.height, grid.width)}, the size of a patch, since a "
+            "longer one leaves pixels without a value"
+        )
+
+
+def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
+    """The batch size that is given, or else as many images as stay in a processor's cache."""
     if batch_size is None:
         height, width, _ = scorer.model.config.image_shape
         return 2 ** max(0, round(math.log2(_PIXELS_A_BATCH / (height * width))))
@@ -320,63 +413,78 @@ def _images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
     return batch_size
 
 
-def _batched_corners(grid: PatchGrid, batch_size: int) -> np.ndarray:
-    """The corners in batches of one size, `[batches, batch, 2]`; the last is filled up with the last patch."""
+def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[np.ndarray, "batches batch 2"]:
+    """The corners in batches of one size, as many for each device; the last are filled up with the last patch."""
     corners = grid.corners
-    batch_size = min(batch_size, len(corners))
-    missing = -len(corners) % batch_size
+    batch_size = min(batch_size, -(-len(corners) // devices))
+    missing = -len(corners) % (batch_size * devices)
     return np.concatenate([corners, np.repeat(corners[-1:], missing, axis=0)]).reshape(-1, batch_size, 2)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
-def _score_image(scorer: Scorer, image: jax.Array, stride: int, batch_size: int) -> Decomposition:
-    model, variables = scorer.model, fold(scorer.model, scorer.variables)
-    size = model.config.image_shape[:2]
-    grid = patch_grid(*image.shape[:2], patch=size, stride=stride)
+def patch_terms(scorer: Scorer, image: AnyImage, corners: Int[Array, "batches batch 2"]) -> Decomposition:
+    """D, A and M of the patches at these corners, `[batches, batch]`, a batch at a time."""
+    size = scorer.model.config.image_shape[:2]
 
     # Checkpointed, so that a gradient keeps one batch of activations and not all of them.
     @jax.checkpoint
     def terms(corners: jax.Array) -> Decomposition:
-        return model.apply(variables, to_float(extract_patches(image, corners, size)), method="terms")
+        patches = to_float(extract_patches(image, corners, size))
+        return scorer.model.apply(scorer.variables, patches, method="terms")
 
-    maps = jax.lax.map(terms, jnp.asarray(_batched_corners(grid, batch_size)))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1)[: math.prod(grid.shape)].reshape(grid.shape), maps)
+    return jax.lax.map(terms, corners)
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _heat_map(scorer: Scorer, image: jax.Array, stride: int, batch_size: int, term: str) -> jax.Array:
-    model, variables = scorer.model, fold(scorer.model, scorer.variables)
-    height, width = image.shape[:2]
-    size = model.config.image_shape[:2]
-    grid = patch_grid(height, width, patch=size, stride=stride)
-    batches = _batched_corners(grid, batch_size)
-    # What fills up the last batch counts for nothing.
-    weights = (np.arange(batches.shape[0] * batches.shape[1]) < math.prod(grid.shape)).astype(np.float32)
+def sum_patches(
+    scorer: Scorer,
+    image: AnyImage,
+    corners: Int[Array, "batches batch 2"],
+    weights: Float[Array, "batches batch"],
+    term: Term,
+) -> Float[Array, "height width"]:
+    """A term of the pixels of the patches at these corners, times their weights, added where they overlap."""
+    size = scorer.model.config.image_shape[:2]
 
     @jax.checkpoint
     def add(total: jax.Array, batch: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         corners, weight = batch
         patches = to_float(extract_patches(image, corners, size))
-        terms = getattr(model.apply(variables, patches, method="pixel_terms"), term)
+        terms = getattr(scorer.model.apply(scorer.variables, patches, method="pixel_terms"), term)
         rows = corners[:, :1] + jnp.arange(size[0]).reshape(1, -1)
         columns = corners[:, 1:] + jnp.arange(size[1]).reshape(1, -1)
         terms = terms * weight.reshape(-1, 1, 1)
         return total.at[rows[:, :, None], columns[:, None, :]].add(terms), None
 
-    total, _ = jax.lax.scan(
-        add, jnp.zeros((height, width)), (jnp.asarray(batches), jnp.asarray(weights.reshape(batches.shape[:2])))
-    )
+    return jax.lax.scan(add, jnp.zeros(image.shape[:2]), (corners, weights))[0]
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _score_image(scorer: Scorer, image: jax.Array, stride: int, batch_size: int) -> Decomposition:
+    grid = patch_grid(*image.shape[:2], patch=scorer.model.config.image_shape[:2], stride=stride)
+    maps = patch_terms(fold_scorer(scorer), image, jnp.asarray(batched_corners(grid, batch_size)))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1)[: math.prod(grid.shape)].reshape(grid.shape), maps)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _heat_map(scorer: Scorer, image: jax.Array, stride: int, batch_size: int, term: Term) -> jax.Array:
+    height, width = image.shape[:2]
+    grid = patch_grid(height, width, patch=scorer.model.config.image_shape[:2], stride=stride)
+    batches = batched_corners(grid, batch_size)
+    # What fills up the last batch counts for nothing.
+    weights = (np.arange(batches.shape[0] * batches.shape[1]) < math.prod(grid.shape)).astype(np.float32)
+    weights = weights.reshape(batches.shape[:2])
+    total = sum_patches(fold_scorer(scorer), image, jnp.asarray(batches), jnp.asarray(weights), term)
     return total / jnp.asarray(grid.coverage(height, width), jnp.float32)
 
 
 @jax.jit
-def _folded(scorer: Scorer) -> Scorer:
+def fold_scorer(scorer: Scorer) -> Scorer:
+    """A scorer of folded variables; see `fold`."""
     return Scorer(scorer.model, fold(scorer.model, scorer.variables))
 
 
 @partial(jax.jit, static_argnums=0)
-def _apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
-    """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`."""
+def apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
+    """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`, in a row."""
 
     def apply(batch: jax.Array) -> Any:
         return scorer.model.apply(scorer.variables, to_float(batch), method=method)
@@ -387,31 +495,35 @@ def _apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax
     def body(k: jax.Array, results: Any) -> Any:
         return jax.tree.map(lambda past, new: past.at[k].set(new), results, apply(images[k]))
 
-    return jax.lax.fori_loop(0, count, body, results)
+    results = jax.lax.fori_loop(0, count, body, results)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
 
 
 def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
     """Results of a method of the model for any number of images, as a NumPy tree, without the padding."""
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
-    batch_size = _images_a_batch(scorer, batch_size)
+    batch_size = images_a_batch(scorer, batch_size)
     call = batch_size * _BATCHES_A_CALL
-    scorer = _folded(scorer)
+    scorer = fold_scorer(scorer)
     results: list[Any] = []
     waiting = None
     for start in range(0, len(images), call):
-        part = np.asarray(images[start : start + call])
-        if len(part) < call:
-            # Zeros are a valid image, so padding can neither fail nor make a NaN.
-            part = np.concatenate([part, np.zeros((call - len(part), *part.shape[1:]), part.dtype)])
-        count = np.int32(-(-min(call, len(images) - start) // batch_size))
-        batches = jnp.asarray(part.reshape(_BATCHES_A_CALL, batch_size, height, width, channels))
-        result = _apply_in_batches(method, scorer, batches, count)
+        result = _one_call(method, scorer, np.asarray(images[start : start + call]), batch_size)
         # One call is prepared while the one before it runs, and no more, so that memory does not grow.
         if waiting is not None:
             results.append(jax.tree.map(np.asarray, waiting))
         waiting = result
     results.append(jax.tree.map(np.asarray, waiting))
-    return jax.tree.map(
-        lambda *leaves: np.concatenate(leaves).reshape(-1, *leaves[0].shape[2:])[: len(images)], *results
-    )
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *results)
+
+
+def _one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
+    """Results for at most `_BATCHES_A_CALL` batches; after them, those of what fills the call up."""
+    missing = batch_size * _BATCHES_A_CALL - len(images)
+    if missing:
+        # Zeros are a valid image, so padding can neither fail nor make a NaN.
+        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+    count = np.int32(_BATCHES_A_CALL - missing // batch_size)
+    batches = jnp.asarray(images.reshape(_BATCHES_A_CALL, batch_size, *images.shape[1:]))
+    return apply_in_batches(method, scorer, batches, count)

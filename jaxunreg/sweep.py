@@ -22,9 +22,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, Num
 
+from jaxunreg.batches import batch_indices, check_whole_images, stay_on_device
 from jaxunreg.checkpoint import Checkpoints, describe_model, fingerprint, to_json
 from jaxunreg.decomposition import Decomposition
-from jaxunreg.images import to_float
+from jaxunreg.images import check_images, to_float
 from jaxunreg.scoring import Model, fold
 from jaxunreg.training import (
     Evaluation,
@@ -36,12 +37,9 @@ from jaxunreg.training import (
     StepMetrics,
     TrainConfig,
     TrainState,
-    batch_indices,
     check_same_run,
-    check_training_images,
     init_state,
     next_stop,
-    stay_on_device,
     train_step,
 )
 from jaxunreg.typing import AnyImages, PyTree, Variables
@@ -280,7 +278,9 @@ def fit_sweep(
     >>> small.config.latent_dim, ju.score_images(ju.make_scorer(small, variables), images).m.shape
     (2, (16,))
     """
-    check_training_images(model, images, config, held_out)
+    check_whole_images(images, model.config.image_shape, config.batch_size)
+    if held_out is not None:
+        check_images(held_out, (None, *model.config.image_shape))
     members = _checked_members(model, config, members)
     devices = jax.local_devices() if devices is None else list(devices)
     if not devices:
@@ -466,7 +466,9 @@ class _Sweep:
     @functools.cached_property
     def resident(self) -> Array | None:
         """The images on each device, or None where they stay on the host."""
-        return self.everywhere(self.images) if stay_on_device(self.images, self.config) else None
+        return (
+            self.everywhere(self.images) if stay_on_device(self.images.nbytes, self.config.images_on_device) else None
+        )
 
     @functools.cached_property
     def held_out_batches(self) -> Array:

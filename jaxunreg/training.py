@@ -1,24 +1,28 @@
 """Training: one jitted program of several steps, and `fit`, which runs it with resume."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Num
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, fingerprint, to_json
+from jaxunreg import parallel
+from jaxunreg.batches import Batches, TrainingImages, make_batches, select
+from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.scoring import Model, make_scorer, score_images
@@ -53,7 +57,9 @@ class TrainConfig:
       checkpoint_every: updates between two checkpoints; the last step is always saved.
       keep_checkpoints: how many of the newest checkpoints stay on disk.
       images_on_device: keep all images in the device's memory. `auto`: where they take at most half of what is
-        free there.
+        free there. The batches are the same.
+      loader_threads: threads that read images and cut crops ahead of training, where the images do not stay on the
+        device; 0 reads when a step asks. The batches are the same.
 
     Raises:
       ValueError: a field out of its range.
@@ -78,6 +84,7 @@ class TrainConfig:
     checkpoint_every: int = 1_000
     keep_checkpoints: int = 2
     images_on_device: Literal["auto", "yes", "no"] = "auto"
+    loader_threads: int = 4
 
     def __post_init__(self) -> None:
         positive = (
@@ -88,7 +95,8 @@ class TrainConfig:
             "checkpoint_every",
             "keep_checkpoints",
         )
-        for name, low in (*((name, 1) for name in positive), ("warmup_steps", 0), ("kl_warmup_steps", 0)):
+        not_negative = ("warmup_steps", "kl_warmup_steps", "loader_threads")
+        for name, low in (*((name, 1) for name in positive), *((name, 0) for name in not_negative)):
             if getattr(self, name) < low:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected at least {low}")
         if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -211,10 +219,16 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     0
     """
     init_key, step_key = jax.random.split(key)
-    # In one program: op by op, a first call compiles some hundred small ones.
-    variables = jax.jit(model.init)(init_key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
+    variables = _init_variables(model, init_key)
     opt_state = make_optimizer(config).init(variables["params"])
     return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
+
+
+# In one program: op by op, a first call compiles some hundred small ones. The model is an argument, so that the next
+# seed of an equal one compiles nothing: drawing the random numbers takes a CPU's compiler longer than a training step.
+@functools.partial(jax.jit, static_argnums=0)
+def _init_variables(model: Model, key: PRNGKey) -> Variables:
+    return model.init(key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
 
 
 def train_step(
@@ -275,8 +289,8 @@ def train_steps(
     model: Model,
     config: TrainConfig,
     state: TrainState,
-    images: AnyImages,
-    indices: Int[Array, "steps batch_size"],
+    images: Num[Array, "..."],
+    indices: Int[Array, "steps ..."],
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
     """Several updates in one program; `state` is donated.
@@ -285,8 +299,8 @@ def train_steps(
       model: a `VAE` or an `Autoencoder`.
       config: see `TrainConfig`.
       state: the state before; its buffers are reused.
-      images: all images, or those of these steps.
-      indices: rows of `images`, one batch a step.
+      images: all images, all their pixels, or the batches of these steps; see `jaxunreg.batches.select`.
+      indices: what `select` takes of them at each step.
       count: how many of the steps to run, at most all. It is an argument and not a shape, so that a stop between
         two full dispatches compiles nothing and rounds as any other.
 
@@ -296,7 +310,8 @@ def train_steps(
 
     def body(k: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
         state, history = carry
-        state, metrics = train_step(model, config, state, images[indices[k]])
+        batch = select(images, indices[k], model.config.image_shape)
+        state, metrics = train_step(model, config, state, batch)
         return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
 
     zeros = jnp.zeros(indices.shape[0], jnp.float32)
@@ -304,35 +319,12 @@ def train_steps(
     return jax.lax.fori_loop(0, count, body, (state, history))
 
 
-def batch_indices(key: PRNGKey, images: int, batch_size: int, start: int, count: int) -> np.ndarray:
-    """Which images each of the steps `start .. start + count` sees.
-
-    The batches are cut from an endless row of random permutations, one an epoch, so every image counts exactly once
-    an epoch and any step's batch is known without running those before it.
-
-    Args:
-      key: PRNG key; the permutation of epoch e comes from `fold_in(key, e)`.
-      images: how many images there are.
-      batch_size: images a step.
-      start: first step.
-      count: steps.
-
-    Returns:
-      int32 `[count, batch_size]`.
-
-    >>> import jax
-    >>> sorted(batch_indices(jax.random.key(0), 6, 2, 0, 3).ravel().tolist())
-    [0, 1, 2, 3, 4, 5]
-    """
-    first, last = start * batch_size, (start + count) * batch_size
-    epochs = range(first // images, -(-last // images))
-    row = np.concatenate([_permutation(key, epoch, images) for epoch in epochs])
-    offset = epochs.start * images
-    return row[first - offset : last - offset].reshape(count, batch_size)
-
-
-def _permutation(key: PRNGKey, epoch: int, images: int) -> np.ndarray:
-    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), images), np.int32)
+@functools.lru_cache(maxsize=8)
+def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """`train_steps` for images that are split over a mesh: XLA sums moments, loss and gradients over the devices."""
+    # A process can read only what it holds whole, so it is said that all results are.
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(train_steps, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
 
 
 HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]
@@ -341,13 +333,14 @@ Evaluation: TypeAlias = Callable[[Variables], Mapping[str, Any]]
 
 def fit(
     model: Model,
-    images: AnyImages,
+    images: TrainingImages,
     config: TrainConfig,
     *,
     key: PRNGKey,
     held_out: HeldOut | None = None,
     evaluate: Evaluation | None = None,
     directory: str | Path | None = None,
+    devices: Sequence[jax.Device] | None = None,
     progress: bool = True,
     description: str = "training",
 ) -> TrainState:
@@ -358,12 +351,20 @@ def fit(
 
     Args:
       model: a `VAE` or an `Autoencoder`.
-      images: training images `[N, height, width, channels]`, uint8, or floating point in [0, 1]; all assumed normal.
+      images: training images, all assumed normal; uint8, or floating point in [0, 1]. An array
+        `[N, height, width, channels]` of the model's size; or a sequence of images `[height, width, channels]` of any
+        sizes from the model's on, of which crops of the model's size are drawn afresh at each step, uniformly over all
+        places, one of each image an epoch.
       config: see `TrainConfig`.
       key: PRNG key, `jax.random.key(seed)`.
       held_out: images that are scored every `evaluate_every` steps; their mean L, D, A and M are the held-out curve.
       evaluate: called with the variables at the same steps; what it returns (JSON data) is added to the record.
       directory: where `metrics.jsonl` and `checkpoints/` go. Without it nothing is written and nothing resumed.
+      devices: split each batch over these. Batch statistics are those of the whole batch, and noise and order are drawn
+        as on one device, so any number of devices trains the same to rounding, and goes on where another number
+        stopped. By default JAX's default device; in several processes (`jaxunreg.parallel.start`) those of all. There
+        each process is given the same arguments and reads its own share of each batch, the first alone writes, reads
+        and shows progress, and `evaluate` is called in each.
       progress: show a bar with loss, D, A, M, images a second and the time left.
       description: the bar's title.
 
@@ -371,10 +372,12 @@ def fit(
       The state after `config.steps` updates; `state.variables` is what `decompose` and `make_scorer` take.
 
     Raises:
-      TypeError, ValueError: images of another shape, dtype or range than the model's, NaN, an empty array, or fewer
-        images than a batch.
+      TypeError, ValueError: images of another shape, dtype or range than the model's, NaN, no image, an array of fewer
+        images than a batch, an image in a sequence that is smaller than the model's, a batch size that the number of
+        devices does not divide, a device named twice, or other arguments than in the first process.
       NonFiniteLossError: the loss or a parameter is not finite; the last good checkpoint is kept.
       CheckpointError: the directory cannot be written, or holds a run of another model, config, key or images.
+      ProcessError: in the other processes, where the first cannot write or resume.
 
     >>> import jax, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -384,26 +387,36 @@ def fit(
     >>> int(state.step)
     3
     """
-    check_training_images(model, images, config, held_out)
-    run = _Run(model, images, config, key, held_out, evaluate)
-    if directory is None:
-        return run.train(init_state(model, config, key), None, progress, description)
-    with Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints) as checkpoints:
-        log = MetricsLog(Path(directory) / "metrics.jsonl")
-        state = run.resume(checkpoints, log)
-        return run.train(state, (checkpoints, log), progress, description)
-
-
-def check_training_images(model: Model, images: AnyImages, config: TrainConfig, held_out: HeldOut | None) -> None:
-    """Check what `fit` is given to train on; see there for what is raised."""
-    check_images(images, (None, *model.config.image_shape))
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))
-    if len(images) < config.batch_size:
-        raise ValueError(
-            f"got {len(images)} training images with batch_size={config.batch_size}; expected at least a batch of "
-            "them; lower batch_size or add images"
-        )
+    mesh = None if devices is None and jax.process_count() == 1 else parallel.data_mesh(devices)
+    # The key of `TrainState`, as `init_state` splits it off.
+    batches = make_batches(
+        images,
+        model.config.image_shape,
+        jax.random.split(key)[1],
+        batch_size=config.batch_size,
+        steps=config.steps,
+        steps_per_dispatch=config.steps_per_dispatch,
+        on_device=config.images_on_device,
+        threads=config.loader_threads,
+        mesh=mesh,
+    )
+    run = _Run(model, batches, config, key, held_out, evaluate, mesh)
+    if mesh is not None and mesh.is_multi_process:
+        parallel.check_same(mesh, "model, config, key or images", run.description)
+    if directory is None:
+        return run.train(init_state(model, config, key), None, progress, description)
+    with contextlib.ExitStack() as stack:
+
+        def open_and_resume() -> tuple[_Files | None, TrainState]:
+            checkpoints = Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints)
+            files: _Files = stack.enter_context(checkpoints), MetricsLog(Path(directory) / "metrics.jsonl")
+            return files, run.resume(*files)
+
+        others: tuple[_Files | None, TrainState] = None, init_state(model, config, key)
+        files, state = run.on_first(open_and_resume, others)
+        return run.train(run.from_first(state), files, progress, description)
 
 
 def next_stop(config: TrainConfig, step: int) -> int:
@@ -414,15 +427,6 @@ def next_stop(config: TrainConfig, step: int) -> int:
     """
     periods = (config.steps_per_dispatch, config.evaluate_every, config.checkpoint_every)
     return min(config.steps, *((step // period + 1) * period for period in periods))
-
-
-def stay_on_device(images: AnyImages, config: TrainConfig) -> bool:
-    """Whether the images are to be kept in the device's memory; see `TrainConfig.images_on_device`."""
-    if config.images_on_device != "auto":
-        return config.images_on_device == "yes"
-    stats = jax.local_devices()[0].memory_stats() or {}
-    free = stats.get("bytes_limit", np.inf) - stats.get("bytes_in_use", 0)
-    return bool(images.nbytes <= free / 2)
 
 
 class MetricsLog:
@@ -457,16 +461,32 @@ class MetricsLog:
         os.replace(temporary, self.path)
 
 
+_Files: TypeAlias = tuple[Checkpoints, MetricsLog]
+_T = TypeVar("_T")
+
+
 @dataclasses.dataclass
 class _Run:
     """The host's side of `fit`: what feeds the compiled steps and what is done between them."""
 
     model: Model
-    images: AnyImages
+    batches: Batches
     config: TrainConfig
     key: PRNGKey
     held_out: HeldOut | None
     evaluate: Evaluation | None
+    mesh: Mesh | None = None
+
+    def on_first(self, action: Callable[[], _T], otherwise: _T) -> _T:
+        """What touches the disk, on the first process alone."""
+        return action() if self.mesh is None else parallel.on_first(self.mesh, action, otherwise)
+
+    def from_first(self, state: TrainState) -> TrainState:
+        """The state with which the first process goes on, on all of them."""
+        if self.mesh is None:
+            return state
+        step, variables, opt_state = parallel.from_first(self.mesh, state[:3])
+        return TrainState(step, variables, opt_state, state.key)
 
     def resume(self, checkpoints: Checkpoints, log: MetricsLog) -> TrainState:
         """The state of the newest checkpoint, or a new one."""
@@ -478,70 +498,71 @@ class _Run:
         check_same_run(checkpoints, step, self.description)
         log.cut(step)
         variables, rest = checkpoints.restore(step, fresh.variables, _rest(fresh))
+        # Bound to no device, as a new state is, so that the program of a new run serves.
+        variables, rest = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), (variables, rest))
         return TrainState(rest["step"], variables, rest["opt_state"], fresh.key)
 
     def train(
         self,
         state: TrainState,
-        files: tuple[Checkpoints, MetricsLog] | None,
+        files: _Files | None,
         progress: bool,
         description: str,
     ) -> TrainState:
         """Run the steps that are left."""
         config = self.config
-        resident = jnp.asarray(self.images) if stay_on_device(self.images, config) else None
         step = int(state.step)
+        here = state
+        if self.mesh is not None:
+            progress = progress and parallel.is_first(self.mesh)
+            state = parallel.replicate(state, self.mesh)
         with ProgressBar(progress, description, config.steps, step) as bar:
             while step < config.steps:
                 began = time.perf_counter()
                 count = next_stop(config, step) - step
-                state, metrics = self._dispatch(state, step, count, resident)
+                state, metrics = self._dispatch(state, step, count)
+                here = state if self.mesh is None else parallel.local(state)
                 metrics = jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], metrics)
                 rate = count * config.batch_size / (time.perf_counter() - began)
                 self._check_finite(step, metrics, files)
                 records = _step_records(step, metrics, rate)
                 step += count
                 if step == config.steps or step % config.evaluate_every == 0:
-                    records += self._evaluate(step, state)
+                    records += self._evaluate(step, here)
                 if files is not None:
                     files[1].append(records)
                 if step == config.steps or step % config.checkpoint_every == 0:
                     # A finite loss can still have made an update that is not.
-                    if not _all_finite(state.variables):
+                    if not _all_finite(here.variables):
                         self._stop(step, "a parameter that is NaN or infinite", files and files[0])
-                    if files is not None:
-                        files[0].save(step, state.variables, _rest(state), self.description)
+                    self.on_first(functools.partial(self._save, step, here, files), None)
                 bar.show(step, _shown(metrics, rate))
-        return state
+        return here
 
-    def _dispatch(
-        self, state: TrainState, step: int, count: int, resident: jax.Array | None
-    ) -> tuple[TrainState, StepMetrics]:
-        config = self.config
-        indices = batch_indices(state.key, len(self.images), config.batch_size, step, count)
-        # Every call has indices of one shape, so that one program serves all.
-        padding = np.zeros((config.steps_per_dispatch - count, config.batch_size), np.int32)
-        indices = np.concatenate([indices, padding])
-        images = resident
-        if images is None:
-            rows, flat = np.unique(indices, return_inverse=True)
-            # As many rows as the call could need, again for one shape.
-            rows = np.concatenate([rows, np.zeros(indices.size - rows.size, rows.dtype)])
-            images = jnp.asarray(np.asarray(self.images)[rows])
-            indices = flat.reshape(indices.shape).astype(np.int32)
-        return train_steps(self.model, config, state, images, indices, np.int32(count))
+    def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
+        images, indices = self.batches.steps(step, count)
+        run = train_steps if self.mesh is None else _train_steps_over(self.mesh)
+        return run(self.model, self.config, state, images, indices, np.int32(count))
+
+    def _save(self, step: int, state: TrainState, files: _Files | None) -> None:
+        if files is not None:
+            files[0].save(step, state.variables, _rest(state), self.description)
 
     def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
         record: dict[str, Any] = {"step": step}
         if self.held_out is not None:
-            terms = score_images(make_scorer(self.model, state.variables), self.held_out)
+            scorer = make_scorer(self.model, state.variables)
+            if self.mesh is None:
+                terms = score_images(scorer, self.held_out)
+            else:
+                terms = parallel.sharded_scorer(scorer, list(self.mesh.devices.flat))(self.held_out)
             means = {name: float(np.mean(term, dtype=np.float64)) for name, term in terms._asdict().items()}
             record["held_out"] = {"loss": sum(means.values()), **means}
         if self.evaluate is not None:
             record.update(self.evaluate(state.variables))
         return [record] if len(record) > 1 else []
 
-    def _check_finite(self, step: int, metrics: StepMetrics, files: tuple[Checkpoints, MetricsLog] | None) -> None:
+    def _check_finite(self, step: int, metrics: StepMetrics, files: _Files | None) -> None:
         bad = np.flatnonzero(~np.isfinite(metrics.loss))
         if bad.size:
             self._stop(step + int(bad[0]) + 1, f"a loss of {metrics.loss[bad[0]]}", files and files[0])
@@ -552,6 +573,8 @@ class _Run:
             f"the last good checkpoint, of step {last}, is kept in {checkpoints.directory}"
             if checkpoints and last is not None
             else "no checkpoint had been saved"
+            if self.mesh is None or parallel.is_first(self.mesh)
+            else "process 0 says which checkpoint is kept"
         )
         raise NonFiniteLossError(
             f"got {what} at step {step}; expected finite values; {where}; lower learning_rate or raise warmup_steps"
@@ -560,12 +583,15 @@ class _Run:
     @functools.cached_property
     def description(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
+        config = dataclasses.asdict(self.config)
+        # Where the images lie and who reads them changes no batch.
+        del config["images_on_device"], config["loader_threads"]
         return to_json(
             {
                 "model": describe_model(self.model),
-                "train": dataclasses.asdict(self.config),
+                "train": config,
                 "key": np.asarray(jax.random.key_data(self.key)).tolist(),
-                "images": {"shape": self.images.shape, "sha256": fingerprint(self.images)},
+                "images": self.batches.description,
             }
         )
 

@@ -30,12 +30,16 @@ Latents: TypeAlias = Float[Array, "batch latent"]
 PyTree: TypeAlias = Any
 """Any nesting of containers with arrays as leaves."""
 
+Length: TypeAlias = Any
+"""Length of an axis: an integer, or a symbolic one while a program is exported for batches of any size."""
+
 __all__ = [
     "AnyImage",
     "AnyImages",
     "Image",
     "Images",
     "Latents",
+    "Length",
     "PRNGKey",
     "PyTree",
     "Variables",

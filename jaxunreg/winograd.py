@@ -25,6 +25,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
+from jaxunreg.typing import Length
+
 Grid: TypeAlias = list[list[Array]]
 
 
@@ -176,7 +178,7 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
     return grid
 
 
-def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[int, int, int]) -> Array:
+def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int]) -> Array:
     """The adjoint of `_image_to_points`."""
     n, height, width = shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
@@ -196,7 +198,7 @@ def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[int, int
     return image[:, 1 : height + 1, 1 : width + 1]
 
 
-def _points_to_outputs(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[int, int, int]) -> Array:
+def _points_to_outputs(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int]) -> Array:
     """One matrix `[tiles, c]` a point to the outputs `[n, h, w, c]`."""
     n, h, w = shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, h, w)

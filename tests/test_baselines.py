@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.spatial.distance
+import scipy.stats
 import sklearn.decomposition
 import sklearn.ensemble
 import sklearn.mixture
+import sklearn.svm
 from sklearn.exceptions import NotFittedError
 
 from jaxunreg.baselines import (
@@ -23,9 +25,18 @@ from jaxunreg.baselines import (
     GaussianMixtureConfig,
     IsolationForest,
     IsolationForestConfig,
+    OneClassSVM,
+    OneClassSVMConfig,
+    PCAResidual,
+    PCAResidualConfig,
+    image_scores,
+    sample_patches,
+    score_patches,
 )
+from jaxunreg.baselines.patches import _BATCH
 from jaxunreg.datasets.erase import EraseConfig, erase
 from jaxunreg.metrics import roc_auc
+from jaxunreg.patches import extract_patches, patch_grid
 
 SHAPE = (4, 5, 2)
 PIXELS = 40
@@ -279,14 +290,219 @@ def test_forest_ranks_a_planted_outlier_first(train: np.ndarray, test: np.ndarra
     assert ((score > 0) & (score <= 1)).all()
 
 
+@pytest.mark.parametrize("nu", [0.05, 0.3])
+def test_svm_ranks_as_the_exact_one_does(train: np.ndarray, test: np.ndarray, nu: float) -> None:
+    """scikit-learn's libsvm with the whole kernel, on the same scaled pixels."""
+    detector = OneClassSVM(OneClassSVMConfig(nu=nu, n_landmarks=200)).fit(train)
+    assert detector.converged_
+    mean, scale = rows(train).mean(axis=0), rows(train).std(axis=0)
+    exact = sklearn.svm.OneClassSVM(nu=nu, gamma=1 / PIXELS).fit((rows(train) - mean) / scale)
+    expected = -exact.decision_function((rows(test) - mean) / scale)
+    score = detector.scores(test)["score"]
+    assert scipy.stats.spearmanr(score, expected).statistic > 0.97
+    # nu bounds the share outside; descent stops near the optimum: 4 sigma of 600 images.
+    share = np.mean(detector.scores(train)["score"] > 0)
+    assert abs(share - nu) < 4 * np.sqrt(nu * (1 - nu) / 600)
+
+
+def test_svm_score_is_the_distance_that_its_parts_say(train: np.ndarray, test: np.ndarray) -> None:
+    detector = OneClassSVM(OneClassSVMConfig(n_landmarks=30, gamma=0.1)).fit(train)
+    landmarks = detector.kernel_map_.components_
+    scaled = (rows(train) - rows(train).mean(axis=0)) / rows(train).std(axis=0)
+    # Each landmark is a training image.
+    distances = scipy.spatial.distance.cdist(landmarks, scaled)
+    assert (distances.min(axis=1) < 1e-4).all()
+    assert len(set(distances.argmin(axis=1))) == 30
+    scaled = (rows(test) - rows(train).mean(axis=0)) / rows(train).std(axis=0)
+    kernel = np.exp(-0.1 * scipy.spatial.distance.cdist(scaled, landmarks, "sqeuclidean"))
+    among = np.exp(-0.1 * scipy.spatial.distance.cdist(landmarks, landmarks, "sqeuclidean"))
+    features = kernel @ np.real(scipy.linalg.inv(scipy.linalg.sqrtm(among)))
+    expected = detector.svm_.offset_ - features @ detector.svm_.coef_.ravel()
+    np.testing.assert_allclose(detector.scores(test)["score"], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_svm_repeats_with_its_seed_and_says_when_it_stopped_early(train: np.ndarray, test: np.ndarray) -> None:
+    first, again, other = (
+        OneClassSVM(OneClassSVMConfig(n_landmarks=20, seed=seed)).fit(train).scores(test)["score"] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()
+    # Warnings are errors: none may escape.
+    assert OneClassSVM(OneClassSVMConfig(n_landmarks=20, max_iter=1)).fit(train).converged_ is False
+
+
+def test_svm_of_pixels_that_never_change(train: np.ndarray, test: np.ndarray) -> None:
+    """A border that is always black has no scale to divide by, and says nothing until it changes."""
+    framed = [np.pad(images, ((0, 0), (1, 1), (0, 0), (0, 0))) for images in (train, test)]
+    detector = OneClassSVM(OneClassSVMConfig(n_landmarks=50, gamma=1 / PIXELS)).fit(framed[0])
+    bare = OneClassSVM(OneClassSVMConfig(n_landmarks=50, gamma=1 / PIXELS)).fit(train)
+    np.testing.assert_allclose(detector.scores(framed[1])["score"], bare.scores(test)["score"], atol=1e-6)
+
+
+def test_pca_residual_is_the_distance_from_the_plane(train: np.ndarray, test: np.ndarray) -> None:
+    """Against the singular value decomposition in float64."""
+    detector = PCAResidual(PCAResidualConfig(n_components=7)).fit(train)
+    mean = rows(train).mean(axis=0)
+    plane = np.linalg.svd(rows(train) - mean, full_matrices=False)[2][:7]
+    rest = rows(test) - mean
+    rest = rest - rest @ plane.T @ plane
+    np.testing.assert_allclose(detector.scores(test)["score"], np.square(rest).sum(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(detector.reconstruct(test).reshape(90, -1), rows(test) - rest, atol=1e-5)
+    assert detector.reconstruct(test).shape == test.shape
+    assert detector.reconstruct(test).dtype == np.float32
+    # Over the training images it is the sum of the eigenvalues left out.
+    left_out = np.linalg.eigvalsh(np.cov(rows(train).T, bias=True))[:-7].sum()
+    assert detector.scores(train)["score"].mean() == pytest.approx(left_out, rel=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["full", "covariance_eigh", "randomized"])
+def test_pca_solvers_agree_where_components_stand_apart(train: np.ndarray, test: np.ndarray, solver: str) -> None:
+    expected = PCAResidual(PCAResidualConfig(n_components=7)).fit(train).scores(test)["score"]
+    score = PCAResidual(PCAResidualConfig(n_components=7, solver=solver)).fit(train).scores(test)["score"]
+    np.testing.assert_allclose(score, expected, rtol=1e-3)
+
+
+def test_pca_sees_a_change_off_the_plane_and_none_along_it(train: np.ndarray) -> None:
+    detector = PCAResidual(PCAResidualConfig(n_components=7)).fit(train)
+    flat = detector.reconstruct(train[:20]).astype(np.float64)
+    normal = np.linalg.svd(detector.pca_.components_)[2][-1].reshape(SHAPE)
+    along = detector.pca_.components_[0].reshape(SHAPE)
+    base = detector.scores(flat)["score"]
+    assert base.max() < 1e-9
+    np.testing.assert_allclose(detector.scores(flat + 0.1 * normal)["score"], 0.01, rtol=1e-3)
+    assert detector.scores(flat + 0.05 * along)["score"].max() < 1e-9
+
+
+def photographs(n: int = 12, seed: int = 0, channels: int = 2) -> list[np.ndarray]:
+    """Images of various sizes, none smaller than a patch of 4x5."""
+    rng = np.random.default_rng(seed)
+    shapes = [(4 + int(rng.integers(30)), 5 + int(rng.integers(30)), channels) for _ in range(n)]
+    shapes[0] = (4, 5, channels)
+    return [rng.integers(60, 130, shape, dtype=np.uint8) for shape in shapes]
+
+
+def test_sampled_patches_lie_anywhere_in_their_own_image() -> None:
+    height, width = 6, 8
+    image = np.arange(height * width, dtype=np.uint8).reshape(height, width, 1)
+    patches = sample_patches([image], patch=(4, 5), per_image=3000)
+    assert (patches.dtype, patches.shape) == (np.uint8, (3000, 4, 5, 1))
+    rows_, columns = np.divmod(patches[:, 0, 0, 0].astype(int), width)
+    for patch, row, column in zip(patches[:100], rows_, columns, strict=False):
+        np.testing.assert_array_equal(patch, image[row : row + 4, column : column + 5])
+    counts = np.zeros((3, 4))
+    np.add.at(counts, (rows_, columns), 1)
+    # Twelve places, each with a probability of 1/12.
+    assert np.abs(counts - 250).max() < 4.5 * np.sqrt(3000 / 12 * 11 / 12)
+
+
+def test_sampled_patches_come_image_after_image_and_repeat_with_the_seed() -> None:
+    images = [np.full((5 + i, 9, 1), i, np.uint8) for i in range(6)]
+    patches = sample_patches(iter(images), patch=(4, 5))
+    np.testing.assert_array_equal(patches[:, 0, 0, 0], np.repeat(np.arange(6), 10))
+    np.testing.assert_array_equal(patches, sample_patches(images, patch=(4, 5), seed=0))
+    first, other = (sample_patches(photographs(), patch=(4, 5), seed=seed) for seed in (1, 2))
+    assert (first != other).any()
+    floats = [image / 255.0 for image in photographs()]
+    np.testing.assert_allclose(sample_patches(floats, patch=(4, 5), seed=1) * 255, first, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def patch_pca() -> PCAResidual:
+    return PCAResidual(PCAResidualConfig(n_components=5)).fit(sample_patches(photographs(), patch=(4, 5)))
+
+
+@pytest.mark.parametrize("stride", [1, 3, 7])
+def test_patch_scores_are_those_of_one_patch_after_another(patch_pca: PCAResidual, stride: int) -> None:
+    image = photographs(5, seed=1)[4]
+    scores = score_patches(patch_pca, image, patch=(4, 5), stride=stride)["score"]
+    grid = patch_grid(*image.shape[:2], patch=(4, 5), stride=stride)
+    assert (scores.dtype, scores.shape) == (np.float64, grid.shape)
+    for i, row in enumerate(grid.rows):
+        for j, column in enumerate(grid.columns):
+            patch = image[None, row : row + 4, column : column + 5]
+            np.testing.assert_allclose(scores[i, j], patch_pca.scores(patch)["score"][0], rtol=1e-4)
+
+
+def test_image_scores_are_the_largest_of_each_image_whatever_the_batch(patch_pca: PCAResidual) -> None:
+    images = photographs(40, seed=2)
+    patches = sum(len(patch_grid(*image.shape[:2], patch=(4, 5), stride=1).corners) for image in images)
+    # So that images lie across the borders of batches, and one over more than one.
+    images[7] = np.random.default_rng(3).integers(60, 130, (50, 60, 2), dtype=np.uint8)
+    assert patches > 4 * _BATCH
+    together = image_scores(patch_pca, iter(images), patch=(4, 5), stride=1)["score"]
+    assert (together.dtype, together.shape) == (np.float64, (40,))
+    maps = [score_patches(patch_pca, image, patch=(4, 5), stride=1)["score"] for image in images]
+    np.testing.assert_allclose(together, [grid.max() for grid in maps], rtol=1e-4)
+    corners = patch_grid(50, 60, patch=(4, 5), stride=1).corners
+    direct = patch_pca.scores(np.asarray(extract_patches(images[7], corners, (4, 5))))["score"]
+    np.testing.assert_allclose(maps[7].ravel(), direct, rtol=1e-4)
+
+
+def test_image_scores_of_the_top_k_and_of_every_term() -> None:
+    images = photographs(8, seed=4)[1:]
+    mixture = GaussianMixture(GaussianMixtureConfig(n_components=2, pca_components=3)).fit(
+        sample_patches(photographs(), patch=(4, 5))
+    )
+    maps = [score_patches(mixture, image, patch=(4, 5), stride=2) for image in images]
+    k = min(grid["m"].size for grid in maps)
+    assert k > 1
+    for top_k in (1, k):
+        scores = image_scores(mixture, images, patch=(4, 5), stride=2, top_k=top_k)
+        assert set(scores) == {"l", "d", "a", "m"}
+        for name, score in scores.items():
+            expected = [np.sort(grid[name].ravel())[::-1][:top_k].mean() for grid in maps]
+            np.testing.assert_allclose(score, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match=rf"top_k is {k + 1}, expected at most the {k} patches of image"):
+        image_scores(mixture, images, patch=(4, 5), stride=2, top_k=k + 1)
+
+
+def test_float_and_uint8_images_may_follow_each_other(patch_pca: PCAResidual) -> None:
+    images = photographs(6, seed=5)
+    expected = image_scores(patch_pca, images, patch=(4, 5), stride=2)["score"]
+    mixed = [image.astype(np.float32) / 255 if i % 2 else image for i, image in enumerate(images)]
+    np.testing.assert_allclose(image_scores(patch_pca, mixed, patch=(4, 5), stride=2)["score"], expected, rtol=1e-4)
+
+
+def test_patches_of_images_that_do_not_fit_are_refused(patch_pca: PCAResidual) -> None:
+    good = np.zeros((8, 8, 2), np.uint8)
+    for call in (
+        lambda images: sample_patches(images, patch=(4, 5)),
+        lambda images: image_scores(patch_pca, images, patch=(4, 5), stride=2),
+    ):
+        with pytest.raises(ValueError, match="there are no images"):
+            call([])
+        with pytest.raises(ValueError, match=r"image 1: got an image of 3x8; expected at least a patch of 4x5"):
+            call([good, good[:3]])
+        with pytest.raises(ValueError, match=r"image 1: got .* NaN"):
+            call([good, np.full((8, 8, 2), np.nan)])
+        with pytest.raises(ValueError, match="image 0: got images of shape"):
+            call([good[..., 0]])
+        with pytest.raises(TypeError, match="image 1: got images of dtype int64"):
+            call([good, good.astype(np.int64)])
+    with pytest.raises(ValueError, match="image 1 has dtype uint8 and 1 channels, expected uint8 and 2"):
+        sample_patches([good, good[..., :1]], patch=(4, 5))
+    with pytest.raises(TypeError, match="image 1 has dtype float64"):
+        sample_patches([good, good / 255.0], patch=(4, 5))
+    with pytest.raises(ValueError, match="per_image is 0"):
+        sample_patches([good], patch=(4, 5), per_image=0)
+    with pytest.raises(ValueError, match=r"\[25, 4, 4, 2\].*expected \[N, 4, 5, 2\]"):
+        score_patches(patch_pca, good, patch=(4, 4), stride=1)
+    with pytest.raises(ValueError, match="stride=0"):
+        score_patches(patch_pca, good, patch=(4, 5), stride=0)
+    with pytest.raises(ValueError, match="top_k is 0"):
+        image_scores(patch_pca, [good], patch=(4, 5), stride=1, top_k=0)
+
+
 DETECTORS = [
     (GaussianMixture, GaussianMixtureConfig()),
     (GaussianMixture, GaussianMixtureConfig(n_components=1, pca_components=5)),
     (IsolationForest, IsolationForestConfig(n_trees=5)),
+    (OneClassSVM, OneClassSVMConfig(n_landmarks=50)),
+    (PCAResidual, PCAResidualConfig(n_components=7)),
 ]
 
 
-@pytest.mark.parametrize(("detector_class", "config"), DETECTORS, ids=["gmm", "pca + gmm", "forest"])
+@pytest.mark.parametrize(("detector_class", "config"), DETECTORS, ids=["gmm", "pca + gmm", "forest", "svm", "pca"])
 def test_every_detector_keeps_the_protocol(
     detector_class: Any, config: Any, train: np.ndarray, test: np.ndarray
 ) -> None:
@@ -309,7 +525,7 @@ def test_every_detector_keeps_the_protocol(
     assert detector_class().config == type(config)()
 
 
-@pytest.mark.parametrize("detector_class", [GaussianMixture, IsolationForest])
+@pytest.mark.parametrize(("detector_class", "config"), DETECTORS[1:], ids=["pca + gmm", "forest", "svm", "pca"])
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [
@@ -322,12 +538,11 @@ def test_every_detector_keeps_the_protocol(
     ids=["rank", "empty", "dtype", "range", "NaN"],
 )
 def test_bad_images_are_refused(
-    detector_class: Any, images: np.ndarray, error: type[Exception], message: str, train: np.ndarray
+    detector_class: Any, config: Any, images: np.ndarray, error: type[Exception], message: str, train: np.ndarray
 ) -> None:
     with pytest.raises(error, match=message):
-        detector_class().fit(images)
-    config = {GaussianMixture: GaussianMixtureConfig(), IsolationForest: IsolationForestConfig(n_trees=2)}
-    fitted = detector_class(config[detector_class]).fit(train)
+        detector_class(config).fit(images)
+    fitted = detector_class(config).fit(train[:300])
     with pytest.raises(error, match=message):
         fitted.scores(images)
 
@@ -340,10 +555,29 @@ def test_mixture_methods_want_a_fit_and_its_shape(mixture: GaussianMixture, test
         getattr(mixture, method)(test[:, :, :4])
 
 
-def test_forest_wants_the_shape_of_the_fit_and_diagnostics_a_fit(train: np.ndarray) -> None:
-    forest = IsolationForest(IsolationForestConfig(n_trees=2)).fit(train)
+@pytest.mark.parametrize(("detector_class", "config"), DETECTORS[2:], ids=["forest", "svm", "pca"])
+def test_detectors_want_the_shape_of_the_fit(detector_class: Any, config: Any, train: np.ndarray) -> None:
+    detector = detector_class(config).fit(train)
     with pytest.raises(ValueError, match=r"expected \[N, 4, 5, 2\]"):
-        forest.scores(train[..., :1])
+        detector.scores(train[..., :1])
+
+
+def test_detectors_score_the_same_in_any_company_and_leave_images_alone(train: np.ndarray) -> None:
+    """Also across the chunks that a batch is scored in; uint8 and float images are one thing."""
+    images = correlated_images(1100, seed=2)
+    before = images.copy()
+    for detector_class, config in DETECTORS[2:]:
+        detector = detector_class(config).fit(train)
+        whole = detector.scores(images)["score"]
+        assert whole.shape == (1100,)
+        picked = [0, 511, 512, 1023, 1024, 1099]
+        np.testing.assert_allclose(detector.scores(images[picked])["score"], whole[picked], rtol=1e-4, atol=1e-6)
+        as_float = detector.scores(images[picked].astype(np.float64) / 255)["score"]
+        np.testing.assert_allclose(as_float, whole[picked], rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(images, before)
+
+
+def test_diagnostics_want_a_fit() -> None:
     with pytest.raises(NotFittedError):
         _ = GaussianMixture().diagnostics
 
@@ -357,6 +591,12 @@ def test_too_few_images_are_refused(train: np.ndarray) -> None:
         GaussianMixture(GaussianMixtureConfig(pca_components=41)).fit(train)
     with pytest.raises(ValueError, match=r"got 255 image.*samples_per_tree=256"):
         IsolationForest().fit(train[:255])
+    with pytest.raises(ValueError, match=r"got 299 image.*n_landmarks=300"):
+        OneClassSVM().fit(train[:299])
+    with pytest.raises(ValueError, match="n_components is 40, expected at most 39 for 600 images of 40 values"):
+        PCAResidual(PCAResidualConfig(n_components=40)).fit(train)
+    with pytest.raises(ValueError, match="n_components is 9, expected at most 8 for 9 images"):
+        PCAResidual(PCAResidualConfig(n_components=9)).fit(train[:9])
 
 
 @pytest.mark.parametrize(
@@ -379,6 +619,18 @@ def test_too_few_images_are_refused(train: np.ndarray) -> None:
         (IsolationForestConfig, {"contamination": 0.6}, ValueError),
         (IsolationForestConfig, {"contamination": "none"}, ValueError),
         (IsolationForestConfig, {"seed": -1}, ValueError),
+        (OneClassSVMConfig, {"nu": 0.0}, ValueError),
+        (OneClassSVMConfig, {"nu": 1.5}, ValueError),
+        (OneClassSVMConfig, {"gamma": 0.0}, ValueError),
+        (OneClassSVMConfig, {"gamma": float("inf")}, ValueError),
+        (OneClassSVMConfig, {"n_landmarks": 0}, ValueError),
+        (OneClassSVMConfig, {"max_iter": 0}, ValueError),
+        (OneClassSVMConfig, {"tol": -1.0}, ValueError),
+        (OneClassSVMConfig, {"seed": 0.5}, TypeError),
+        (PCAResidualConfig, {"n_components": 0}, ValueError),
+        (PCAResidualConfig, {"n_components": 2.0}, TypeError),
+        (PCAResidualConfig, {"solver": "arpack"}, ValueError),
+        (PCAResidualConfig, {"seed": -1}, ValueError),
     ],
 )
 def test_configs_that_cannot_be_built_are_refused(config: Any, fields: dict, error: type[Exception]) -> None:

@@ -309,6 +309,19 @@ def test_an_exported_program_carries_both(name):
     assert_close(exported.call(x, k), FUNCTIONS[name](x, k, lowering="native"))
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("side", [2, 8])
+def test_an_exported_program_takes_batches_of_any_size(name, side):
+    # At side 2 the number of tiles of a batch would decide about Winograd's filtering, and of an unknown batch cannot.
+    k = normal(1, 4, 4, 16, 16)
+    (batch,) = export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((batch, side, side, 16), jnp.float32)
+    exported = export.export(jax.jit(lambda x: FUNCTIONS[name](x, k)), platforms=("cpu",))(shape)
+    for n in (1, 128):
+        x = normal(0, n, side, side, 16)
+        assert_close(exported.call(x), FUNCTIONS[name](x, k, lowering="native"))
+
+
 # ---------------------------------------------------------------------------------------------------------- errors
 
 

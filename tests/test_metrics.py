@@ -1,13 +1,24 @@
 """The metrics against scikit-learn, scipy and closed forms."""
 
+import io
 import time
 
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.stats
 import sklearn.metrics
 
-from jaxunreg.metrics import Interval, box_statistics, explained_by_class, roc_auc, roc_curve
+from jaxunreg.metrics import (
+    Interval,
+    average_precision,
+    box_statistics,
+    complexity,
+    explained_by_class,
+    explained_by_complexity,
+    roc_auc,
+    roc_curve,
+)
 
 
 def reference_auc(normal: np.ndarray, anomalous: np.ndarray) -> float:
@@ -121,6 +132,51 @@ def test_a_thousand_resamples_of_the_official_test_set_take_seconds() -> None:
     assert abs(interval.value - truth) < 5 * (interval.high - interval.low) / 3.92
 
 
+def reference_precision(normal: np.ndarray, anomalous: np.ndarray) -> float:
+    truth = np.repeat([0, 1], [len(normal), len(anomalous)])
+    return sklearn.metrics.average_precision_score(truth, np.concatenate([normal, anomalous]))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8], ids=["many ties", "some ties", "no ties"])
+@pytest.mark.parametrize("paired", [False, True])
+def test_resamples_have_the_average_precision_of_drawn_images(decimals: int, paired: bool) -> None:
+    """One resample and no width: the interval is scikit-learn's figure on the images that the seed draws."""
+    rng = np.random.default_rng(decimals)
+    normal, anomalous = rng.normal(size=70).round(decimals), rng.normal(0.7, 1.5, size=70).round(decimals)
+    for seed in range(5):
+        ours = average_precision(normal, anomalous, paired=paired, bootstrap=1, seed=seed)
+        assert ours.value == pytest.approx(reference_precision(normal, anomalous), abs=1e-12)
+        draw = np.random.default_rng(seed)
+        first = draw.integers(70, size=70)
+        second = first if paired else draw.integers(70, size=70)
+        assert ours.low == pytest.approx(reference_precision(normal[first], anomalous[second]), abs=1e-12)
+        assert ours.high == ours.low
+
+
+def test_average_precision_of_a_list_worked_by_hand() -> None:
+    """Found at ranks 1, 3 and, in a tie of two, 4: 1/3 (1/1 + 2/3 + 3/5)."""
+    ours = average_precision([8.0, 6.0, 1.0], [9.0, 7.0, 6.0])
+    assert ours.value == pytest.approx((1 + 2 / 3 + 3 / 5) / 3, abs=1e-12)
+    assert average_precision([-np.inf, 0.0], [np.inf, 1.0]) == Interval(1.0, 1.0, 1.0)
+    # A score without information: the share of anomalous images, whoever is drawn.
+    assert average_precision(np.zeros(30), np.zeros(10)) == Interval(0.25, 0.25, 0.25)
+
+
+def test_average_precision_interval_covers_its_expectation() -> None:
+    """What many fresh test sets average lies in the interval of one, as often as its confidence says."""
+    rng = np.random.default_rng(20)
+
+    def images() -> tuple[np.ndarray, np.ndarray]:
+        return rng.normal(size=200), rng.normal(1.5, size=100)
+
+    truth = np.mean([reference_precision(*images()) for _ in range(400)])
+    covered = [
+        low <= truth <= high for _, low, high in (average_precision(*images(), bootstrap=150) for _ in range(80))
+    ]
+    # 4 sigma of 80 trials at 95 %, and 3 % for a percentile interval of 100 images.
+    assert abs(np.mean(covered) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 80) + 0.03
+
+
 def test_roc_curve_has_the_area_and_the_ends() -> None:
     rng = np.random.default_rng(7)
     normal, anomalous = rng.normal(size=200).round(1), rng.normal(0.6, size=150).round(1)
@@ -173,6 +229,98 @@ def test_explained_by_class_at_its_ends_and_under_scale() -> None:
     )
 
 
+def textured(n: int, seed: int) -> np.ndarray:
+    """Gray images of rising noise."""
+    noise = np.random.default_rng(seed).normal(size=(n, 16, 16, 1))
+    return np.clip(np.round(128 + np.arange(n).reshape(n, 1, 1, 1) * noise), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_complexity_is_the_size_of_a_png_that_reads_back(channels: int) -> None:
+    images = np.repeat(textured(30, 0), channels, axis=3)
+    sizes = complexity(images)
+    assert (sizes.dtype, sizes.shape) == (np.int64, (30,))
+    # Noise of sigma costs about log2(sigma sqrt(2 pi e)) bits a pixel, and a flat image next to nothing.
+    assert scipy.stats.spearmanr(sizes, np.arange(30)).statistic > 0.98
+    assert sizes[0] < 100
+    assert sizes[29] > 16 * 16 * np.log2(29 * np.sqrt(2 * np.pi * np.e)) / 8 * 0.9
+    file = io.BytesIO()
+    picture = PIL.Image.fromarray(images[29].squeeze())
+    picture.save(file, format="PNG", compress_level=6)
+    np.testing.assert_array_equal(np.asarray(PIL.Image.open(file)).reshape(images[29].shape), images[29])
+    assert sizes[29] == len(file.getvalue())
+
+
+def test_complexity_of_floats_mixed_sizes_and_company() -> None:
+    images = textured(5, 1)
+    sizes = complexity(images)
+    np.testing.assert_array_equal(complexity((images / 255).astype(np.float32)), sizes)
+    np.testing.assert_array_equal(complexity([images[3, :8], images[3], images[1]])[1:], sizes[[3, 1]])
+    assert complexity([images[3, :8]])[0] < sizes[3]
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        ([], ValueError, "no images"),
+        (np.zeros((2, 4, 4, 2), np.uint8), ValueError, "2 channels"),
+        (np.zeros((2, 4, 4), np.uint8), ValueError, "height, width, channels"),
+        (np.full((2, 4, 4, 1), 2.0), ValueError, r"expected \[0, 1\]"),
+        (np.zeros((2, 4, 4, 1), np.int64), TypeError, "int64"),
+    ],
+)
+def test_complexity_wants_images(images, error, message) -> None:
+    with pytest.raises(error, match=message):
+        complexity(images)
+
+
+@pytest.mark.parametrize("decimals", [0, 8], ids=["ties", "no ties"])
+def test_rank_correlation_of_drawn_images_is_scipys(decimals: int) -> None:
+    rng = np.random.default_rng(21)
+    sizes = rng.integers(100, 120, size=60)
+    scores = np.round(0.3 * sizes + rng.normal(size=60) * 2, decimals)
+    for seed in range(5):
+        rho, share = explained_by_complexity(scores, sizes, bootstrap=1, seed=seed)
+        expected = scipy.stats.spearmanr(scores, sizes).statistic
+        assert rho.value == pytest.approx(expected, abs=1e-12)
+        assert share == pytest.approx(expected**2, abs=1e-12)
+        drawn = np.random.default_rng(seed).integers(60, size=60)
+        assert rho.low == rho.high == pytest.approx(scipy.stats.spearmanr(scores[drawn], sizes[drawn]).statistic)
+
+
+def test_rank_correlation_interval_is_as_wide_as_theory_says() -> None:
+    """Of two independent samples rho has variance 1 / (n - 1)."""
+    rng = np.random.default_rng(22)
+    rho, share = explained_by_complexity(rng.normal(size=400), rng.normal(size=400), confidence=0.6826895)
+    assert (rho.high - rho.low) / 2 == pytest.approx(1 / np.sqrt(399), rel=0.15)
+    assert abs(rho.value) < 4 / np.sqrt(399)
+    assert share == rho.value**2
+
+
+def test_rank_correlation_of_functions_of_complexity_and_of_constants() -> None:
+    sizes = np.arange(50)
+    assert explained_by_complexity(np.exp(sizes / 10), sizes).rho == pytest.approx((1.0, 1.0, 1.0))
+    assert explained_by_complexity(-np.sqrt(sizes), sizes).rho == pytest.approx((-1.0, -1.0, -1.0))
+    for scores, complexities in ((np.full(50, 0.1), sizes), (sizes, np.full(50, 7)), ([3.0], [4.0])):
+        assert explained_by_complexity(scores, complexities) == (Interval(0.0, 0.0, 0.0), 0.0)
+    assert explained_by_complexity([1.0, 2.0], [5, 6]).share == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "complexities", "error", "message"),
+    [
+        ([1.0, np.inf], [1, 2], ValueError, "1 of 2 given scores are infinite"),
+        ([1.0, 2.0], [1.0, np.nan], ValueError, "1 of 2 complexity scores are NaN"),
+        ([1.0, 2.0], [1], ValueError, "2 scores and 1 complexities"),
+        ([], [], ValueError, "no given scores"),
+        (["a", "b"], [1, 2], TypeError, "dtype <U1"),
+    ],
+)
+def test_rank_correlation_refuses_what_has_no_rank(scores, complexities, error, message) -> None:
+    with pytest.raises(error, match=message):
+        explained_by_complexity(scores, complexities)
+
+
 def test_box_statistics_are_scipys_percentiles() -> None:
     rng = np.random.default_rng(12)
     labels = rng.integers(0, 4, size=400) * 2
@@ -205,6 +353,8 @@ def test_bad_scores_are_refused(normal: list, anomalous: list, error: type[Excep
         roc_auc(np.array(normal), np.array(anomalous))
     with pytest.raises(error, match=message):
         roc_curve(np.array(normal), np.array(anomalous))
+    with pytest.raises(error, match=message):
+        average_precision(np.array(normal), np.array(anomalous))
 
 
 @pytest.mark.parametrize(
@@ -219,13 +369,18 @@ def test_bad_scores_are_refused(normal: list, anomalous: list, error: type[Excep
 def test_bad_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         roc_auc(np.arange(3.0), np.arange(2.0), **options)
+    with pytest.raises(ValueError, match=message):
+        average_precision(np.arange(3.0), np.arange(2.0), **options)
+    if "paired" not in options:
+        with pytest.raises(ValueError, match=message):
+            explained_by_complexity(np.arange(3.0), np.arange(3.0), **options)
 
 
 @pytest.mark.parametrize("statistic", [explained_by_class, box_statistics])
 @pytest.mark.parametrize(
     ("scores", "labels", "error", "message"),
     [
-        ([1.0, np.inf], [0, 1], ValueError, "1 of 2 scores are infinite"),
+        ([1.0, np.inf], [0, 1], ValueError, "1 of 2 given scores are infinite"),
         ([1.0, np.nan], [0, 1], ValueError, "NaN"),
         ([], [], ValueError, "no given scores"),
         ([1.0, 2.0], [0], ValueError, r"labels of shape \(1,\) for scores of shape \(2,\)"),

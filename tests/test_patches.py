@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.patches import extract_patches, patch_grid
+from jaxunreg import scoring
+from jaxunreg.patches import average_patches, extract_patches, map_patches, patch_grid
 from jaxunreg.scoring import Model
 
 SIZES = {"image_shape": (8, 8, 2), "depth": 2, "base_channels": 4, "latent_dim": 3}
@@ -164,3 +165,69 @@ def test_memory_does_not_grow_with_the_image():
 
     small, large = temporaries(64), temporaries(512)
     assert large - small < 64 * 512 * 512 * 2 / 16
+
+
+@pytest.fixture(scope="module")
+def many() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (*size, 2), dtype=np.uint8) for size in SHAPES]
+
+
+@pytest.fixture(scope="module")
+def vae() -> ju.Scorer:
+    return make(ju.VAE(ju.VAEConfig(**SIZES)))
+
+
+def test_images_of_any_sizes_score_as_a_loop_and_compile_once(vae, many):
+    before = scoring.apply_in_batches._cache_size()
+    maps = list(ju.score_each(vae, iter(many), stride=5, batch_size=3))
+    assert scoring.apply_in_batches._cache_size() <= before + 1
+    assert [found.m.shape for found in maps] == [(len(starts(h, 5)), len(starts(w, 5))) for h, w in SHAPES]
+    crops = [
+        image[r : r + 8, c : c + 8]
+        for image, (h, w) in zip(many, SHAPES, strict=True)
+        for r in starts(h, 5)
+        for c in starts(w, 5)
+    ]
+    expected = ju.score_images(vae, np.stack(crops))
+    found = jax.tree.map(lambda *leaves: np.concatenate([leaf.ravel() for leaf in leaves]), *maps)
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pixel_maps_of_images_of_any_sizes_are_those_of_one_by_one(vae, many):
+    maps = list(ju.heat_map_each(vae, iter(many), stride=3, batch_size=2))
+    assert [found.m.shape for found in maps] == SHAPES
+    for k, term in ((2, "m"), (2, "a"), (3, "d")):
+        expected = ju.heat_map(vae, many[k], stride=3, term=term)
+        np.testing.assert_allclose(getattr(maps[k], term), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_patches_are_given_a_few_at_a_time_and_lazily(many):
+    sizes, read = [], []
+
+    def images():
+        for k, image in enumerate(many):
+            read.append(k)
+            yield image
+
+    def count(patches):
+        sizes.append(len(patches))
+        return patches[:, 0, 0, 0]
+
+    corners = map_patches(count, images(), patch=(8, 8), stride=1, patches_a_call=7)
+    first = next(corners)
+    np.testing.assert_array_equal(first, many[0][:1, :1, 0])
+    # The first image's only patch, and the six that fill the call; the next call is cut while that one runs.
+    assert read == [0, 1]
+    rest = list(corners)
+    np.testing.assert_array_equal(rest[1], many[2][:12, :7, 0])
+    assert sum(sizes) == 1 + 14 + 12 * 7 + 17 * 9
+    assert set(sizes[:-1]) == {7}
+    assert 1 <= sizes[-1] <= 7
+
+
+def test_one_kind_of_image_is_asked_for(many):
+    with pytest.raises(ValueError, match=r"got image 1 of dtype float32"):
+        list(map_patches(len, [many[0], many[1].astype(np.float32)], patch=(8, 8), stride=4, patches_a_call=100))
+    with pytest.raises(ValueError, match="leaves pixels without a value"):
+        list(average_patches(len, many, patch=(8, 8), stride=9, patches_a_call=10))

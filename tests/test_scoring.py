@@ -58,10 +58,10 @@ def test_uint8_and_its_float_score_alike(scorer, images):
 
 
 def test_ragged_streams_compile_once(scorer, images):
-    before = scoring._apply_in_batches._cache_size()
+    before = scoring.apply_in_batches._cache_size()
     for count in (7, 3, 1, 5):
         ju.score_images(scorer, images[:count], batch_size=4)
-    assert scoring._apply_in_batches._cache_size() <= before + 1
+    assert scoring.apply_in_batches._cache_size() <= before + 1
 
 
 def test_more_images_than_one_call_takes_are_scored_in_order(scorer, images):

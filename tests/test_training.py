@@ -17,7 +17,8 @@ import pytest
 
 import jaxunreg as ju
 from jaxunreg import training
-from jaxunreg.training import batch_indices, init_state, make_optimizer, train_step, train_steps
+from jaxunreg.batches import batch_indices
+from jaxunreg.training import init_state, make_optimizer, train_step, train_steps
 
 MODEL = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
 CONFIG = ju.TrainConfig(
@@ -53,6 +54,14 @@ def test_the_optimizer_is_pytorchs_adam_with_weight_decay():
         m, v = config.b1 * m + (1 - config.b1) * g, config.b2 * v + (1 - config.b2) * g**2
         w = w - config.learning_rate * (m / (1 - config.b1**t)) / (np.sqrt(v / (1 - config.b2**t)) + 1e-8)
         np.testing.assert_allclose(params["w"], w, rtol=1e-4)
+
+
+def test_another_seed_of_an_equal_model_compiles_nothing():
+    first = init_state(MODEL, CONFIG, jax.random.key(0)).variables["params"]
+    before = training._init_variables._cache_size()
+    other = init_state(ju.VAE(MODEL.config), CONFIG, jax.random.key(1)).variables["params"]
+    assert training._init_variables._cache_size() == before
+    assert not np.array_equal(jax.tree.leaves(first)[1], jax.tree.leaves(other)[1])
 
 
 @pytest.mark.parametrize(

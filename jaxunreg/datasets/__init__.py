@@ -1,1 +1,1 @@
-"""Data sets: digits from SVHN or drawn from a seed, and the toy anomaly."""
+"""Data sets: folders of images, digits from SVHN or drawn from a seed, the toy anomaly, and a generated part."""

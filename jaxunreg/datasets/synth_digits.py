@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt64
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxunreg.datasets.dataset import LabeledImages
+from jaxunreg.datasets.dataset import LabeledImages, check_integer
 
 # Of the fonts that matplotlib ships, DejaVu Sans Mono has a dotted zero, cmti10 a 4 below the baseline and
 # cmmi10 old-style digits, none of which is seen on houses; the others have no digits.
@@ -75,10 +75,10 @@ def synth_digits(n: int, *, seed: int = 0, image_size: int = 32, start: int = 0)
     >>> bool((synth_digits(2, seed=1, start=3).images == images[3:]).all())
     True
     """
-    n = _integer("n", n, at_least=1, advice="ask for one image or more")
-    seed = _integer("seed", seed, at_least=0, advice="any natural number will do")
-    start = _integer("start", start, at_least=0, advice="the data set begins with image 0")
-    image_size = _integer(
+    n = check_integer("n", n, at_least=1, advice="ask for one image or more")
+    seed = check_integer("seed", seed, at_least=0, advice="any natural number will do")
+    start = check_integer("start", start, at_least=0, advice="the data set begins with image 0")
+    image_size = check_integer(
         "image_size",
         image_size,
         at_least=_SMALLEST_IMAGE,
@@ -437,11 +437,3 @@ def _font_path(font: str) -> Path:
             f"{matplotlib.__version__} ships; reinstall matplotlib (some distributions leave its fonts out)"
         )
     return path
-
-
-def _integer(name: str, value: object, *, at_least: int, advice: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}, expected at least {at_least}; {advice}")
-    return int(value)

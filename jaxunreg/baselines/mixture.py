@@ -1,47 +1,27 @@
-"""Conventional detectors: a Gaussian mixture with its own D, A and M, and an Isolation Forest.
-
-scikit-learn fits both. Its scores grow with how *normal* an image is; the signs are turned here and nowhere
-else, so that every score of this package is higher for the more anomalous image.
-"""
+"""A Gaussian mixture of full covariances, on pixels or on PCA features, with its own D, A and M."""
 
 import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import sklearn.decomposition
-import sklearn.ensemble
 import sklearn.mixture
 from jaxtyping import Array, Float, Float32, Float64, Int
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
+from jaxunreg.baselines.detector import check_integer, flatten
 from jaxunreg.decomposition import Decomposition
-from jaxunreg.images import check_images, to_float
+from jaxunreg.images import check_images
 from jaxunreg.mixture import gmm_component_terms, gmm_map_component
 
 # Images scored at once. 512 rows already run the matrix product at 0.98 of its speed without the mixture
 # around it (130 GFlop/s on 2 cores at 3,072 dimensions), and hold 6 MB of scratch.
 _CHUNK = 512
-
-
-@runtime_checkable
-class Detector(Protocol):
-    """What every baseline offers: `fit` on images assumed normal, then scores that are higher for anomalies.
-
-    Images are `[N, height, width, channels]`, uint8 or floating point in [0, 1].
-    """
-
-    def fit(self, images: np.ndarray | Array) -> "Detector":
-        """Learns what is normal and returns the detector itself."""
-        ...
-
-    def scores(self, images: np.ndarray | Array) -> dict[str, np.ndarray]:
-        """Anomaly scores, float64 `[N]`, by name: "l", "d", "a", "m" where there are terms, else "score"."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,12 +70,12 @@ class GaussianMixtureConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_integer("n_components", self.n_components, at_least=1)
+        check_integer("n_components", self.n_components, at_least=1)
         if self.pca_components is not None:
-            _check_integer("pca_components", self.pca_components, at_least=1)
-        _check_integer("max_iter", self.max_iter, at_least=1)
-        _check_integer("n_init", self.n_init, at_least=1)
-        _check_integer("seed", self.seed, at_least=0)
+            check_integer("pca_components", self.pca_components, at_least=1)
+        check_integer("max_iter", self.max_iter, at_least=1)
+        check_integer("n_init", self.n_init, at_least=1)
+        check_integer("seed", self.seed, at_least=0)
         for name, value in (("reg_covar", self.reg_covar), ("tol", self.tol)):
             if not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite number that is not negative")
@@ -149,7 +129,7 @@ class GaussianMixture:
         """
         config = self.config
         check_images(images, (None, None, None, None))
-        flat = _flatten(images)
+        flat = flatten(images)
         n_images, n_pixels = flat.shape
         if n_images < max(2, config.n_components):
             raise ValueError(
@@ -297,7 +277,7 @@ class GaussianMixture:
         mixture = [jnp.asarray(array) for array in (self.weights_, self.means_, self.precisions_cholesky_)]
         mixture = [array.astype(mixture[2].dtype) for array in mixture]
         for start in range(0, len(images), _CHUNK):
-            features = _flatten(images[start : start + _CHUNK]) - self.mean_image_
+            features = flatten(images[start : start + _CHUNK]) - self.mean_image_
             if self.pca_ is not None:
                 features = self.pca_.transform(features)
             count = len(features)
@@ -326,124 +306,3 @@ def _map_terms(
         return jax.tree.map(lambda leaf: leaf[component], terms), component
 
     return jax.vmap(one)(x)
-
-
-@dataclass(frozen=True)
-class IsolationForestConfig:
-    """An Isolation Forest (section V.B).
-
-    Attributes:
-      n_trees: number of isolation trees, the paper's `N_e`.
-      samples_per_tree: images that each tree is grown on.
-      contamination: the fraction of the training images taken for anomalous, in (0, 0.5], the paper's `r`, or
-        "auto" for the threshold of the original article. It decides `threshold_` alone; the scores do not
-        depend on it.
-      n_jobs: threads; None is one, -1 all processors.
-      seed: not negative; decides samples and splits.
-
-    Raises:
-      TypeError: an integer field is not an integer.
-      ValueError: a field is out of its range.
-    """
-
-    n_trees: int = 1000
-    samples_per_tree: int = 256
-    contamination: float | Literal["auto"] = 0.01
-    n_jobs: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check_integer("n_trees", self.n_trees, at_least=1)
-        _check_integer("samples_per_tree", self.samples_per_tree, at_least=2)
-        _check_integer("seed", self.seed, at_least=0)
-        if self.contamination != "auto" and (
-            isinstance(self.contamination, str) or not 0.0 < self.contamination <= 0.5
-        ):
-            raise ValueError(f"contamination is {self.contamination!r}, expected a number in (0, 0.5] or 'auto'")
-
-
-class IsolationForest:
-    """An Isolation Forest over the pixels of whole images.
-
-    The score is `2^(-h(x) / c)`, with `h` the mean depth at which the trees isolate the image and `c` the
-    depth expected of `samples_per_tree` images: in (0, 1], higher for the more anomalous.
-
-    Attributes:
-      config: as given.
-      image_shape_: height, width and channels of the images it was fitted on.
-      threshold_: a score above it is anomalous; exceeded by the fraction `contamination` of the training
-        images.
-
-    >>> import numpy as np
-    >>> images = np.random.default_rng(0).integers(100, 120, (300, 4, 4, 1), dtype=np.uint8)
-    >>> detector = IsolationForest(IsolationForestConfig(n_trees=50)).fit(images)
-    >>> score = detector.scores(np.stack([images[0], np.full_like(images[0], 255)]))["score"]
-    >>> bool(score[1] > detector.threshold_)
-    True
-    """
-
-    def __init__(self, config: IsolationForestConfig | None = None) -> None:
-        self.config = IsolationForestConfig() if config is None else config
-
-    def fit(self, images: np.ndarray | Array) -> "IsolationForest":
-        """Grows the trees and sets the threshold.
-
-        Args:
-          images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
-
-        Returns:
-          The detector itself.
-
-        Raises:
-          TypeError: images of another dtype.
-          ValueError: images of another rank, not finite or out of range, or fewer than `samples_per_tree`.
-        """
-        config = self.config
-        check_images(images, (None, None, None, None))
-        if len(images) < config.samples_per_tree:
-            raise ValueError(
-                f"got {len(images)} image(s), expected at least samples_per_tree={config.samples_per_tree}; "
-                "give more images or lower samples_per_tree"
-            )
-        forest = sklearn.ensemble.IsolationForest(
-            n_estimators=config.n_trees,
-            max_samples=config.samples_per_tree,
-            contamination=config.contamination,
-            n_jobs=config.n_jobs,
-            random_state=config.seed,
-        ).fit(_flatten(images))
-        self.image_shape_: tuple[int, ...] = images.shape[1:]
-        self.forest_ = forest
-        self.threshold_ = float(-forest.offset_)
-        return self
-
-    def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """The anomaly score, under the name "score".
-
-        Args:
-          images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
-
-        Returns:
-          One float64 array `[N]` in (0, 1]; higher is more anomalous.
-
-        Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
-          TypeError: images of another dtype.
-          ValueError: images of another shape, not finite or out of range.
-        """
-        if not hasattr(self, "forest_"):
-            raise NotFittedError("this IsolationForest is not fitted yet; call fit with normal images first")
-        check_images(images, (None, *self.image_shape_))
-        return {"score": np.asarray(-self.forest_.score_samples(_flatten(images)), dtype=np.float64)}
-
-
-def _check_integer(name: str, value: object, *, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}, expected an integer")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}, expected at least {at_least}")
-
-
-def _flatten(images: np.ndarray | Array) -> Float32[np.ndarray, "n pixels"]:
-    """The images, checked already, as float32 rows in [0, 1], in memory of their own."""
-    return np.array(to_float(images)).reshape(len(images), -1)

@@ -1,0 +1,163 @@
+"""Images a second of training and scoring on 1, 2 and 8 devices, against the same work without a mesh.
+
+    python -m benchmarks.devices --json devices.json
+
+On a machine without accelerators the devices are fake: they share one processor's cores, all of which one device uses
+already. So nothing can be gained there, and a ratio below one is what splitting the work costs: smaller matrix
+products, a program a device, and in training sums over the devices. On accelerators the ratio is the gain. The
+configurations take turns; what is printed is the median over the rounds.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import jaxunreg as ju
+from benchmarks import side
+from benchmarks.side import Network, Phase
+from jaxunreg import parallel
+from jaxunreg.training import init_state, train_steps
+
+STEPS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure, and where to write it.
+
+    Attributes:
+      network: one of the paper's two.
+      devices: how many, one configuration each; fake ones are made where there are no others.
+      rounds: how often the configurations take turns.
+      seconds: how long each runs in a round.
+      json: where to write the list of results.
+    """
+
+    network: Network = "toy"
+    devices: tuple[int, ...] = (1, 2, 8)
+    rounds: int = 3
+    seconds: float = 1.0
+    json: Path | None = None
+
+
+def main(options: Options) -> list[dict[str, Any]]:
+    """Measure, print and write."""
+    # Of no effect where there are accelerators.
+    jax.config.update("jax_num_cpu_devices", max(options.devices))
+    results = []
+    for phase, make in _PHASES.items():
+        runners: dict[int | None, Callable[[], int]] = {}
+        compile_seconds = {}
+        for count in (None, *options.devices):
+            began = time.perf_counter()
+            runners[count] = make(options.network, count)
+            runners[count]()
+            compile_seconds[count] = time.perf_counter() - began
+        speeds: dict[int | None, list[float]] = {count: [] for count in runners}
+        for _ in range(options.rounds):
+            for count, runner in runners.items():
+                speeds[count].append(_speed(runner, options.seconds))
+        for count in options.devices:
+            ratios = [a / b for a, b in zip(speeds[count], speeds[None], strict=True)]
+            results.append(
+                {
+                    "network": options.network,
+                    "phase": phase,
+                    "devices": count,
+                    "platform": jax.default_backend(),
+                    "images_per_second": statistics.median(speeds[count]),
+                    "images_per_second_without_mesh": statistics.median(speeds[None]),
+                    "ratio": statistics.median(ratios),
+                    "ratio_low": min(ratios),
+                    "ratio_high": max(ratios),
+                    "first_call_seconds": compile_seconds[count],
+                    "rounds": options.rounds,
+                    "batch_size": side.BATCH_SIZE[options.network],
+                    "machine": side.machine(),
+                    "jax": jax.__version__,
+                }
+            )
+    Console().print(_table(results))
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return results
+
+
+def _speed(runner: Callable[[], int], seconds: float) -> float:
+    images, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds or not images:
+        images += runner()
+    return images / elapsed
+
+
+def _train(network: Network, count: int | None) -> Callable[[], int]:
+    """`STEPS` updates of one batch size, whatever the number of devices; all images stay on each."""
+    model, batch_size = side.model(network), side.BATCH_SIZE[network]
+    config = ju.TrainConfig(steps=10**6, batch_size=batch_size, steps_per_dispatch=STEPS)
+    state = init_state(model, config, jax.random.key(0))
+    everything = side.images(network)[: 4 * STEPS * batch_size]
+    rows = np.random.default_rng(1).integers(0, len(everything), (STEPS, batch_size), np.int32)
+    images, indices = jax.device_put(everything), jax.device_put(rows)
+    if count is not None:
+        mesh = parallel.data_mesh(jax.devices()[:count])
+        state, images = parallel.replicate((state, everything), mesh)
+        indices = parallel.split_columns(rows, mesh, batch_size)
+    states = [state]
+
+    def run() -> int:
+        state, metrics = train_steps(model, config, states.pop(), images, indices, np.int32(STEPS))
+        states.append(state)
+        metrics.loss.block_until_ready()
+        return STEPS * batch_size
+
+    return run
+
+
+def _score(network: Network, count: int | None) -> Callable[[], int]:
+    """As many images as eight devices take in two calls."""
+    model, images = side.model(network), side.images(network)[: 16 * side.BATCH_SIZE[network]]
+    state = init_state(model, ju.TrainConfig(steps=1), jax.random.key(0))
+    scorer = ju.make_scorer(model, state.variables)
+    score = (
+        ju.sharded_scorer(scorer, jax.devices()[:count]) if count else lambda images: ju.score_images(scorer, images)
+    )
+
+    def run() -> int:
+        score(images)
+        return len(images)
+
+    return run
+
+
+_PHASES: dict[Phase, Callable[[Network, int | None], Callable[[], int]]] = {"train": _train, "score": _score}
+
+
+def _table(results: list[dict[str, Any]]) -> Table:
+    fake = "fake " if results[0]["platform"] == "cpu" else ""
+    table = Table(title=f"{results[0]['network']} network on {side.machine()}")
+    for column in ("phase", f"{fake}devices", "images/s", "without mesh", "ratio", "first call s"):
+        table.add_column(column, justify="right")
+    for row in results:
+        table.add_row(
+            row["phase"],
+            str(row["devices"]),
+            f"{row['images_per_second']:.0f}",
+            f"{row['images_per_second_without_mesh']:.0f}",
+            f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
+            f"{row['first_call_seconds']:.1f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

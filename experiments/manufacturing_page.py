@@ -1,0 +1,167 @@
+"""Table I and the page of the manufacturing study, from its results alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxunreg import report
+from jaxunreg.datasets.folders import FolderDataset
+
+LABELS = {
+    "vae": "VAE",
+    "ae": "AE",
+    "gmm": "GMM",
+    "pca": "PCA residual",
+    "forest": "Isolation Forest",
+    "svm": "One-class SVM",
+}
+"""The models, in the order of the table."""
+
+NAMES = {"l": "L", "d": "D", "a": "A", "m": "M", "score": "score"}
+
+
+def describe_setting(setting: Mapping[str, float]) -> str:
+    """E.g. `N_c 16, N_z 20`."""
+    return ", ".join(f"{name} {value:g}" for name, value in setting.items())
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean, and standard deviation where there are several."""
+    mean = f"{np.mean(values):.3f}"
+    return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
+
+
+def table_one(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of Table I."""
+    header = [
+        "model",
+        "score",
+        "setting",
+        "ROC AUC",
+        "best trial",
+        "average precision",
+        "pixel ROC AUC",
+        "AUPRO",
+        "rank correlation with complexity",
+        "ROC AUC, chosen on the test images",
+    ]
+    rows = []
+    for row in results["rows"]:
+
+        def over_trials(key: str, part: str | None = None, row: Mapping[str, Any] = row) -> str:
+            values = [trial[key][part] if part else trial[key] for trial in row["trials"] if key in trial]
+            return mean_and_spread(values) if values else ""
+
+        rows.append(
+            [
+                LABELS[row["model"]],
+                NAMES[row["score"]],
+                describe_setting(row["setting"]),
+                over_trials("auc", "value"),
+                f"{max(trial['auc']['value'] for trial in row['trials']):.3f}",
+                over_trials("average_precision", "value"),
+                over_trials("pixel_auc"),
+                over_trials("aupro"),
+                over_trials("complexity_rho", "value"),
+                f"{mean_and_spread(row['paper_way']['auc'])} ({describe_setting(row['paper_way']['setting'])})",
+            ]
+        )
+    return header, rows
+
+
+def write(
+    path: Path,
+    data: FolderDataset,
+    results: Mapping[str, Any],
+    sections: Sequence[report.Section],
+    command: str,
+    *,
+    record: Mapping[str, Any],
+) -> None:
+    """Write the page.
+
+    Args:
+      path: where to.
+      data: the images.
+      results: the content of `results.json`.
+      sections: the figures.
+      command: that made the run.
+      record: the content of `config.json`.
+    """
+    header, rows = table_one(results)
+    split, config = results["split"], record["config"]
+    report.write_page(
+        path,
+        title="Manufacturing study: parts rejected by their most anomalous patch",
+        subtitle=f"{data.name}, preset {results['preset']}, seed {results['seed']}",
+        command=command,
+        warning=f"{len(data.skipped)} files were skipped; they are listed below." if data.skipped else None,
+        summary=summary(results),
+        tables=[
+            report.Table(
+                "Table I",
+                header,
+                rows,
+                best=None,
+                note=f"Mean and standard deviation over {split['trials']} {split['protocol']}. Settings are chosen on "
+                f"{split['validation']} validation images and measured on {split['test']} others, except in the last "
+                "column, which does as the paper does. Pixel figures are of each model's setting for its headline "
+                "score. The rank correlation is Spearman's, between a normal image's score and the bytes a pixel of "
+                "its PNG.",
+            ),
+            by_defect(results),
+        ],
+        sections=sections,
+        details=details(data, results),
+        config=config,
+    )
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The result in words."""
+    means = {
+        (row["model"], row["score"]): float(np.mean([trial["auc"]["value"] for trial in row["trials"]]))
+        for row in results["rows"]
+    }
+    best = max(means, key=lambda key: means[key])
+    text = f"The best score is that of {LABELS[best[0]]}, {NAMES[best[1]]}, with a ROC AUC of {means[best]:.3f}."
+    if ("vae", "m") in means:
+        text = (
+            f"With the unregularized score M the VAE reaches a ROC AUC of {means['vae', 'm']:.3f}, with the negative "
+            f"ELBO L {means['vae', 'l']:.3f}. " + text
+        )
+    return text
+
+
+def by_defect(results: Mapping[str, Any]) -> report.Table:
+    """ROC AUC of each kind of defect against the normal images."""
+    defects = sorted({label for row in results["rows"] for trial in row["trials"] for label in trial["auc_by_defect"]})
+    rows: list[list[report.Cell]] = [
+        [
+            f"{LABELS[row['model']]}, {NAMES[row['score']]}",
+            *(float(np.mean([trial["auc_by_defect"][label] for trial in row["trials"]])) for label in defects),
+        ]
+        for row in results["rows"]
+        if row["score"] in ("l", "m", "score")
+    ]
+    return report.Table(
+        "ROC AUC by kind of defect", ["model", *defects], rows, within="column", note="Mean over trials."
+    )
+
+
+def details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
+    """What else the page says of the run."""
+    split = results["split"]
+    return {
+        "data set": f"{data.name}, layout {data.layout}: {data.split}",
+        "images": f"{split['train']} to train on; {split['validation']} to choose on, "
+        f"{split['validation_anomalous']} of them anomalous; {split['test']} to test on, {split['test_anomalous']} of "
+        "them anomalous",
+        "SHA-256 of the data": results["data"]["fingerprint"],
+        "skipped": "; ".join(f"{entry['path']} ({entry['reason']})" for entry in results["data"]["skipped"]) or "none",
+        "device": results["device"],
+        "versions": ", ".join(f"{package} {number}" for package, number in results["versions"].items()),
+        "seconds by stage": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in results["timings"].items()),
+    }

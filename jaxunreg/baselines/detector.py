@@ -1,0 +1,42 @@
+"""What every baseline offers, and how it takes images."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Array, Float32
+
+from jaxunreg.images import to_float
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """What every baseline offers: `fit` on images assumed normal, then scores that are higher for anomalies.
+
+    Images are `[N, height, width, channels]`, uint8 or floating point in [0, 1].
+    """
+
+    def fit(self, images: np.ndarray | Array) -> "Detector":
+        """Learns what is normal and returns the detector itself."""
+        ...
+
+    def scores(self, images: np.ndarray | Array) -> dict[str, np.ndarray]:
+        """Anomaly scores, float64 `[N]`, by name: "l", "d", "a", "m" where there are terms, else "score"."""
+        ...
+
+
+def check_integer(name: str, value: object, *, at_least: int) -> None:
+    """Refuses a field of a config that is no integer, or is too low.
+
+    Raises:
+      TypeError: the value is not an integer.
+      ValueError: it is lower than `at_least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}, expected an integer")
+    if value < at_least:
+        raise ValueError(f"{name} is {value}, expected at least {at_least}")
+
+
+def flatten(images: np.ndarray | Array) -> Float32[np.ndarray, "n pixels"]:
+    """The images, checked already, as float32 rows in [0, 1], in memory of their own."""
+    return np.array(to_float(images)).reshape(len(images), -1)

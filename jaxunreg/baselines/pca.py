@@ -1,0 +1,149 @@
+"""What the principal components of normal images leave out of an image."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import sklearn.decomposition
+from jaxtyping import Array, Float32, Float64
+from sklearn.exceptions import NotFittedError
+
+from jaxunreg.baselines.detector import check_integer, flatten
+from jaxunreg.images import check_images
+
+# Images scored at once: 19 MB of 96x96 patches, three times over.
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class PCAResidualConfig:
+    """Principal component analysis of whole images, or of patches.
+
+    Attributes:
+      n_components: number of principal components. Below the number of training images and of values an image
+        has, since else nothing is left over.
+      solver: scikit-learn's `svd_solver`. "auto" takes an exact one for few values, and the randomized one, whose
+        last components are approximate, for many. On 24,776 SVHN digits with 500 components the ROC AUC on erased
+        4x4 squares is 0.8463 with the randomized one, and 0.8468 with the exact one.
+      seed: not negative; decides the randomized solver.
+
+    Raises:
+      TypeError: an integer field is not an integer.
+      ValueError: a field is out of its range.
+    """
+
+    n_components: int = 50
+    solver: Literal["auto", "full", "covariance_eigh", "randomized"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("n_components", self.n_components, at_least=1)
+        check_integer("seed", self.seed, at_least=0)
+        if self.solver not in ("auto", "full", "covariance_eigh", "randomized"):
+            raise ValueError(f"solver is {self.solver!r}, expected auto, full, covariance_eigh or randomized")
+
+
+class PCAResidual:
+    """The squared distance of an image from the plane of the first principal components: `|x - PCA(x)|^2`.
+
+    Attributes:
+      config: as given.
+      image_shape_: height, width and channels of the images it was fitted on.
+      mean_image_: float32, the mean of the training images as a vector.
+      pca_: the fitted `sklearn.decomposition.PCA`, of images less `mean_image_`.
+
+    >>> import numpy as np
+    >>> brightness = np.linspace(0, 1, 100).reshape(100, 1, 1, 1) * np.ones((1, 4, 4, 1))
+    >>> detector = PCAResidual(PCAResidualConfig(n_components=1)).fit(brightness)
+    >>> spot = brightness[:1].copy()
+    >>> spot[0, 0, 0] = 1.0
+    >>> detector.scores(np.concatenate([brightness[:1], spot]))["score"].round(3).tolist()
+    [0.0, 0.938]
+    """
+
+    def __init__(self, config: PCAResidualConfig | None = None) -> None:
+        self.config = PCAResidualConfig() if config is None else config
+
+    def fit(self, images: np.ndarray | Array) -> "PCAResidual":
+        """Finds the principal components.
+
+        Args:
+          images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
+
+        Returns:
+          The detector itself.
+
+        Raises:
+          TypeError: images of another dtype.
+          ValueError: images of another rank, not finite or out of range; not more of them, or of values in
+            each, than components.
+        """
+        config = self.config
+        check_images(images, (None, None, None, None))
+        flat = flatten(images)
+        if config.n_components >= min(flat.shape):
+            raise ValueError(
+                f"n_components is {config.n_components}, expected at most {min(flat.shape) - 1} for {len(flat)} "
+                f"images of {flat.shape[1]} values, so that something is left over; lower it"
+            )
+        mean_image = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
+        # flat belongs to us: subtracting in place saves a copy of the training set.
+        flat -= mean_image
+        pca = sklearn.decomposition.PCA(config.n_components, svd_solver=config.solver, random_state=config.seed)
+        pca.fit(flat)
+        self.image_shape_: tuple[int, ...] = images.shape[1:]
+        self.mean_image_ = mean_image
+        self.pca_ = pca
+        return self
+
+    def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
+        """The squared residual, summed over the image, under the name "score".
+
+        Args:
+          images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
+
+        Returns:
+          One float64 array `[N]`, in squared units of an image in [0, 1]; higher is more anomalous.
+
+        Raises:
+          sklearn.exceptions.NotFittedError: before `fit`.
+          TypeError: images of another dtype.
+          ValueError: images of another shape, not finite or out of range.
+        """
+        self._check(images)
+        scores = []
+        for start in range(0, len(images), _CHUNK):
+            centred = flatten(images[start : start + _CHUNK]) - self.mean_image_
+            # The difference first: |x|^2 - |PCA(x)|^2 would subtract two large numbers and lose digits in float32.
+            centred -= self._projected(centred)
+            scores.append(np.square(centred).sum(axis=1, dtype=np.float64))
+        return {"score": np.concatenate(scores)}
+
+    def reconstruct(self, images: np.ndarray | Array) -> Float32[np.ndarray, "n height width channels"]:
+        """The nearest point of the plane to each image, `PCA(x)`.
+
+        Args:
+          images: as for `scores`.
+
+        Returns:
+          Float32 images, near [0, 1].
+
+        Raises:
+          sklearn.exceptions.NotFittedError: before `fit`.
+          TypeError: images of another dtype.
+          ValueError: images of another shape, not finite or out of range.
+        """
+        self._check(images)
+        pictures = [
+            self._projected(flatten(images[start : start + _CHUNK]) - self.mean_image_) + self.mean_image_
+            for start in range(0, len(images), _CHUNK)
+        ]
+        return np.concatenate(pictures).reshape(-1, *self.image_shape_)
+
+    def _projected(self, centred: np.ndarray) -> np.ndarray:
+        return self.pca_.inverse_transform(self.pca_.transform(centred))
+
+    def _check(self, images: np.ndarray | Array) -> None:
+        if not hasattr(self, "pca_"):
+            raise NotFittedError("this PCAResidual is not fitted yet; call fit with normal images first")
+        check_images(images, (None, *self.image_shape_))

@@ -1,0 +1,198 @@
+"""How well a heat map finds the anomalous pixels of a mask: pixel ROC AUC and the overlap with each region."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import ArrayLike
+
+
+class OverlapCurve(NamedTuple):
+    """Mean per-region overlap against the false-positive rate, from (0, 0) to (1, 1).
+
+    Attributes:
+      fpr: share of normal pixels at or above the threshold, float64 `[points]`, ascending.
+      overlap: mean over the regions of the share of their pixels at or above it, float64 `[points]`, ascending.
+    """
+
+    fpr: np.ndarray
+    overlap: np.ndarray
+
+
+def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> float:
+    """The area under the ROC curve of the pixels of all images together.
+
+    `AUC = P(anomalous > normal) + 1/2 P(anomalous = normal)` over all pairs of an anomalous and a normal pixel,
+    of the same image or of two. Exact: every pixel counts, ties count half. A large defect weighs more than
+    many small ones; `per_region_overlap` weighs them alike.
+
+    Time and memory are those of sorting the pixels once, in a copy of their own dtype: 500 maps of 400x400 in
+    float32 take 320 MB beside the maps.
+
+    Args:
+      maps: a heat map `[height, width]` of each image, of any size; higher is more anomalous. Infinite scores
+        are ordered as usual.
+      masks: boolean `[height, width]` of each image, True where it is anomalous; None for a normal image.
+
+    Returns:
+      0.5 for chance, 1 where every anomalous pixel scores higher than every normal one.
+
+    Raises:
+      TypeError: a map that does not hold real numbers, or a mask that is not boolean.
+      ValueError: maps and masks differ in number or in shape; a map is empty, not two-dimensional or holds NaN;
+        there is no normal pixel, or no anomalous one.
+
+    >>> maps = np.array([[0.0, 1.0], [2.0, 9.0]]), np.zeros((1, 3))
+    >>> masks = np.array([[False, False], [True, True]]), None
+    >>> pixel_roc_auc(maps, masks)
+    1.0
+    """
+    normal, anomalous, _ = _split(maps, masks)
+    normal.sort()
+    anomalous.sort()
+    # Twice the wins, in integers: a tie is half a win without any rounding.
+    twice = int(np.searchsorted(normal, anomalous, side="left").sum(dtype=np.int64))
+    twice += int(np.searchsorted(normal, anomalous, side="right").sum(dtype=np.int64))
+    return twice / (2 * len(normal) * len(anomalous))
+
+
+def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> OverlapCurve:
+    """Mean overlap with the anomalous regions against the false-positive rate, over all thresholds.
+
+    A region is a connected component of a mask, pixels that touch at a corner included. With `C_k` the regions
+    of all images, `K` of them, and `P_t` the pixels that score at least `t`,
+
+        overlap(t) = 1/K sum_k |P_t & C_k| / |C_k|,    fpr(t) = |P_t & normal| / |normal|,
+
+    where the normal pixels are those of all images, normal ones included (Bergmann et al., "The MVTec Anomaly
+    Detection Dataset", IJCV 2021).
+
+    Args:
+      maps: a heat map `[height, width]` of each image, as for `pixel_roc_auc`.
+      masks: boolean `[height, width]` of each image, or None, as for `pixel_roc_auc`.
+
+    Returns:
+      The corners of the curve, which is straight between them: a threshold that normal and anomalous pixels
+      share passes both at once.
+
+    Raises:
+      TypeError: as for `pixel_roc_auc`.
+      ValueError: as for `pixel_roc_auc`.
+
+    >>> curve = per_region_overlap_curve([[[5.0, 4.0, 1.0, 3.0]]], [[[True, True, False, False]]])
+    >>> list(zip(curve.fpr.tolist(), curve.overlap.tolist()))
+    [(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
+    """
+    normal, anomalous, weights = _split(maps, masks)
+    normal.sort()
+    order = np.argsort(anomalous)
+    anomalous, weights = anomalous[order], weights[order]
+    # The last of each run of equal scores, ascending; the overlap gained at or below each score.
+    last = np.append(np.flatnonzero(anomalous[1:] != anomalous[:-1]), len(anomalous) - 1)
+    scores, below_or_at = anomalous[last], np.cumsum(weights)[last]
+    above = np.append(below_or_at[-1] - below_or_at[:-1], 0.0)
+    at_or_above = below_or_at[-1] - np.append(0.0, below_or_at[:-1])
+    # Descending: for each score the point before its pixels are taken, and the one after.
+    count = len(normal)
+    before = count - np.searchsorted(normal, scores, side="right")[::-1]
+    after = count - np.searchsorted(normal, scores, side="left")[::-1]
+    fpr = np.concatenate([[0], np.stack([before, after], axis=1).ravel(), [count]]) / count
+    overlap = np.concatenate([[0.0], np.stack([above[::-1], at_or_above[::-1]], axis=1).ravel(), [1.0]])
+    # Inside a vertical stretch nothing bends: between two normal pixels lie hundreds of anomalous ones.
+    kept = np.concatenate([[True], (fpr[1:-1] != fpr[:-2]) | (fpr[1:-1] != fpr[2:]), [True]])
+    return OverlapCurve(fpr[kept], np.minimum(overlap[kept], 1.0))
+
+
+def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None], *, max_fpr: float = 0.3) -> float:
+    """The area under the per-region overlap curve up to a false-positive rate, over that rate (AUPRO).
+
+    Beyond a third of the normal pixels a segmentation means nothing, so the curve is cut there, linearly
+    between the points around the limit. A perfect map reaches 1; a constant or random one `max_fpr / 2`.
+
+    Args:
+      maps: a heat map `[height, width]` of each image, as for `pixel_roc_auc`.
+      masks: boolean `[height, width]` of each image, or None, as for `pixel_roc_auc`.
+      max_fpr: the false-positive rate to integrate up to, in (0, 1].
+
+    Returns:
+      A number in [0, 1].
+
+    Raises:
+      TypeError: as for `pixel_roc_auc`.
+      ValueError: as for `pixel_roc_auc`, or `max_fpr` out of its range.
+
+    >>> per_region_overlap([[[0.0, 0.0, 0.0, 0.0]]], [[[True, False, False, False]]])
+    0.15
+    """
+    if not 0.0 < max_fpr <= 1.0:
+        raise ValueError(f"max_fpr is {max_fpr}, expected a number in (0, 1], e.g. 0.3")
+    fpr, overlap = per_region_overlap_curve(maps, masks)
+    inside = int(np.searchsorted(fpr, max_fpr, side="right"))
+    x, y = fpr[:inside], overlap[:inside]
+    if inside < len(fpr):
+        share = (max_fpr - x[-1]) / (fpr[inside] - x[-1])
+        x, y = np.append(x, max_fpr), np.append(y, y[-1] + share * (overlap[inside] - y[-1]))
+    return float(np.trapezoid(y, x) / max_fpr)
+
+
+def _split(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of the normal and of the anomalous pixels, and the weight of the latter in the mean overlap.
+
+    The arrays are new, in no order, of the maps' common dtype, float32 at least; weights float64 that sum to one.
+    """
+    if len(maps) != len(masks):
+        raise ValueError(
+            f"got {len(maps)} maps and {len(masks)} masks, expected one mask a map; give None for a normal image"
+        )
+    dtype, pixels, n_anomalous = np.dtype(np.float32), 0, 0
+    for heat, mask in _checked(maps, masks):
+        dtype = np.promote_types(dtype, heat.dtype)
+        pixels += heat.size
+        n_anomalous += 0 if mask is None else int(np.count_nonzero(mask))
+    if n_anomalous == 0:
+        raise ValueError(f"no pixel of {len(maps)} masks is anomalous, expected at least one; give masks of defects")
+    if n_anomalous == pixels:
+        raise ValueError(f"every pixel of {len(maps)} masks is anomalous, expected a normal one; are they inverted?")
+
+    normal, anomalous = np.empty(pixels - n_anomalous, dtype), np.empty(n_anomalous, dtype)
+    weights = np.empty(n_anomalous)
+    n_regions = n_filled = a_filled = 0
+    for heat, mask in _checked(maps, masks):
+        outside = heat.ravel() if mask is None else heat[~mask]
+        normal[n_filled : n_filled + outside.size] = outside
+        n_filled += outside.size
+        if mask is None:
+            continue
+        labels, regions = scipy.ndimage.label(mask, structure=np.ones((3, 3), bool))
+        inside = labels[mask]
+        anomalous[a_filled : a_filled + inside.size] = heat[mask]
+        weights[a_filled : a_filled + inside.size] = 1.0 / np.bincount(inside, minlength=1)[inside]
+        a_filled += inside.size
+        n_regions += regions
+    return normal, anomalous, weights / n_regions
+
+
+def _checked(
+    maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    for i, (any_map, any_mask) in enumerate(zip(maps, masks, strict=True)):
+        heat = np.asarray(any_map)
+        if not (np.issubdtype(heat.dtype, np.floating) or np.issubdtype(heat.dtype, np.integer)):
+            raise TypeError(f"map {i} has dtype {heat.dtype}, expected real numbers")
+        if heat.ndim != 2 or heat.size == 0:
+            raise ValueError(f"map {i} has shape {heat.shape}, expected one score a pixel, [height, width]")
+        if np.isnan(heat).any():
+            raise ValueError(
+                f"{int(np.isnan(heat).sum())} of {heat.size} pixels of map {i} are NaN, expected numbers, since NaN "
+                "has no rank"
+            )
+        if any_mask is None:
+            yield heat, None
+            continue
+        mask = np.asarray(any_mask)
+        if mask.dtype != np.bool_:
+            raise TypeError(f"mask {i} has dtype {mask.dtype}, expected bool; give e.g. mask > 0")
+        if mask.shape != heat.shape:
+            raise ValueError(f"mask {i} has shape {mask.shape} for a map of shape {heat.shape}, expected the same")
+        yield heat, mask

@@ -1,0 +1,242 @@
+"""The scorer as a portable artifact: the same numbers from another program, which does not know this package."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxunreg as ju
+from jaxunreg import checkpoint
+
+DEPTH = 2
+# A layer for each of the matrix products: im2col, Winograd's filtering and its transpose, overlap-add.
+CONFIG = ju.VAEConfig(image_shape=(16, 16, 1), depth=DEPTH, base_channels=16, latent_dim=3)
+
+
+def make(model) -> ju.Scorer:
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *model.config.image_shape)))
+    # Statistics that differ from their start, so that a test sees whether they are used.
+    return ju.make_scorer(
+        model, {**variables, "batch_stats": jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])}
+    )
+
+
+@pytest.fixture(scope="module")
+def scorer() -> ju.Scorer:
+    return make(ju.VAE(CONFIG))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, size=(130, 16, 16, 1), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def artifact(scorer, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("artifact") / "scorer.jaxexport"
+    ju.export_scorer(scorer, path, vjp_order=1)
+    return path
+
+
+def load(path: Path) -> jax.export.Exported:
+    return jax.export.deserialize(bytearray(path.read_bytes()))
+
+
+def count(operation: str, exported: jax.export.Exported) -> int:
+    return len(re.findall(rf"stablehlo\.{operation}\b", exported.mlir_module()))
+
+
+# ------------------------------------------------------------------------------------------------------- StableHLO
+
+
+def test_the_export_scores_as_python_does_whatever_the_batch(scorer, images, artifact):
+    exported = load(artifact)
+    pixels = images / np.float32(255)
+    want = ju.score_images(scorer, images)
+    # At 130 images a batch of known size takes Winograd's filtering for more layers.
+    for size in (1, 3, 130):
+        got = exported.call(pixels[:size])
+        assert all(term.dtype == jnp.float32 for term in got)
+        chex.assert_trees_all_close(tuple(got), tuple(term[:size] for term in want), rtol=1e-5)
+
+
+def test_a_process_that_never_imports_the_package_gets_the_same_scores(scorer, images, artifact, tmp_path):
+    np.save(tmp_path / "images.npy", images[:5] / np.float32(255))
+    program = (
+        "import sys, numpy, jax, jax.export\n"
+        f"exported = jax.export.deserialize(bytearray(open({str(artifact)!r}, 'rb').read()))\n"
+        "numpy.save('terms.npy', numpy.stack(exported.call(numpy.load('images.npy'))))\n"
+        "print([name for name in ('jaxunreg', 'flax', 'jaxtyping') if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]"
+    want = ju.score_images(scorer, images[:5])
+    np.testing.assert_allclose(np.load(tmp_path / "terms.npy"), np.stack(want), rtol=1e-5)
+
+
+def test_bytes_go_in_where_they_are_asked_for(scorer, images):
+    exported = ju.export_scorer(scorer, platforms=["cpu"], dtype="uint8")
+    got = exported.call(images[:3])
+    chex.assert_trees_all_close(tuple(got), tuple(ju.score_images(scorer, images[:3])), rtol=1e-5)
+    with pytest.raises(ValueError, match="expected uint8"):
+        exported.call(images[:3] / np.float32(255))
+
+
+def test_the_gradient_goes_through_the_file_where_it_was_kept(scorer, images, artifact):
+    pixels = jnp.asarray(images[:2] / np.float32(255))
+    exported = load(artifact)
+    saliency = jax.jit(jax.grad(lambda pixels: exported.call(pixels)[2].sum()))(pixels)
+    want = jax.jit(jax.vmap(jax.grad(lambda pixels: scorer(pixels).m)))(pixels)
+    assert float(jnp.linalg.norm(saliency - want)) <= 1e-4 * float(jnp.linalg.norm(want))
+    forward = jax.export.deserialize(ju.export_scorer(scorer, platforms=["cpu"]).serialize())
+    with pytest.raises(ValueError, match="vjp|VJP|differentiat"):
+        jax.grad(lambda pixels: forward.call(pixels)[2].sum())(pixels)
+
+
+def test_each_platform_has_its_own_lowering(scorer, artifact):
+    layers, dense = 2 * DEPTH, 2
+    tpu = ju.export_scorer(scorer, platforms=["tpu"])
+    assert (count("convolution", tpu), count("dot_general", tpu)) == (layers, dense)
+    cpu = ju.export_scorer(scorer, platforms=["cpu"])
+    assert count("convolution", cpu) == 0
+    # A Winograd layer has a product for each of its three rows of points.
+    assert count("dot_general", cpu) >= layers + dense
+    every = load(artifact)
+    assert every.platforms == ("cpu", "cuda", "tpu")
+    assert count("convolution", every) >= layers
+    assert count("dot_general", every) >= count("dot_general", cpu)
+
+
+def test_the_weights_are_there_once(scorer, tmp_path):
+    ju.export_scorer(scorer, tmp_path / "scorer.jaxexport")
+    parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(scorer.variables["params"]))
+    assert parameters < (tmp_path / "scorer.jaxexport").stat().st_size < parameters + 100_000
+
+
+def test_the_sidecar_says_what_the_file_is(scorer, artifact):
+    about = json.loads(artifact.with_name("scorer.jaxexport.json").read_text())
+    assert about["sha256"] == hashlib.sha256(artifact.read_bytes()).hexdigest()
+    assert checkpoint.build_model(about["model"]) == scorer.model
+    assert about["input"] == {"shape": ["batch", 16, 16, 1], "dtype": "float32", "range": [0.0, 1.0]}
+    assert about["outputs"] == ["d", "a", "m"]
+    assert about["platforms"] == ["cpu", "cuda", "tpu"]
+    assert about["versions"] == {"jaxunreg": ju.__version__, "jax": jax.__version__}
+
+
+def test_the_file_tells_nothing_of_the_machine_that_wrote_it(artifact):
+    assert b"convolution.py" in artifact.read_bytes()
+    assert str(Path(ju.__file__).parent).encode() not in artifact.read_bytes()
+    assert jax.config.jax_hlo_source_file_canonicalization_regex is None
+
+
+def test_an_autoencoder_and_bfloat16_export_as_well(images):
+    config = ju.AutoencoderConfig(image_shape=(8, 8, 1), depth=1, base_channels=4, latent_dim=3, precision="bfloat16")
+    scorer = make(ju.Autoencoder(config))
+    got = ju.export_scorer(scorer, platforms=["cpu"]).call(images[:3, :8, :8] / np.float32(255))
+    want = jax.jit(jax.vmap(scorer))(images[:3, :8, :8])
+    chex.assert_trees_all_close(tuple(got), tuple(want), rtol=1e-3)
+    assert not np.any(got[0] + got[1])
+    assert np.all(got[2] > 0)
+
+
+def test_a_scorer_on_many_devices_becomes_a_program_for_one(scorer, images):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
+    assert mesh.size == 8
+    everywhere = jax.device_put(scorer, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    assert ju.export_scorer(everywhere, platforms=["cpu"]).nr_devices == 1
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(scorer, artifact, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ju.export_scorer(scorer, tmp_path / "missing" / "scorer.jaxexport", platforms=["cpu"])
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(file.name for file in artifact.parent.iterdir()) == ["scorer.jaxexport", "scorer.jaxexport.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"platforms": ["gpu"]}, r"platforms=\['gpu'\]; expected at least one of \['cpu', 'cuda', 'rocm', 'tpu'\]"),
+        ({"platforms": []}, "at least one"),
+        ({"dtype": "float64"}, r"dtype='float64'; expected one of \['float32', 'uint8'\]"),
+        ({"vjp_order": -1}, "vjp_order=-1; expected at least 0"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(scorer, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        ju.export_scorer(scorer, tmp_path / "scorer.jaxexport", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------------------ ONNX
+
+
+@pytest.fixture(scope="module")
+def onnx():
+    pytest.importorskip("jax2onnx", reason="the extra 'export' is not installed")
+    return pytest.importorskip("onnx")
+
+
+def run(path: Path, images: np.ndarray) -> list[np.ndarray]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["d", "a", "m"], {"images": images})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_onnx_runtime_scores_as_python_does_whatever_the_batch(onnx, scorer, images, tmp_path, dtype):
+    path = tmp_path / "scorer.onnx"
+    differences = ju.export_onnx(scorer, path, dtype=dtype)
+    assert set(differences) == {"d", "a", "m"}
+    batch = images if dtype == "uint8" else images / np.float32(255)
+    want = ju.score_images(scorer, images)
+    for size in (1, 5, 130):
+        for got, term in zip(run(path, batch[:size]), want, strict=True):
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, term[:size], rtol=1e-5)
+    assert [file.name for file in tmp_path.iterdir()] == ["scorer.onnx"]
+
+
+def test_the_onnx_graph_has_the_layers_as_nodes_and_says_what_it_is(onnx, scorer, tmp_path):
+    narrow = ju.make_scorer(ju.VAE(dataclasses.replace(CONFIG, precision="bfloat16")), scorer.variables)
+    ju.export_onnx(narrow, tmp_path / "scorer.onnx", opset=21)
+    model = onnx.load(tmp_path / "scorer.onnx")
+    nodes = Counter(node.op_type for node in model.graph.node)
+    assert (nodes["Conv"], nodes["ConvTranspose"]) == (DEPTH, DEPTH)
+    # Normalisation is in the weights, and of a float32 input nothing is cast.
+    assert nodes["Sqrt"] == nodes["BatchNormalization"] == nodes["Cast"] == 0
+    assert model.opset_import[0].version == 21
+    (image,) = model.graph.input
+    assert [axis.dim_param or axis.dim_value for axis in image.type.tensor_type.shape.dim] == ["batch", 16, 16, 1]
+    about = json.loads({entry.key: entry.value for entry in model.metadata_props}["jaxunreg"])
+    assert checkpoint.build_model(about["model"]) == narrow.model
+
+
+def test_a_graph_with_other_scores_is_not_written(onnx, scorer, tmp_path, monkeypatch):
+    import jax2onnx
+
+    to_onnx = jax2onnx.to_onnx
+    monkeypatch.setattr(
+        jax2onnx, "to_onnx", lambda program, *a, **k: to_onnx(lambda x: (*program(x)[:2], 2 * program(x)[2]), *a, **k)
+    )
+    with pytest.raises(RuntimeError, match="got m = .* where JAX has .*nothing was written"):
+        ju.export_onnx(scorer, tmp_path / "scorer.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_the_error_names_it(scorer, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(ImportError, match=r"jax2onnx.*pip install 'jaxunreg\[export\]'"):
+        ju.export_onnx(scorer, tmp_path / "scorer.onnx")
+    assert list(tmp_path.iterdir()) == []
