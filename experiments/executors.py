@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self, TypeAlias
 
 import jax
 
+import experiments
+import jaxunreg as ju
 from experiments.groups import Group, Images, Outcome, train_group
 from experiments.runs import RunError
 from jaxunreg.compilation import keep_compiled
@@ -114,7 +116,7 @@ class RayExecutor:
         ray = self._ray
         self._mine = not ray.is_initialized()
         if self._mine:
-            packages = [str(Path(__file__).parent), str(Path(keep_compiled.__code__.co_filename).parent)]
+            packages = [str(Path(str(module.__file__)).parent) for module in (experiments, ju)]
             there = os.environ.get("RAY_ADDRESS", "local") != "local"
             ray.init(
                 include_dashboard=False if not there else None,

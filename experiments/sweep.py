@@ -307,6 +307,8 @@ def _run_groups(
             _record(table, outcomes)
             if directory is not None:
                 remove_checkpoints(directory, group)
+            if config.progress:
+                console.print(f"{len(outcomes)} trials are through; {len(groups) + running} groups are left")
             continue
         # The worker died. That is the machine's fault until it has happened often; then a trial's, to be found.
         attempts[group.name] = attempts.get(group.name, 1) + 1

@@ -446,6 +446,7 @@ def local_cluster(monkeypatch, tmp_path):
     """A real Ray cluster of this machine, with two workers."""
     # It must not report home, and must not leave a token in the user's folder.
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     # Workers compile in half the time, and one that takes the place of another reads what that one compiled.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
