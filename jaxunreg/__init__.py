@@ -3,7 +3,9 @@
 from jaxunreg.autoencoder import Autoencoder, AutoencoderConfig
 from jaxunreg.checkpoint import CheckpointError, load_model, save_model
 from jaxunreg.decomposition import Decomposition, decompose_gaussian
+from jaxunreg.detector import AnomalyDetector, ImageVerdict, calibrate_detector
 from jaxunreg.export import export_onnx, export_scorer
+from jaxunreg.fitting import DetectorConfig, fit_detector
 from jaxunreg.parallel import ShardedScorer, sharded_scorer
 from jaxunreg.scoring import (
     Scorer,
@@ -25,10 +27,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "VAE",
+    "AnomalyDetector",
     "Autoencoder",
     "AutoencoderConfig",
     "CheckpointError",
     "Decomposition",
+    "DetectorConfig",
+    "ImageVerdict",
     "Member",
     "MemberGroup",
     "NonFiniteLossError",
@@ -38,11 +43,13 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "VAEConfig",
+    "calibrate_detector",
     "decompose",
     "decompose_gaussian",
     "export_onnx",
     "export_scorer",
     "fit",
+    "fit_detector",
     "fit_sweep",
     "group_members",
     "heat_map",

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
 
@@ -170,6 +169,8 @@ class Calibration:
         """
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, e.g. 0.95")
+        import scipy.stats  # slow to import, and only what tells of a rate needs it
+
         exceeding = self._exceeding(false_positive_rate)
         beta = scipy.stats.beta(exceeding, self.count + 1 - exceeding)
         low, high = beta.interval(confidence)

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
-import scipy.stats
-import sklearn.metrics
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
@@ -94,6 +92,8 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
     # Ranks instead of scores: scikit-learn refuses infinities, and only the order counts.
     _, ranks = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
     truth = np.repeat([0, 1], [len(normal), len(anomalous)])
+    import sklearn.metrics  # 0.4 s, which a command that computes no curve need not wait
+
     fpr, tpr, _ = sklearn.metrics.roc_curve(truth, ranks)
     return Roc(fpr=fpr, tpr=tpr)
 
@@ -216,6 +216,8 @@ def average_precision(
     low, high = _bootstrap(
         lambda *counts: precision(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
     )
+    import sklearn.metrics  # see roc_curve
+
     return Interval(value=float(sklearn.metrics.average_precision_score(truth, ranks)), low=low, high=high)
 
 
@@ -336,6 +338,8 @@ def explained_by_complexity(
     low, high = _bootstrap(rho, [len(scores)], resamples=bootstrap, confidence=confidence, seed=seed)
     if np.ptp(scores) == 0.0 or np.ptp(complexities) == 0.0:
         return ComplexityShare(rho=Interval(0.0, 0.0, 0.0), share=0.0)
+    import scipy.stats  # see roc_curve
+
     value = float(scipy.stats.spearmanr(scores, complexities).statistic)
     return ComplexityShare(rho=Interval(value, low, high), share=value**2)
 

@@ -1,0 +1,8 @@
+"""`python -m jaxunreg`, for where the command `jaxunreg` is not on the path."""
+
+import sys
+
+from jaxunreg.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

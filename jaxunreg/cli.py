@@ -1,0 +1,504 @@
+"""The command line: `jaxunreg fit`, `score` and `evaluate` on folders of images."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import logging
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+import jaxunreg as ju
+from jaxunreg.compilation import keep_compiled
+from jaxunreg.datasets.folders import FolderDataset, load_folder
+from jaxunreg.datasets.image_files import Color, ImageFiles, OnError, Skipped, load_files
+from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict, with_bar
+from jaxunreg.files import replacing
+from jaxunreg.fitting import DetectorConfig, fit_detector
+from jaxunreg.metrics import Interval
+from jaxunreg.report import Cell
+
+SUCCESS, ERROR, USAGE, ANOMALIES, INTERRUPTED = 0, 1, 2, 3, 130
+
+_EXIT_CODES = """\
+Exit codes:
+  0    {success}
+  1    an error, told in one line on stderr
+  2    a wrong command line
+{anomalies}  130  interrupted{interrupted}
+"""
+
+_DESCRIPTION = """\
+Find what is odd in images, with nothing but normal images to learn from.
+
+  jaxunreg fit good_parts --output model              learn from a folder of normal images (minutes to hours)
+  jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
+  jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
+
+Results go to stdout, everything else to stderr. Each command has a --help.
+"""
+
+_HELP = {
+    "fit": """\
+Learn from normal images, and set a threshold from some that are held out.
+
+  jaxunreg fit good_parts --output model
+  jaxunreg fit good_parts --output model --steps 20000 --false-positive-rate 0.01
+
+DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
+with `good` beside one folder for each kind of defect; only normal images are learned from. PNG, JPEG, BMP and TIFF of 8
+or 16 bits, gray or RGB, of any sizes from a patch on.
+
+Started again with the same output after Ctrl-C, or after it was killed, it goes on where it stopped. A model that is
+finished is not trained again. The path of the model is printed on stdout.
+"""
+    + "\n"
+    + _EXIT_CODES.format(success="the model is ready", anomalies="", interrupted="; start it again to go on"),
+    "score": """\
+Score images: a row for each as soon as it is scored.
+
+  jaxunreg score part.png --model model
+  jaxunreg score new_parts --model model --output scores.csv --heat-maps heat_maps
+  jaxunreg score new_parts --model model --format jsonl | jq 'select(.verdict == "anomalous").path'
+
+Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
+threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous patch in pixels,
+heat_map (its file), reason (why a file was skipped). Skipped files come first, and do not change the exit code.
+"""
+    + "\n"
+    + _EXIT_CODES.format(
+        success="all images are normal", anomalies="  3    at least one image is anomalous\n", interrupted=""
+    ),
+    "evaluate": """\
+See how well a model does on a folder where the defects are known.
+
+  jaxunreg evaluate labelled_parts --model model --output report
+
+DIRECTORY is laid out as for `jaxunreg fit`, with defects. Its test split is used, without any image that the model was
+trained or calibrated on. Printed are ROC AUC and average precision of L, D, A and M, how well the heat maps find the
+masks if there are any, and the rates at which normal and defective images are called anomalous. With --output also
+evaluation.json, scores.csv and a page to look at, index.html.
+"""
+    + "\n"
+    + _EXIT_CODES.format(success="evaluated", anomalies="", interrupted=""),
+}
+
+_DEFAULT = DetectorConfig()
+
+Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+
+
+class CommandError(Exception):
+    """What a user should read in place of a traceback."""
+
+
+def fit(
+    directory: tyro.conf.Positional[Directory],
+    *,
+    output: Directory,
+    color: Color = "auto",
+    on_error: OnError = "raise",
+    test_fraction: float | None = None,
+    detector: DetectorConfig = _DEFAULT,
+) -> int:
+    """Learn from a folder of normal images.
+
+    Args:
+      directory: folder of images.
+      output: where the model goes; a new or empty folder, or one in which this was stopped before.
+      color: one choice for all images; auto is gray if all are.
+      on_error: what to do with an image that cannot be used: stop, or list and skip it.
+      test_fraction: share of the normal images that is left for `evaluate`; default: 0.25 if there are defects.
+      detector: what is learned and how.
+    """
+    data = load_folder(
+        directory,
+        color=color,
+        on_error=on_error,
+        min_size=detector.patch,
+        test_fraction=test_fraction,
+        seed=detector.seed,
+    )
+    _show_data(data, data.train)
+    if (output / FILE).exists():
+        _say(f"{output} is finished already")
+    elif (output / TRAINING / "checkpoints").is_dir():
+        _say(f"going on with the training in {output}")
+    description = {k: v for k, v in data.describe().items() if k != "test"}
+    found = fit_detector(
+        data.train,
+        detector,
+        key=jax.random.key(detector.seed),
+        directory=output,
+        record={"data": {**description, "test_fraction": test_fraction}},
+    )
+    _say(found.summary())
+    parts, files = found.record["parts"], found.record["images"]
+    if parts != files:
+        _say(f"the {files} images show {parts} parts; the threshold rests on one image of each held-out part")
+    print(output, flush=True)
+    return SUCCESS
+
+
+def score(
+    targets: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(metavar="PATH")], ...]],
+    *,
+    model: Directory,
+    format: Literal["csv", "jsonl"] = "csv",
+    output: Annotated[str, tyro.conf.arg(metavar="FILE")] = "-",
+    heat_maps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    heat_map_stride: int | None = None,
+    false_positive_rate: float | None = None,
+    top_k: int | None = None,
+    on_error: OnError = "raise",
+) -> int:
+    """Score images by a model that `fit` made.
+
+    Args:
+      targets: images, and folders with images in them.
+      model: folder that `jaxunreg fit` wrote.
+      format: a header and rows, or a JSON object a line.
+      output: file for the rows, written once all are there; - prints them one by one.
+      heat_maps: folder for a PNG of each image, beside its heat map over it.
+      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. Half of it is finer and
+        takes four times as long.
+      false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      top_k: the score is the mean of so many most anomalous patches; default: as fitted.
+      on_error: what to do with a file that cannot be used: stop, or list and skip it.
+    """
+    if not targets:
+        raise CommandError("got nothing to score; expected images or folders")
+    detector = _load(model, false_positive_rate, top_k)
+    if heat_maps is not None:
+        _check_outside(heat_maps, targets)
+    images = load_files(targets, color=_color(detector), on_error=on_error, min_size=detector.patch)
+    if images.bits != detector.bits:
+        _say(f"the model was made of {detector.bits}-bit images, these have {images.bits} bits; both mean [0, 1]")
+    to_screen = output == "-"
+    began, counts = time.monotonic(), {"normal": 0, "anomalous": 0}
+    with _rows(output, format) as write:
+        for entry in images.skipped:
+            write({"path": str(entry.path), "verdict": "skipped", "reason": entry.reason})
+        found = _verdicts(detector, images, heat_maps, heat_map_stride)
+        # Rows on a terminal show for themselves how far it is.
+        quiet = to_screen and sys.stdout.isatty()
+        for path, verdict, heat_map in with_bar(found, len(images), "scoring", visible=not quiet):
+            name = "anomalous" if verdict.is_anomalous else "normal"
+            counts[name] += 1
+            write(
+                {
+                    "path": str(path),
+                    "score": verdict.score,
+                    "p_value": verdict.p_value,
+                    "threshold": verdict.threshold,
+                    "verdict": name,
+                    **verdict.worst._asdict(),
+                    "heat_map": None if heat_map is None else str(heat_map),
+                }
+            )
+    _say(
+        f"{counts['anomalous']} of {len(images)} images are anomalous, {len(images.skipped)} files were skipped, in "
+        f"{time.monotonic() - began:.0f} s"
+    )
+    _say(detector.summary())
+    return ANOMALIES if counts["anomalous"] else SUCCESS
+
+
+def evaluate(
+    directory: tyro.conf.Positional[Directory],
+    *,
+    model: Directory,
+    output: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    heat_map_stride: int | None = None,
+    false_positive_rate: float | None = None,
+    top_k: int | None = None,
+    on_error: OnError = "raise",
+    bootstrap: int = 1000,
+) -> int:
+    """See how well a model does on a labelled folder.
+
+    Args:
+      directory: folder of images with defects.
+      model: folder that `jaxunreg fit` wrote.
+      output: folder for the page, the figures and the numbers.
+      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring.
+      false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      top_k: the score is the mean of so many most anomalous patches; default: as fitted.
+      on_error: what to do with an image that cannot be used: stop, or list and skip it.
+      bootstrap: resamples of the intervals.
+    """
+    # Slow to import, for scikit-learn and matplotlib behind them.
+    from jaxunreg.evaluation import evaluate_detector
+    from jaxunreg.evaluation_page import write_evaluation
+
+    if output is not None:
+        _check_output(output)
+    detector = _load(model, false_positive_rate, top_k)
+    made_of = detector.record.get("data", {})
+    data = load_folder(
+        directory,
+        color=_color(detector),
+        on_error=on_error,
+        min_size=detector.patch,
+        test_fraction=made_of.get("test_fraction"),
+        seed=detector.record.get("config", {}).get("seed", 0),
+    )
+    images, skipped, which = _unseen(detector, data)
+    _show_data(data, images)
+    _say(which)
+    found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in found.tables():
+        _print_table(console, table.header, table.rows, table.caption, table.note)
+    if output is not None:
+        command = shlex.join(["jaxunreg", *sys.argv[1:]])
+        skipped = [*data.skipped, *skipped]
+        print(write_evaluation(output, found, data.describe(), skipped=skipped, images_used=which, command=command))
+    return SUCCESS
+
+
+COMMANDS: Mapping[str, Callable[..., int]] = {"fit": fit, "score": score, "evaluate": evaluate}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+      args: without the program's name; default: those of the process.
+
+    Returns:
+      The exit code: 0 all normal or done, 1 error, 3 anomalies found, 130 interrupted. A wrong command line leaves with
+      2 by `SystemExit`, as `--help` does with 0.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    how: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
+    keep_compiled()
+    with _logged():
+        try:
+            if args and args[0] in COMMANDS:
+                name = args[0]
+                return tyro.cli(COMMANDS[name], prog=f"jaxunreg {name}", description=_HELP[name], args=args[1:], **how)
+            return tyro.extras.subcommand_cli_from_dict(
+                dict(COMMANDS), prog="jaxunreg", description=_DESCRIPTION, args=args, **how
+            )
+        except (CommandError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, OSError, MemoryError) as error:
+            if isinstance(error, BrokenPipeError):
+                # The reader of the rows has had enough; Python would complain of it once more when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return ERROR
+            _say(f"[bold red]error:[/] {escape(_as_options(str(error) or type(error).__name__))}", markup=True)
+            return ERROR
+        except KeyboardInterrupt:
+            resume = "; start the same command again to go on from the last checkpoint" if args[:1] == ["fit"] else ""
+            _say(f"stopped{resume}")
+            return INTERRUPTED
+
+
+# --- what is said, and where -----------------------------------------------------------------------------
+
+
+def _say(text: str, *, markup: bool = False) -> None:
+    """One line on stderr."""
+    Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=markup)
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(("skipped: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """What the data sets log goes to stderr: gray or RGB, and every file that is skipped."""
+    logger, handler = logging.getLogger("jaxunreg.datasets"), _ToStderr()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+# The names of Python's arguments in an error, in which a command line has options.
+_NAMES = sorted(
+    {
+        *(field.name for config in (DetectorConfig, ju.TrainConfig) for field in dataclasses.fields(config)),
+        *("on_error", "color", "test_fraction", "heat_map_stride", "bootstrap"),
+    },
+    key=len,
+    reverse=True,
+)
+_ASSIGNED = re.compile(rf"\b({'|'.join(_NAMES)})(?:=| is )(['\"]?)([\w.+-]+)\2")
+_NAMED = re.compile(rf"(?<![\w-])({'|'.join(name for name in _NAMES if '_' in name)})\b")
+
+
+def _as_options(message: str) -> str:
+    """An error in one line, and in terms of the command line.
+
+    >>> _as_options("got stride=0; expected 1 to 96; or raise the false_positive_rate")
+    'got --stride 0; expected 1 to 96; or raise the --false-positive-rate'
+    """
+
+    def option(name: str) -> str:
+        return "--" + name.replace("_", "-")
+
+    message = " ".join(message.split())
+    message = _ASSIGNED.sub(lambda match: f"{option(match[1])} {match[3]}", message)
+    return _NAMED.sub(lambda match: option(match[1]), message)
+
+
+def _show_data(data: FolderDataset, images: ImageFiles) -> None:
+    labels = dict(sorted({label: images.labels.count(label) for label in set(images.labels)}.items()))
+    kinds = ", ".join(f"{count} {label}" for label, count in labels.items())
+    if len(images):
+        low, high = images.sizes.min(axis=0), images.sizes.max(axis=0)
+        sizes = f"{low[0]}x{low[1]} to {high[0]}x{high[1]} pixels, {'gray' if data.channels == 1 else 'RGB'}"
+        _say(f"{data.directory}: layout {data.layout}; {len(images)} images ({kinds}), {sizes}, {data.bits} bits")
+    if data.skipped:
+        _say(f"{len(data.skipped)} files or folders were skipped, see above")
+
+
+def _print_table(
+    console: Console, header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str, note: str
+) -> None:
+    table = RichTable(title=caption, caption=note or None, title_justify="left", caption_justify="left")
+    for k, name in enumerate(header):
+        table.add_column(name, justify="left" if k == 0 else "right")
+    for row in rows:
+        table.add_row(*(_cell(cell) for cell in row))
+    console.print(table, highlight=False)
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Interval):
+        return f"{cell.value:.3f} ({cell.low:.3f}-{cell.high:.3f})"
+    return "" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+# --- the model and the images ----------------------------------------------------------------------------
+
+
+def _load(model: Path, false_positive_rate: float | None, top_k: int | None) -> AnomalyDetector:
+    changes = {"false_positive_rate": false_positive_rate, "top_k": top_k}
+    detector = AnomalyDetector.load(model)
+    return dataclasses.replace(detector, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+
+
+def _color(detector: AnomalyDetector) -> Color:
+    return "gray" if detector.channels == 1 else "rgb"
+
+
+def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
+    """The images to evaluate on, those that are left out, and how they were chosen, in a sentence."""
+    trained_here = detector.has_seen(data.train).any()
+    everything = data.layout != "mvtec" and not trained_here
+    images = data.test
+    which = f"the test split of {data.name} is used: {data.split}"
+    if everything:
+        files, sizes = (*data.train.files, *data.test.files), [*data.train.sizes.tolist(), *data.test.sizes.tolist()]
+        images = dataclasses.replace(data.train, files=files, sizes=np.array(sizes, np.int64))
+        which = f"all images of {data.name} are used, since the model was made of none of them"
+    if not len(images):
+        raise CommandError(
+            f"got {data.directory}, layout {data.layout}, which has no test images; expected normal images and "
+            "defects, in `test/good` and `test/DEFECT`, or in `good` and a folder for each kind of defect"
+        )
+    seen = detector.has_seen(images)
+    skipped = [
+        Skipped(file.path, "is an image that the model was trained or calibrated on")
+        for file, is_seen in zip(images.files, seen, strict=True)
+        if is_seen
+    ]
+    for entry in skipped:
+        _say(f"skipped: {entry.path}: {entry.reason}")
+    return images.select(~seen), skipped, which
+
+
+def _check_outside(folder: Path, targets: Sequence[Path]) -> None:
+    for target in targets:
+        if target.is_dir() and folder.resolve().is_relative_to(target.resolve()):
+            raise CommandError(
+                f"got --heat-maps {folder}, which lies in {target}, whose images are scored; expected a folder outside "
+                "of it, or they would be scored as images the next time"
+            )
+
+
+# --- score -----------------------------------------------------------------------------------------------
+
+_COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width", "heat_map", "reason")
+
+
+@contextlib.contextmanager
+def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A function that writes a row at once to stdout, or to a file that appears when all rows are in it."""
+
+    def writer(file: IO[str]) -> Callable[[Mapping[str, Any]], None]:
+        table = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
+        if format == "csv":
+            table.writeheader()
+
+        def write(row: Mapping[str, Any]) -> None:
+            if format == "csv":
+                table.writerow(row)
+            else:
+                file.write(json.dumps({name: row.get(name) for name in _COLUMNS}, ensure_ascii=False) + "\n")
+            file.flush()
+
+        return write
+
+    if output == "-":
+        yield writer(sys.stdout)
+        return
+    with replacing(Path(output)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield writer(file)
+
+
+def _verdicts(
+    detector: AnomalyDetector, images: ImageFiles, heat_maps: Path | None, stride: int | None
+) -> Iterator[tuple[Path, ImageVerdict, Path | None]]:
+    paths = [file.path for file in images.files]
+    verdicts = detector.scores(images)
+    if heat_maps is None:
+        yield from ((path, verdict, None) for path, verdict in zip(paths, verdicts, strict=True))
+        return
+    from jaxunreg.plots import save_figure  # matplotlib is slow to import
+    from jaxunreg.plots_detection import verdict_overlay
+
+    # All in one tree, so that images of one name in two folders do not meet.
+    absolute = [path.absolute() for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in absolute]))
+    heats = detector.heat_maps(images, stride=stride, smooth=True)
+    for k, (path, verdict, heat) in enumerate(zip(paths, verdicts, heats, strict=True)):
+        relative = absolute[k].relative_to(root)
+        # With its own suffix, since a.png and a.jpg may lie side by side.
+        target = heat_maps / relative.parent / f"{relative.name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(verdict_overlay(detector, images[k], heat, verdict, title=relative.as_posix()), target)
+        yield path, verdict, target
+
+
+# --- evaluate --------------------------------------------------------------------------------------------
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())) and not (output / "evaluation.json").exists():
+        raise CommandError(
+            f"got --output {output}, which is already used for something else; expected a new or empty folder, or one "
+            "with an earlier evaluation"
+        )
