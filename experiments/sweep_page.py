@@ -1,13 +1,14 @@
 """What a sweep ends with: `results.json`, the page with its figures, and the trials as CSV."""
 
 import csv
+import dataclasses
 import json
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.space import Setting, Space
+from experiments.space import Range, Setting, Space
 from experiments.trials import Trial
 from jaxunreg import plots, plots_sweep, report
 from jaxunreg.metrics import Interval
@@ -46,6 +47,11 @@ def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) 
         "command": record["command"],
         "data": record["data"],
         "search": config["search"],
+        "axes": {
+            name: dataclasses.asdict(axis) if isinstance(axis, Range) else list(axis)
+            for name, axis in space.axes.items()
+        },
+        "seeds": list(space.seeds),
         "objective": config["objective"],
         "trials": {state: sum(trial.state == state for trial in trials) for state in ("done", "failed")},
         "settings": ranked,

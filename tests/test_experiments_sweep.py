@@ -373,6 +373,7 @@ def test_a_search_trains_whole_generations_and_replays_from_the_table(tmp_path, 
     found = json.loads((tmp_path / "sweep" / "small" / "results.json").read_text())
     assert found["trials"]["done"] == len(set(first)) == len(first)
     assert {tuple(one["seeds"]) for one in found["settings"]} == {(0, 1)}
+    assert found["axes"]["kl_weight"] == {"low": 0.5, "high": 2, "log": False}
     recorder.groups.clear()
     sweep.main(args)
     assert recorder.keys == []
