@@ -228,11 +228,10 @@ def main(args: list[str] | None = None) -> Path:
     splits = [split_data(config, data, trial) for trial in range(config.trials)]
     scores = {cell: score_cell(run, splits[cell.trial], cell) for cell in cells(config)}
     chosen = choose(config, splits, scores)
-    pixels: dict[str, list[dict[str, dict[str, float]]]] = {
-        model: [pixel_figures(run, splits[trial], Cell(model, chosen[model, headline(model)], trial))
-                for trial in range(config.trials)]
-        for model in config.models
-    }  # fmt: skip
+    pixels: dict[str, list[dict[str, dict[str, float]]]] = {}
+    for model in config.models:
+        setting = chosen[model, headline(model)]
+        pixels[model] = [pixel_figures(run, split, Cell(model, setting, trial)) for trial, split in enumerate(splits)]
     results = summarise(run, data, splits, scores, chosen, pixels)
     results["timings"]["this_invocation"] = time.perf_counter() - began
     run.write_json("results.json", results)
