@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -132,7 +132,7 @@ def fit(
         test_fraction=test_fraction,
         seed=detector.seed,
     )
-    _show_data(data, data.train)
+    _show_images("learning from", data, data.train)
     if (output / FILE).exists():
         _say(f"{output} is finished already")
     elif (output / TRAINING / "checkpoints").is_dir():
@@ -257,8 +257,8 @@ def evaluate(
         seed=detector.record.get("config", {}).get("seed", 0),
     )
     images, skipped, which = _unseen(detector, data)
-    _show_data(data, images)
     _say(which)
+    _show_images("evaluating on", data, images)
     found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in found.tables():
@@ -363,13 +363,10 @@ def _as_options(message: str) -> str:
     return _NAMED.sub(lambda match: option(match[1]), message)
 
 
-def _show_data(data: FolderDataset, images: ImageFiles) -> None:
-    labels = dict(sorted({label: images.labels.count(label) for label in set(images.labels)}.items()))
-    kinds = ", ".join(f"{count} {label}" for label, count in labels.items())
-    if len(images):
-        low, high = images.sizes.min(axis=0), images.sizes.max(axis=0)
-        sizes = f"{low[0]}x{low[1]} to {high[0]}x{high[1]} pixels, {'gray' if data.channels == 1 else 'RGB'}"
-        _say(f"{data.directory}: layout {data.layout}; {len(images)} images ({kinds}), {sizes}, {data.bits} bits")
+def _show_images(what: str, data: FolderDataset, images: ImageFiles) -> None:
+    kinds = ", ".join(f"{images.labels.count(label)} {label}" for label in sorted(set(images.labels)))
+    low, high = images.sizes.min(axis=0), images.sizes.max(axis=0)
+    _say(f"{what} {len(images)} images ({kinds}) of {low[0]}x{low[1]} to {high[0]}x{high[1]} pixels")
     if data.skipped:
         _say(f"{len(data.skipped)} files or folders were skipped, see above")
 
@@ -448,7 +445,7 @@ _COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "
 def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """A function that writes a row at once to stdout, or to a file that appears when all rows are in it."""
 
-    def writer(file: IO[str]) -> Callable[[Mapping[str, Any]], None]:
+    def writer(file: Any) -> Callable[[Mapping[str, Any]], None]:
         table = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
         if format == "csv":
             table.writeheader()

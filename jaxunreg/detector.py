@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,7 @@ MOST_TOP_K = 16
 _PIXELS_AN_IMAGE = 20_000
 # A pixel's term is that of one draw of its noise, and the eye looks for what goes on around it. In patches.
 _SMOOTHING = 1 / 32
+_SECONDS_A_LINE = 15.0
 
 LETTERS = {"nelbo": "L", "d": "D", "a": "A", "m": "M"}
 """The names that the terms have in the paper."""
@@ -461,7 +464,7 @@ def cannotwrite_into(target: Path, error: OSError) -> CheckpointError:
 
 
 def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool) -> Iterator[_T]:
-    """The items, with a progress bar on stderr that leaves stdout alone."""
+    """The items, with a progress bar on stderr that leaves stdout alone; in a log file a line now and then."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -471,8 +474,12 @@ def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool
         redirect_stdout=False,
         disable=not visible,
     )
+    lines, last = visible and not bar.console.is_terminal, time.monotonic()
     with bar:
         task = bar.add_task(description, total=total)
-        for item in items:
+        for done, item in enumerate(items, 1):
             yield item
             bar.advance(task)
+            if lines and done < total and time.monotonic() - last > _SECONDS_A_LINE:
+                last = time.monotonic()
+                print(f"{description} {done}/{total}", file=sys.stderr, flush=True)

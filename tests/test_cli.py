@@ -1,0 +1,439 @@
+"""The command line: its rows, files, exit codes and errors, and what a stop leaves behind."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+from PIL import Image
+
+import jaxunreg as ju
+from jaxunreg import cli
+from jaxunreg.datasets.folders import load_folder
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    *("--patch", "8", "--depth", "2", "--base-channels", "4", "--latent-dim", "3", "--stride", "4"),
+    *("--steps", "4", "--batch-size", "8", "--steps-per-dispatch", "4", "--false-positive-rate", "0.2"),
+]
+
+compiled: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
+)
+
+
+@pytest.fixture(autouse=True)
+def no_cache_at_home(monkeypatch):
+    monkeypatch.setattr(cli, "keep_compiled", lambda: None)
+
+
+def good(seed: int, height: int = 12, width: int = 15) -> np.ndarray:
+    return np.random.default_rng(seed).integers(60, 120, (height, width), np.uint8)
+
+
+def odd(seed: int) -> np.ndarray:
+    pixels = good(seed)
+    pixels[2:10, 3:11] = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (4, 4))
+    return pixels
+
+
+def write(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> Path:
+    """Good parts and two kinds of defects, one of them with masks."""
+    root = tmp_path_factory.mktemp("data") / "parts"
+    for k in range(28):
+        write(root / "good" / f"{k:02}.png", good(k))
+    for k in range(3):
+        write(root / "crack" / f"{k}.png", odd(100 + k))
+        mask = np.zeros((12, 15), np.uint8)
+        mask[2:10, 3:11] = 255
+        write(root / "crack" / f"{k}_mask.png", mask)
+        write(root / "dent" / f"{k}.png", good(200 + k) // 4)
+    (root / "good" / "notes.txt").write_text("taken on Monday")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(parts, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "keep_compiled", lambda: None)
+        assert cli.main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def normal_image(parts, model) -> Path:
+    """One that the threshold rests on, and does not exceed it."""
+    detector = ju.AnomalyDetector.load(model)
+    train = load_folder(parts, progress=False).train
+    scores = [verdict.score for verdict in detector.scores(train)]
+    return next(file.path for file, score in zip(train.files, scores, strict=True) if score <= detector.threshold)
+
+
+def rows(text: str) -> list[dict]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_fit_says_what_it_found_and_prints_the_path_alone(parts, tmp_path, capsys):
+    folder = tmp_path / "model"
+    assert cli.main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{folder}\n"
+    assert "layout normal-abnormal; 21 images for training, 13 for the test" in err
+    assert "learning from 21 images (21 good) of 12x15 to 12x15 pixels" in err
+    assert "used as gray" in err
+    assert f"skipped: {parts / 'good' / 'notes.txt'}: is not an image by its name" in err
+    detector = ju.AnomalyDetector.load(folder)
+    assert detector.summary() in err
+    assert detector.calibration.count == 5
+    assert detector.record["data"]["layout"] == "normal-abnormal"
+
+
+def test_a_finished_model_is_not_trained_again(parts, model, capsys, monkeypatch):
+    monkeypatch.setattr("jaxunreg.fitting.fit", lambda *_, **__: 1 / 0)
+    before = (model / "detector.json").read_bytes()
+    assert cli.main(["fit", str(parts), "--output", str(model), *TINY]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{model}\n"
+    assert "is finished already" in err
+    assert (model / "detector.json").read_bytes() == before
+    assert cli.main(["fit", str(parts), "--output", str(model), *TINY, "--latent-dim", "4"]) == 1
+    assert "latent_dim was 3, is now 4".replace("latent_dim", "--latent-dim") in capsys.readouterr().err
+
+
+def test_rows_and_exit_codes(parts, model, normal_image, capsys):
+    assert cli.main(["score", str(normal_image), "--model", str(model)]) == 0
+    [row] = rows(capsys.readouterr().out)
+    assert row["verdict"] == "normal"
+    assert cli.main(["score", str(parts / "crack"), str(normal_image), "--model", str(model)]) == 3
+    out, err = capsys.readouterr()
+    found = rows(out)
+    assert [Path(row["path"]).name for row in found] == ["0.png", "1.png", "2.png", normal_image.name]
+    assert [row["verdict"] for row in found] == ["anomalous"] * 3 + ["normal"]
+    assert "3 of 4 images are anomalous, 0 files were skipped" in err
+    detector = ju.AnomalyDetector.load(model)
+    images = [np.asarray(Image.open(row["path"]))[..., None] for row in found]
+    for row, verdict in zip(found, detector.scores(images), strict=True):
+        assert float(row["score"]) == verdict.score
+        assert float(row["p_value"]) == verdict.p_value
+        assert float(row["threshold"]) == detector.threshold
+        assert [int(row[name]) for name in ("top", "left", "height", "width")] == list(verdict.worst)
+
+
+def test_json_lines_in_a_file_with_what_was_skipped(parts, model, tmp_path, capsys):
+    target = tmp_path / "in"
+    write(target / "a" / "odd.png", odd(1))
+    (target / "a" / "empty.png").write_bytes(b"")
+    write(target / "small.png", good(1, 4, 30))
+    (target / "list.txt").write_text("")
+    arguments = [
+        "score",
+        str(target),
+        "--model",
+        str(model),
+        "--format",
+        "jsonl",
+        "--output",
+        str(tmp_path / "x.jsonl"),
+    ]
+    assert cli.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert not (tmp_path / "x.jsonl").exists()
+    [error] = [line for line in err.splitlines() if line.startswith("error:")]
+    assert "small.png" in error or "empty.png" in error
+    assert "--on-error skip" in error
+    assert cli.main([*arguments, "--on-error", "skip"]) == 3
+    found = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    verdicts = {Path(row["path"]).name: row["verdict"] for row in found}
+    assert verdicts == {"odd.png": "anomalous", "empty.png": "skipped", "small.png": "skipped", "list.txt": "skipped"}
+    reasons = {Path(row["path"]).name: row["reason"] for row in found}
+    assert "empty" in reasons["empty.png"]
+    assert "4x30" in reasons["small.png"]
+    assert reasons["odd.png"] is None
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_other_rates_and_top_k_are_calibrated(parts, model, capsys):
+    run = ["score", str(parts / "crack" / "0.png"), "--model", str(model)]
+    assert cli.main([*run, "--top-k", "2", "--false-positive-rate", "0.5"]) == 3
+    [row] = rows(capsys.readouterr().out)
+    highest = ju.AnomalyDetector.load(model).held_out["m"][:, :2].astype(float)
+    assert float(row["threshold"]) == np.sort(highest.mean(axis=1))[2]
+    assert cli.main([*run, "--false-positive-rate", "0.01"]) == 1
+    assert "--false-positive-rate 0.01, expected at least 1/(5 + 1)" in capsys.readouterr().err
+
+
+def test_colours_are_turned_as_the_model_wants_them(model, normal_image, tmp_path, capsys):
+    gray = np.asarray(Image.open(normal_image))
+    colored = np.stack([gray, gray, gray], axis=-1)
+    write(tmp_path / "same.png", colored)
+    write(tmp_path / "red.png", colored * np.array([1, 0, 0], np.uint8))
+    assert cli.main(["score", str(normal_image), str(tmp_path / "same.png"), "--model", str(model)]) == 0
+    one, other = rows(capsys.readouterr().out)
+    assert one["score"] == other["score"]
+    cli.main(["score", str(tmp_path / "red.png"), "--model", str(model)])
+    assert "1 images are used as gray (color='gray'): 1 of them have colours" in capsys.readouterr().err
+
+
+def test_heat_maps_are_pictures_of_the_whole_image(model, tmp_path, capsys):
+    image = odd(5)
+    write(tmp_path / "in" / "x" / "a.png", image)
+    write(tmp_path / "in" / "x" / "a.bmp", image)
+    write(tmp_path / "in" / "y" / "a.png", image)
+    maps = tmp_path / "maps"
+    assert cli.main(["score", str(tmp_path / "in"), "--model", str(model), "--heat-maps", str(maps)]) == 3
+    found = {Path(row["path"]).relative_to(tmp_path / "in").as_posix(): row for row in rows(capsys.readouterr().out)}
+    assert {name: row["heat_map"] for name, row in found.items()} == {
+        name: str(maps / f"{name}.png") for name in ("x/a.png", "x/a.bmp", "y/a.png")
+    }
+    with Image.open(maps / "x" / "a.png.png") as picture:
+        assert picture.width == 1080
+        colors = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    # The last colours of the heat, which the gray image has not.
+    assert ((colors[:, 0] > 200) & (colors[:, 2] < 120)).any()
+    inside = ["score", str(tmp_path / "in"), "--model", str(model), "--heat-maps", str(tmp_path / "in" / "maps")]
+    assert cli.main(inside) == 1
+    assert "would be scored as images the next time" in capsys.readouterr().err
+
+
+def test_a_thousand_images_of_many_sizes_compile_nothing_new(model, tmp_path, capsys):
+    for k in range(1000):
+        write(tmp_path / f"{k:04}.png", good(k, 8 + k % 7, 8 + k % 11))
+    cli.main(["score", str(tmp_path / "0000.png"), "--model", str(model)])
+    capsys.readouterr()
+    before = len(compiled)
+    assert before > 0
+    code = cli.main(["score", str(tmp_path), "--model", str(model)])
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 1000
+    assert code == (3 if any(row["verdict"] == "anomalous" for row in found) else 0)
+    assert len(compiled) == before
+
+
+def test_evaluate_agrees_with_scikit_learn_and_leaves_out_what_was_trained_on(parts, model, tmp_path, capsys):
+    report = tmp_path / "report"
+    command = ["evaluate", str(parts), "--model", str(model), "--output", str(report), "--bootstrap", "20"]
+    assert cli.main(command) == 0
+    out, err = capsys.readouterr()
+    assert "evaluating on 13 images (3 crack, 3 dent, 7 good)" in err
+    assert out.splitlines()[-1] == str(report / "index.html")
+    results = json.loads((report / "evaluation.json").read_text())
+    table = rows((report / "scores.csv").read_text())
+    detector = ju.AnomalyDetector.load(model)
+    truth = np.array([row["label"] != "good" for row in table])
+    assert truth.tolist().count(False) == 7
+    for term, letter in (("nelbo", "L"), ("d", "D"), ("a", "A"), ("m", "M")):
+        scores = np.array([float(row[letter]) for row in table])
+        image = results["image"][term]
+        assert image["roc_auc"]["value"] == pytest.approx(sklearn.metrics.roc_auc_score(truth, scores))
+        assert image["average_precision"]["value"] == pytest.approx(
+            sklearn.metrics.average_precision_score(truth, scores)
+        )
+        sizes = [Path(row["path"]) for row in table]
+        normal = [Image.open(path) for path, is_odd in zip(sizes, truth, strict=True) if not is_odd]
+        png = [_png_bytes(picture) for picture in normal]
+        expected = scipy.stats.spearmanr(scores[~truth], png).statistic
+        assert results["complexity"][term]["value"] == pytest.approx(expected)
+        assert f"{image['roc_auc']['value']:.3f}" in out
+    flagged = np.array([row["verdict"] == "anomalous" for row in table])
+    m = np.array([float(row["M"]) for row in table])
+    np.testing.assert_array_equal(flagged, m > detector.threshold)
+    assert results["verdicts"]["false_positive_rate"] == flagged[~truth].mean()
+    assert results["verdicts"]["true_positive_rate"] == flagged[truth].mean()
+    assert results["defects"]["crack"]["found"] == 3
+    # The dents have no masks, and count for the images only.
+    kept = [row for row in table if row["label"] != "dent"]
+    images = [np.asarray(Image.open(row["path"]))[..., None] for row in kept]
+    heat = np.concatenate([np.ravel(x) for x in detector.heat_maps(images)])
+    mask = np.concatenate([np.ravel(_mask(row)) for row in kept])
+    assert results["pixel"]["m"]["roc_auc"] == pytest.approx(sklearn.metrics.roc_auc_score(mask, heat), abs=1e-5)
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 3
+    assert "notes.txt" in page
+    assert cli.main(command) == 0  # Into the same folder, which is an evaluation's.
+    (report / "evaluation.json").unlink()
+    capsys.readouterr()
+    assert cli.main(command) == 1
+    assert "already used for something else" in capsys.readouterr().err
+
+
+def _png_bytes(picture: Image.Image) -> int:
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=6)
+    return len(file.getvalue())
+
+
+def _mask(row: dict) -> np.ndarray:
+    mask = np.zeros((12, 15), bool)
+    mask[2:10, 3:11] = row["label"] == "crack"
+    return mask
+
+
+def test_evaluate_uses_no_image_twice(parts, model, tmp_path, capsys):
+    """A tree whose test images were partly trained on, and a folder of which none was."""
+    tree = tmp_path / "tree"
+    train = load_folder(parts, progress=False).train
+    for k, file in enumerate(train.files[:4]):
+        for folder in ("train", "test") if k < 2 else ("train",):
+            (tree / folder / "good").mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.path, tree / folder / "good" / f"new-{k}.png")
+    for k in range(3):
+        write(tree / "test" / "good" / f"fresh-{k}.png", good(300 + k))
+        write(tree / "test" / "crack" / f"{k}.png", odd(300 + k))
+    assert cli.main(["evaluate", str(tree), "--model", str(model), "--bootstrap", "5"]) == 0
+    out, err = capsys.readouterr()
+    assert "evaluating on 6 images (3 crack, 3 good)" in err
+    assert "new-0.png: is an image that the model was trained or calibrated on" in err
+    assert "Pixels" not in out
+    other = tmp_path / "other"
+    for k in range(6):
+        write(other / "good" / f"{k}.png", good(400 + k))
+        write(other / "crack" / f"{k}.png", odd(400 + k))
+    assert cli.main(["evaluate", str(other), "--model", str(model), "--bootstrap", "5"]) == 0
+    err = capsys.readouterr().err
+    assert "evaluating on 12 images (6 crack, 6 good)" in err
+    assert "the model was made of none of them" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["fit", "DATA/missing", "--output", "NEW"], "missing does not exist; expected a folder of images"),
+        (
+            ["fit", "DATA", "--output", "NEW", *TINY, "--false-positive-rate", "0.01"],
+            "expected at least 99 held-out parts for a --false-positive-rate of 0.01; raise --false-positive-rate to",
+        ),
+        (["fit", "DATA", "--output", "DATA", *TINY], "already used for something else"),
+        (["fit", "DATA", "--output", "NEW"], "pixels; expected at least 96x96"),
+        (["score", "DATA", "--model", "NEW"], "is not a folder; expected one that `jaxunreg fit` wrote"),
+        (["score", "DATA/nothing.png", "--model", "MODEL"], "nothing.png does not exist"),
+        (["score", "--model", "MODEL"], "got nothing to score"),
+        (["evaluate", "DATA/good", "--model", "MODEL"], "which has no test images"),
+        (["evaluate", "DATA", "--model", "MODEL", "--output", "DATA"], "already used for something else"),
+    ],
+)
+def test_an_error_is_one_line_and_says_what_to_do(command, message, parts, model, tmp_path, capsys):
+    places = {"DATA": str(parts), "MODEL": str(model), "NEW": str(tmp_path / "new")}
+    command = [part.replace(*name) for part in command for name in [_place(part, places)]]
+    assert cli.main(command) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    [error] = [line for line in err.splitlines() if line.startswith("error:")]
+    assert message in error
+    assert "Traceback" not in err
+    assert not (tmp_path / "new").exists()
+
+
+def _place(part: str, places: dict[str, str]) -> tuple[str, str]:
+    return next(((name, path) for name, path in places.items() if part.split("/")[0] == name), ("\0", ""))
+
+
+def test_a_wrong_command_line_is_a_usage_error(capsys):
+    for command in ([], ["score"], ["fit", "x"], ["paint"], ["fit", "x", "--output", "y", "--stride", "0"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command)
+        assert stop.value.code == 2
+        assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "evaluate"])
+def test_help_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"  jaxunreg {command} " in text
+    assert "Exit codes:\n  0 " in text
+    assert ("  3    at least one image is anomalous" in text) == (command == "score")
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"jaxunreg {command} " in capsys.readouterr().out
+
+
+CHILD = """
+import sys, time
+from jaxunreg import cli, training
+slow = {{"sklearn", "matplotlib", "tensorflow_datasets", "torch"}} & set(sys.modules)
+assert not slow, slow
+train_steps = training.train_steps
+training.train_steps = lambda *arguments: (time.sleep(0.5), train_steps(*arguments))[1]
+sys.exit(cli.main({arguments!r}))
+"""
+
+
+def saved(folder: Path) -> list[int]:
+    """The steps of the whole checkpoints."""
+    return [int(path.name) for path in (folder / "training").glob("checkpoints/*") if path.name.isdigit()]
+
+
+def test_an_interrupted_fit_goes_on(parts, tmp_path, capsys):
+    folder = tmp_path / "model"
+    longer = ["--steps", "80", "--steps-per-dispatch", "2", "--checkpoint-every", "4"]
+    arguments = ["fit", str(parts), "--output", str(folder), *TINY, *longer]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(arguments=arguments)], stderr=subprocess.PIPE, env=environment, text=True
+    )
+    try:
+        began = time.monotonic()
+        while not saved(folder) and child.poll() is None:
+            assert time.monotonic() - began < 120
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=120)
+    finally:
+        child.kill()
+    assert child.returncode == 130, err
+    assert "stopped; start the same command again to go on from the last checkpoint" in err
+    assert "Traceback" not in err
+    with pytest.raises(ju.CheckpointError, match="whose training has not ended"):
+        ju.AnomalyDetector.load(folder)
+    step = max(saved(folder))
+    assert 4 <= step < 80
+    before = (folder / "training" / "metrics.jsonl").read_text().splitlines()[:step]
+    assert cli.main(arguments) == 0
+    assert f"going on with the training in {folder}" in capsys.readouterr().err
+    lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
+    assert lines[:step] == before
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 81))
+    assert ju.AnomalyDetector.load(folder).calibration.count == 5
+
+
+def test_rows_of_a_real_process_are_pure(parts, model, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "jaxunreg", "score", str(parts / "crack"), "--model", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 3, done.stderr
+    assert [row["verdict"] for row in rows(done.stdout)] == ["anomalous"] * 3
+    assert done.stdout.startswith("path,score,p_value,threshold,verdict,top,left,height,width,heat_map,reason\n")
+
+
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(parts, model, monkeypatch, capsys):
+    def gone(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli, "_rows", gone)
+    monkeypatch.setattr(cli.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(cli.sys.stdout, "fileno", lambda: 1, raising=False)
+    assert cli.main(["score", str(parts / "crack"), "--model", str(model)]) == 1
+    assert "error" not in capsys.readouterr().err

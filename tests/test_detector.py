@@ -1,0 +1,292 @@
+"""A detector: its scores against a slow loop, its calibration, what it is made of, and its folder on disk."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import scipy.ndimage
+from PIL import Image
+
+import jaxunreg as ju
+from jaxunreg import detector as detector_module
+from jaxunreg import fitting
+from jaxunreg.datasets.image_files import ImageFile, ImageFiles, load_files
+
+CONFIG = ju.DetectorConfig(
+    patch=8,
+    depth=2,
+    base_channels=4,
+    latent_dim=3,
+    stride=3,
+    calibration_fraction=0.3,
+    false_positive_rate=0.2,
+    train=ju.TrainConfig(steps=4, batch_size=8, steps_per_dispatch=4),
+)
+SIZES = [(8, 8), (9, 12), (14, 8), (17, 20), (11, 31)]
+
+
+def pixels(seed: int, height: int = 12, width: int = 15) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(60, 120, (height, width, 1), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> ImageFiles:
+    """Twenty parts with two images each."""
+    folder = tmp_path_factory.mktemp("parts")
+    for k in range(40):
+        Image.fromarray(pixels(k)[..., 0]).save(folder / f"part{k // 2:02}-{k % 2}.png")
+    loaded = load_files([folder], label="good", progress=False)
+    grouped = tuple(ImageFile(f.path, f.label, None, f.path.stem.split("-")[0]) for f in loaded.files)
+    return dataclasses.replace(loaded, files=grouped)
+
+
+@pytest.fixture(scope="module")
+def finished(files, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=folder, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector(finished) -> ju.AnomalyDetector:
+    return ju.AnomalyDetector.load(finished)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(fitting, "fit", refuse)
+
+
+def test_scores_boxes_and_verdicts_are_those_of_a_loop_over_crops(detector):
+    images = [pixels(100 + k, *size) for k, size in enumerate(SIZES)]
+    images.append(np.tile(np.array([[0, 255], [255, 0]], np.uint8), (8, 8))[..., None])
+    held_out = np.sort(detector.held_out["m"][:, 0])
+    threshold = held_out[int(np.ceil((len(held_out) + 1) * 0.8)) - 1]
+    verdicts = list(detector.scores(iter(images)))
+    assert len(verdicts) == len(images)
+    for image, verdict in zip(images, verdicts, strict=True):
+        height, width = image.shape[:2]
+        rows = sorted({*range(0, height - 7, 3), height - 8})
+        columns = sorted({*range(0, width - 7, 3), width - 8})
+        crops = np.stack([image[r : r + 8, c : c + 8] for r in rows for c in columns])
+        m = ju.score_images(detector.scorer, crops).m
+        assert verdict.score == pytest.approx(m.max(), rel=1e-4)
+        top, left = rows[m.argmax() // len(columns)], columns[m.argmax() % len(columns)]
+        assert verdict.worst == (top, left, 8, 8)
+        assert verdict.maps.m.shape == (len(rows), len(columns))
+        assert verdict.p_value == (1 + (held_out >= verdict.score).sum()) / (len(held_out) + 1)
+        assert verdict.threshold == threshold
+        assert verdict.is_anomalous == (verdict.score > threshold) == (verdict.p_value <= 0.2)
+    assert verdicts[-1].is_anomalous
+
+
+def test_the_threshold_rests_on_one_image_of_each_part_that_was_not_trained_on(files, monkeypatch):
+    seen = []
+
+    def fit(model, images, *_, **__):
+        seen.extend(file.path.name for file in images.files)
+        return original(model, images, *_, **__)
+
+    original = fitting.fit
+    monkeypatch.setattr(fitting, "fit", fit)
+    scored = []
+    calibrate = fitting.calibrate_detector
+
+    def noted(scorer, images, **how):
+        scored.extend(file.path.name for file in images.files)
+        return calibrate(scorer, images, **how)
+
+    monkeypatch.setattr(fitting, "calibrate_detector", noted)
+    found = ju.fit_detector(files, CONFIG, key=jax.random.key(0), progress=False)
+    trained, calibrated = ({name.split("-")[0] for name in names} for names in (seen, scored))
+    assert len(trained) == 14
+    assert len(seen) == 28
+    assert len(scored) == len(calibrated) == found.calibration.count == 6
+    assert not trained & calibrated
+    assert {name.split("-")[1] for name in scored} == {"0.png", "1.png"}
+    other = ju.fit_detector(
+        files.select(range(39, -1, -1)), dataclasses.replace(CONFIG, top_k=2), key=jax.random.key(0), progress=False
+    )
+    assert set(scored[:6]) == set(scored[6:])
+    assert other.record["held_out"] == 12
+
+
+def test_another_top_k_or_term_is_calibrated_anew(detector, files):
+    chosen = [k for k, name in enumerate(files.labels) if name][:5]
+    maps = [ju.score_image(detector.scorer, files[k], stride=3) for k in chosen]
+    three = dataclasses.replace(detector, top_k=3)
+    for verdict, found in zip(three.scores(files[k] for k in chosen), maps, strict=True):
+        assert verdict.score == pytest.approx(np.sort(np.ravel(found.m))[-3:].mean(), rel=1e-4)
+    assert (three.calibration.scores < detector.calibration.scores).all()
+    nelbo = dataclasses.replace(detector, term="nelbo")
+    np.testing.assert_array_equal(nelbo.calibration.scores, np.sort(detector.held_out["nelbo"][:, 0]).astype(float))
+    # More patches than an image has: all of them.
+    [one] = dataclasses.replace(detector, top_k=16).scores([pixels(1, 8, 11)])
+    assert one.score == pytest.approx(float(one.maps.m.mean()), rel=1e-6)
+
+
+def test_the_held_out_scores_are_scored_by_the_detector_itself(detector, files):
+    everything = [verdict.score for verdict in detector.scores(files)]
+    assert set(detector.calibration.scores) <= set(np.float32(everything).astype(float))
+
+
+def test_heat_maps_are_those_of_the_term(detector):
+    image = pixels(7, 13, 18)
+    [raw] = detector.heat_maps([image], stride=2)
+    np.testing.assert_allclose(raw, ju.heat_map(detector.scorer, image, stride=2), rtol=1e-3, atol=1e-4)
+    [smooth] = detector.heat_maps([image], stride=2, smooth=True)
+    np.testing.assert_allclose(smooth, scipy.ndimage.gaussian_filter(raw, 0.25, mode="nearest"))
+    low, high = detector.heat_scale
+    assert low < detector.pixel_levels["m"][1] < high
+
+
+def test_a_detector_read_back_says_the_same_to_the_bit(detector, tmp_path):
+    changed = dataclasses.replace(detector, top_k=2, false_positive_rate=0.5, bits=16)
+    changed.save(tmp_path / "new" / "model")
+    again = ju.AnomalyDetector.load(tmp_path / "new" / "model")
+    for name in ("stride", "term", "top_k", "false_positive_rate", "bits", "record", "calibration", "pixel_levels"):
+        assert getattr(again, name) == getattr(changed, name), name
+    images = [pixels(k) for k in range(3)]
+    for one, other in zip(changed.scores(images), again.scores(images), strict=True):
+        assert one[:5] == other[:5]
+        np.testing.assert_array_equal(one.maps.nelbo, other.maps.nelbo)
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_is_left(detector, tmp_path, monkeypatch):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.tex").write_text("all of it")
+    with pytest.raises(ju.CheckpointError, match="already used"):
+        detector.save(tmp_path / "used")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(detector_module, "save_model", full)
+    with pytest.raises(ju.CheckpointError, match=r"cannot be written: .*No space left"):
+        detector.save(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
+def test_a_finished_detector_is_not_fitted_again(files, finished, no_training):
+    again = ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=finished, progress=False)
+    assert again.record["trained_on"] == 28
+    assert again.has_seen(files).all()
+    assert {path.name for path in finished.iterdir()} == {"detector.json", "model", "training"}
+    assert not (finished / "training" / "checkpoints").exists()
+    other = dataclasses.replace(CONFIG, stride=4, train=dataclasses.replace(CONFIG.train, learning_rate=0.1))
+    with pytest.raises(ju.CheckpointError, match=r"stride was 3, is now 4; learning_rate was 0.001, is now 0.1"):
+        ju.fit_detector(files, other, key=jax.random.key(0), directory=finished, progress=False)
+    with pytest.raises(ju.CheckpointError, match="made of other images"):
+        ju.fit_detector(files.select(range(38)), CONFIG, key=jax.random.key(0), directory=finished, progress=False)
+
+
+def test_a_folder_of_something_else_is_left_alone(files, tmp_path, no_training):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_bytes(b"mine")
+    with pytest.raises(ju.CheckpointError, match="already used for something else"):
+        ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path, progress=False)
+    assert (tmp_path / "model" / "weights.bin").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"false_positive_rate": 0.1},
+            "got 20 normal parts, of which calibration_fraction=0.3 holds out 6; expected at least 9 held-out parts "
+            "for a false_positive_rate of 0.1; raise calibration_fraction to 0.45, or raise false_positive_rate to "
+            "0.143, or give 30 normal parts",
+        ),
+        ({"false_positive_rate": 0.01}, "99 held-out parts .* raise false_positive_rate to 0.143, or give 330 normal"),
+        ({"patch": 16}, r"part00-0.png has 12x15 pixels \(and 39 more\); expected at least a patch of 16x16"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_training(files, config, message, no_training):
+    with pytest.raises(ValueError, match=message):
+        ju.fit_detector(files, dataclasses.replace(CONFIG, **config), key=jax.random.key(0), progress=False)
+
+
+def test_the_advice_of_that_refusal_works(files):
+    for better in ({"calibration_fraction": 0.45}, {"false_positive_rate": 0.143}):
+        config = dataclasses.replace(CONFIG, **{"false_positive_rate": 0.1, **better})
+        groups = [file.group for file in files.files]
+        assert len({groups[k] for k in np.flatnonzero(fitting._hold_out(groups, config))}) >= 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"patch": 100, "depth": 5}, "multiple of 2\\*\\*5 = 32, e.g. 96"),
+        ({"stride": 9}, "got stride=9; expected 1 to 8"),
+        ({"top_k": 17}, "got top_k=17; expected 1 to 16"),
+        ({"term": "x"}, "got term='x'"),
+        ({"calibration_fraction": 1.0}, "calibration_fraction=1.0"),
+        ({"false_positive_rate": 0.0}, "false_positive_rate is 0.0"),
+        ({"base_channels": 0}, "got base_channels=0"),
+    ],
+)
+def test_a_config_out_of_range_is_refused(fields, message, no_type_checks):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **fields)
+
+
+def test_a_detector_refuses_a_rate_that_it_cannot_support(detector):
+    with pytest.raises(ValueError, match=r"expected at least 1/\(6 \+ 1\) = 0.143"):
+        dataclasses.replace(detector, false_positive_rate=0.1)
+    with pytest.raises(ValueError, match="got 3 held-out normal images; expected at least 19"):
+        ju.calibrate_detector(detector.scorer, [pixels(k) for k in range(3)], stride=3)
+
+
+def test_what_is_no_detector_is_named(finished, detector, tmp_path):
+    load = ju.AnomalyDetector.load
+    with pytest.raises(ju.CheckpointError, match="which is not a folder"):
+        load(tmp_path / "missing")
+    with pytest.raises(ju.CheckpointError, match=r"without a detector.json"):
+        load(tmp_path)
+    (tmp_path / "training").mkdir()
+    with pytest.raises(ju.CheckpointError, match="whose training has not ended"):
+        load(tmp_path)
+
+    def broken(name: str, change) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(finished, folder)
+        content = json.loads((folder / "detector.json").read_text())
+        change(content)
+        (folder / "detector.json").write_text(json.dumps(content))
+        return folder
+
+    for name, change, message in (
+        ("format", lambda c: c.update(format=9), "format 9"),
+        ("key", lambda c: c.pop("held_out"), "held_out"),
+        ("empty", lambda c: c["held_out"].update(m=[]), "without a score"),
+        ("stride", lambda c: c.update(stride=900), "got stride=900"),
+        ("other", lambda c: c.update(model_sha256="0"), "is not the model that detector.json was written with"),
+    ):
+        with pytest.raises(ju.CheckpointError, match=f"cannot be read: .*{message}"):
+            load(broken(name, change))
+    (broken("cut", dict) / "detector.json").write_text('{"format": 1, "te')
+    with pytest.raises(ju.CheckpointError, match="JSONDecodeError"):
+        load(tmp_path / "cut")
+    shutil.rmtree(broken("gone", dict) / "model")
+    with pytest.raises(ju.CheckpointError, match="not a folder"):
+        load(tmp_path / "gone")
+
+
+def test_what_is_left_of_a_stop_while_saving_is_replaced(files, finished, tmp_path, monkeypatch):
+    """Stopped between the model and `detector.json`: the training is at its end, so that only the rest is done."""
+    with monkeypatch.context() as patch:
+        patch.setattr(detector_module, "replacing", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "m", progress=False)
+    assert (tmp_path / "m" / "model").is_dir()
+    assert not (tmp_path / "m" / "detector.json").exists()
+    again = ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "m", progress=False)
+    assert again.calibration == ju.AnomalyDetector.load(finished).calibration
