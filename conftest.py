@@ -1,10 +1,14 @@
 """Strictness for every test and doctest: eight fake devices, no silent promotion, shapes checked at run time."""
 
+import os
 from collections.abc import Iterator
 
 import chex
 
-# Before JAX starts its backend, which happens at the first array.
+# Before JAX starts its backend, which happens at the first array. Machine code at the first of LLVM's levels: XLA's own
+# passes and the rounding that the tests allow are the same, and most of a test's time goes into compiling (110 s of
+# processor time and then 32 for test_checkpoint, 54 and 22 for test_networks). Processes that tests start inherit it.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
 chex.set_n_cpu_devices(8)
 
 import jax

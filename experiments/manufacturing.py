@@ -228,11 +228,10 @@ def main(args: list[str] | None = None) -> Path:
     splits = [split_data(config, data, trial) for trial in range(config.trials)]
     scores = {cell: score_cell(run, splits[cell.trial], cell) for cell in cells(config)}
     chosen = choose(config, splits, scores)
-    pixels: dict[str, list[dict[str, dict[str, float]]]] = {
-        model: [pixel_figures(run, splits[trial], Cell(model, chosen[model, headline(model)], trial))
-                for trial in range(config.trials)]
-        for model in config.models
-    }  # fmt: skip
+    pixels: dict[str, list[dict[str, dict[str, float]]]] = {}
+    for model in config.models:
+        setting = chosen[model, headline(model)]
+        pixels[model] = [pixel_figures(run, split, Cell(model, setting, trial)) for trial, split in enumerate(splits)]
     results = summarise(run, data, splits, scores, chosen, pixels)
     results["timings"]["this_invocation"] = time.perf_counter() - began
     run.write_json("results.json", results)
@@ -388,7 +387,8 @@ def score_maps(
             yield named(fitted, terms)
     else:
         patch = (config.patch, config.patch)
-        yield from map_patches(fitted.scores, images, patch=patch, stride=stride, patches_a_call=1024)
+        for scores in map_patches(fitted.scores, images, patch=patch, stride=stride, patches_a_call=1024):
+            yield in_order(scores)
 
 
 def pixel_maps(
@@ -408,7 +408,13 @@ def pixel_maps(
         scores = fitted.scores(patches)
         return {name: np.broadcast_to(s[:, None, None], (len(s), *patch)) for name, s in scores.items()}
 
-    yield from average_patches(spread, images, patch=patch, stride=stride, patches_a_call=1024)
+    for maps in average_patches(spread, images, patch=patch, stride=stride, patches_a_call=1024):
+        yield in_order(maps)
+
+
+def in_order(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Scores in the order of the table; JAX's trees have the order of the alphabet."""
+    return {name: scores[name] for name in NAMES if name in scores}
 
 
 def named(scorer: ju.Scorer, terms: ju.Decomposition) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from jaxunreg.scoring import (
     score_image,
     score_images,
 )
+from jaxunreg.sweep import Member, MemberGroup, SweepResult, fit_sweep, group_members
 from jaxunreg.training import NonFiniteLossError, TrainConfig, TrainState, fit
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -33,9 +34,12 @@ __all__ = [
     "Decomposition",
     "DetectorConfig",
     "ImageVerdict",
+    "Member",
+    "MemberGroup",
     "NonFiniteLossError",
     "Scorer",
     "ShardedScorer",
+    "SweepResult",
     "TrainConfig",
     "TrainState",
     "VAEConfig",
@@ -46,6 +50,8 @@ __all__ = [
     "export_scorer",
     "fit",
     "fit_detector",
+    "fit_sweep",
+    "group_members",
     "heat_map",
     "heat_map_each",
     "image_score",

@@ -281,27 +281,46 @@ def make_batches(
     >>> source.shape, indices.shape
     ((600, 1), (3, 4, 2))
     """
-    check_training_images(images, shape)
     if isinstance(images, np.ndarray | jax.Array):
-        if len(images) < batch_size:
-            raise ValueError(
-                f"got {len(images)} training images with batch_size={batch_size}; expected at least a batch of them; "
-                "lower batch_size or add images"
-            )
+        check_whole_images(images, shape, batch_size)
         nbytes = images.nbytes
     else:
+        check_training_images(images, shape)
         nbytes = int(image_sizes(images).prod(axis=1).sum()) * shape[-1] * images[0].dtype.itemsize
-    if on_device == "auto":
-        # Not by the memory that happens to be free here, where all processes must choose alike.
-        several = mesh is not None and mesh.is_multi_process
-        on_device = "yes" if not several and nbytes <= _free_memory() / 2 else "no"
+    # Not by the memory that happens to be free here, where all processes must choose alike.
+    several = mesh is not None and mesh.is_multi_process
+    resident = on_device == "yes" if several else stay_on_device(nbytes, on_device)
     feed = _Feed(mesh, batch_size, steps_per_dispatch)
     if isinstance(images, np.ndarray | jax.Array):
-        return _WholeImages(images, key, feed, resident=on_device == "yes")
+        return _WholeImages(images, key, feed, resident=resident)
     plan = _CropPlan(key, image_sizes(images), shape[:2], batch_size, steps_per_dispatch)
-    if on_device == "yes":
+    if resident:
         return _ResidentCrops(images, plan, feed)
     return _StreamedCrops(images, plan, feed, steps, threads)
+
+
+def check_whole_images(images: AnyImages, shape: tuple[int, ...], batch_size: int) -> None:
+    """Check an array of images that are trained on as they are.
+
+    Args:
+      images: `[N, height, width, channels]`.
+      shape: the model's height, width and channels.
+      batch_size: images a step.
+
+    Raises:
+      TypeError, ValueError: see `check_training_images`; also fewer images than a batch.
+    """
+    check_training_images(images, shape)
+    if len(images) < batch_size:
+        raise ValueError(
+            f"got {len(images)} training images with batch_size={batch_size}; expected at least a batch of them; "
+            "lower batch_size or add images"
+        )
+
+
+def stay_on_device(nbytes: int, on_device: Literal["auto", "yes", "no"]) -> bool:
+    """Whether so many bytes of images are to be kept in the device's memory; see `TrainConfig.images_on_device`."""
+    return nbytes <= _free_memory() / 2 if on_device == "auto" else on_device == "yes"
 
 
 def _free_memory() -> float:

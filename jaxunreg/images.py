@@ -48,7 +48,9 @@ def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
         )
     if images.dtype == np.uint8 or isinstance(images, jax.core.Tracer):
         return
-    low, high = float(images.min()), float(images.max())
+    # A program that closes over an array would otherwise trace what is done with it.
+    with jax.ensure_compile_time_eval():
+        low, high = float(images.min()), float(images.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("got images with NaN or infinite values; expected finite values in [0, 1]")
     if low < 0.0 or high > 1.0:

@@ -50,8 +50,8 @@ class TrainConfig:
       b1: Adam's beta_1.
       b2: Adam's beta_2.
       weight_decay: L2 coefficient, on all parameters.
-      kl_warmup_steps: updates over which the weight of D rises linearly from zero to one. From there on the
-        objective is the negative ELBO.
+      kl_weight: weight of D in the objective; with 1 that is the negative ELBO, with another that of a beta-VAE.
+      kl_warmup_steps: updates over which the weight of D rises linearly from zero to `kl_weight`.
       steps_per_dispatch: updates a call of the compiled program; between calls the host sees the losses.
       evaluate_every: updates between two evaluations of the held-out images; the last step is always evaluated.
       checkpoint_every: updates between two checkpoints; the last step is always saved.
@@ -77,6 +77,7 @@ class TrainConfig:
     b1: float = 0.9
     b2: float = 0.999
     weight_decay: float = 1e-4
+    kl_weight: float = 1.0
     kl_warmup_steps: int = 0
     steps_per_dispatch: int = 20
     evaluate_every: int = 1_000
@@ -100,8 +101,9 @@ class TrainConfig:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected at least {low}")
         if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
-        if not (np.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"got weight_decay={self.weight_decay}; expected a finite value of at least zero")
+        for name in ("weight_decay", "kl_weight"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"got {name}={getattr(self, name)}; expected a finite value of at least zero")
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected 0 <= value < 1")
@@ -141,12 +143,33 @@ class StepMetrics(NamedTuple):
       terms: D, A and M at one reparameterised sample.
     """
 
-    loss: Float[Array, "*steps"]
+    loss: Float[Array | np.ndarray, "*steps"]
     terms: Decomposition
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+class Hyperparameters(NamedTuple):
+    """What may differ between members that train in one program, as arrays in place of `TrainConfig`'s numbers.
+
+    Attributes:
+      learning_rate: Adam's alpha at its highest.
+      weight_decay: L2 coefficient.
+      kl_weight: weight of D in the objective after its warm-up.
+    """
+
+    learning_rate: Float[Array | np.ndarray, "*members"]
+    weight_decay: Float[Array | np.ndarray, "*members"]
+    kl_weight: Float[Array | np.ndarray, "*members"]
+
+
+def make_optimizer(config: TrainConfig, hyper: Hyperparameters | None = None) -> optax.GradientTransformation:
     """Adam with L2 weight decay added to the gradient, as PyTorch's `Adam(weight_decay=...)` has it.
+
+    Args:
+      config: see `TrainConfig`.
+      hyper: scalars in place of the config's learning rate and weight decay; they may be traced.
+
+    Returns:
+      An optimizer whose state does not depend on `hyper`.
 
     >>> import jax, jax.numpy as jnp
     >>> optimizer = make_optimizer(TrainConfig(steps=10, weight_decay=0.1, schedule="constant"))
@@ -156,18 +179,27 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     >>> round(float(updates["w"][0]), 6)
     -0.001
     """
-    if config.schedule == "cosine":
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0 if config.warmup_steps else config.learning_rate,
-            config.learning_rate,
-            config.warmup_steps,
-            config.steps,
-        )
-    elif config.warmup_steps:
-        rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    if hyper is None:
+        rate = _schedule(config, config.learning_rate)
+        decay = optax.add_decayed_weights(config.weight_decay)
     else:
-        rate = optax.constant_schedule(config.learning_rate)
-    return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.adam(rate, b1=config.b1, b2=config.b2))
+        peak, relative = hyper.learning_rate, _schedule(config, 1.0)
+        decay = optax.add_decayed_weights(hyper.weight_decay)
+
+        def rate(count: Int[Array, ""]) -> Float[Array, ""]:
+            return peak * relative(count)
+
+    return optax.chain(decay, optax.adam(rate, b1=config.b1, b2=config.b2))
+
+
+def _schedule(config: TrainConfig, peak: float) -> optax.Schedule:
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(
+            0.0 if config.warmup_steps else peak, peak, config.warmup_steps, config.steps
+        )
+    if config.warmup_steps:
+        return optax.linear_schedule(0.0, peak, config.warmup_steps)
+    return optax.constant_schedule(peak)
 
 
 def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
@@ -200,7 +232,11 @@ def _init_variables(model: Model, key: PRNGKey) -> Variables:
 
 
 def train_step(
-    model: Model, config: TrainConfig, state: TrainState, images: AnyImages
+    model: Model,
+    config: TrainConfig,
+    state: TrainState,
+    images: AnyImages,
+    hyper: Hyperparameters | None = None,
 ) -> tuple[TrainState, StepMetrics]:
     """One update: negative ELBO at one reparameterised sample, its gradient, Adam.
 
@@ -209,6 +245,7 @@ def train_step(
       config: see `TrainConfig`.
       state: the state before.
       images: one batch `[batch, height, width, channels]`; uint8, or floating point in [0, 1].
+      hyper: scalars in place of the config's, for many members in one program; see `jaxunreg.sweep`.
 
     Returns:
       The state after, and the batch means of loss, D, A and M, in nats an image.
@@ -216,15 +253,15 @@ def train_step(
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
     >>> config = ju.TrainConfig(steps=1)
-    >>> state, metrics = train_step(
-    ...     model, config, init_state(model, config, jax.random.key(0)), jnp.zeros((4, 8, 8, 1))
-    ... )
+    >>> step = jax.jit(train_step, static_argnums=(0, 1))
+    >>> state, metrics = step(model, config, init_state(model, config, jax.random.key(0)), jnp.zeros((4, 8, 8, 1)))
     >>> int(state.step), metrics.loss.shape
     (1, ())
     """
     images = to_float(images)
     key = jax.random.fold_in(state.key, state.step)
     kl_weight = jnp.minimum(1.0, (state.step + 1).astype(jnp.float32) / max(config.kl_warmup_steps, 1))
+    kl_weight = kl_weight * (config.kl_weight if hyper is None else hyper.kl_weight)
 
     def loss_fn(params: PyTree) -> tuple[Float[Array, ""], tuple[Decomposition, PyTree]]:
         terms, updated = model.apply(
@@ -241,8 +278,8 @@ def train_step(
     params = state.variables["params"]
     # Optax raises a float to the power of an integer count.
     with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = make_optimizer(config).update(gradients, state.opt_state, params)
-    variables = {**updated, "params": optax.apply_updates(params, updates)}
+        updates, opt_state = make_optimizer(config, hyper).update(gradients, state.opt_state, params)
+    variables = {**state.variables, **updated, "params": optax.apply_updates(params, updates)}
     return TrainState(state.step + 1, variables, opt_state, state.key), StepMetrics(loss, terms)
 
 
@@ -373,7 +410,7 @@ def fit(
 
         def open_and_resume() -> tuple[_Files | None, TrainState]:
             checkpoints = Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints)
-            files: _Files = stack.enter_context(checkpoints), _MetricsLog(Path(directory) / "metrics.jsonl")
+            files: _Files = stack.enter_context(checkpoints), MetricsLog(Path(directory) / "metrics.jsonl")
             return files, run.resume(*files)
 
         others: tuple[_Files | None, TrainState] = None, init_state(model, config, key)
@@ -381,7 +418,17 @@ def fit(
         return run.train(run.from_first(state), files, progress, description)
 
 
-class _MetricsLog:
+def next_stop(config: TrainConfig, step: int) -> int:
+    """The step after `step` at which the host has something to do: a full dispatch, an evaluation, a checkpoint.
+
+    >>> next_stop(TrainConfig(steps=100, steps_per_dispatch=20, evaluate_every=30), 20)
+    30
+    """
+    periods = (config.steps_per_dispatch, config.evaluate_every, config.checkpoint_every)
+    return min(config.steps, *((step // period + 1) * period for period in periods))
+
+
+class MetricsLog:
     """`metrics.jsonl`: one JSON object a line, each with its `step`."""
 
     def __init__(self, path: Path) -> None:
@@ -390,6 +437,12 @@ class _MetricsLog:
     def append(self, records: list[dict[str, Any]]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(to_json(record)) + "\n" for record in records)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All that was written; nothing where there is no file."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
     def cut(self, step: int) -> None:
         """Forget what was written after `step`: a killed run logs steps that its last checkpoint does not have."""
@@ -407,7 +460,7 @@ class _MetricsLog:
         os.replace(temporary, self.path)
 
 
-_Files: TypeAlias = tuple[Checkpoints, _MetricsLog]
+_Files: TypeAlias = tuple[Checkpoints, MetricsLog]
 _T = TypeVar("_T")
 
 
@@ -434,21 +487,14 @@ class _Run:
         step, variables, opt_state = parallel.from_first(self.mesh, state[:3])
         return TrainState(step, variables, opt_state, state.key)
 
-    def resume(self, checkpoints: Checkpoints, log: _MetricsLog) -> TrainState:
+    def resume(self, checkpoints: Checkpoints, log: MetricsLog) -> TrainState:
         """The state of the newest checkpoint, or a new one."""
         fresh = init_state(self.model, self.config, self.key)
         step = checkpoints.latest_step
         if step is None:
             log.cut(-1)
             return fresh
-        wanted, found = self.description, checkpoints.config(step)
-        if wanted != found:
-            names = sorted(_differences(found, wanted))
-            raise CheckpointError(
-                f"got a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run; "
-                f"expected the same model, training config, key and images, but these differ: {'; '.join(names)}; "
-                "choose another directory, or the old settings"
-            )
+        check_same_run(checkpoints, step, self.description)
         log.cut(step)
         variables, rest = checkpoints.restore(step, fresh.variables, _rest(fresh))
         # Bound to no device, as a new state is, so that the program of a new run serves.
@@ -469,10 +515,10 @@ class _Run:
         if self.mesh is not None:
             progress = progress and parallel.is_first(self.mesh)
             state = parallel.replicate(state, self.mesh)
-        with _Bar(progress, description, config.steps, step) as show:
+        with ProgressBar(progress, description, config.steps, step) as bar:
             while step < config.steps:
                 began = time.perf_counter()
-                count = self._next_stop(step) - step
+                count = next_stop(config, step) - step
                 state, metrics = self._dispatch(state, step, count)
                 here = state if self.mesh is None else parallel.local(state)
                 metrics = jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], metrics)
@@ -489,7 +535,7 @@ class _Run:
                     if not _all_finite(here.variables):
                         self._stop(step, "a parameter that is NaN or infinite", files and files[0])
                     self.on_first(functools.partial(self._save, step, here, files), None)
-                show(step, metrics, rate)
+                bar.show(step, _shown(metrics, rate))
         return here
 
     def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
@@ -500,11 +546,6 @@ class _Run:
     def _save(self, step: int, state: TrainState, files: _Files | None) -> None:
         if files is not None:
             files[0].save(step, state.variables, _rest(state), self.description)
-
-    def _next_stop(self, step: int) -> int:
-        config = self.config
-        periods = (config.steps_per_dispatch, config.evaluate_every, config.checkpoint_every)
-        return min(config.steps, *((step // period + 1) * period for period in periods))
 
     def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
         record: dict[str, Any] = {"step": step}
@@ -563,6 +604,18 @@ def _all_finite(tree: PyTree) -> Array:
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
 
 
+def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) -> None:
+    """Raise `CheckpointError` with what differs where the checkpoint is of another run than the one described."""
+    found = checkpoints.config(step)
+    if wanted != found:
+        names = sorted(_differences(found, wanted))
+        raise CheckpointError(
+            f"got a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run; "
+            "expected the same model, training config, key (or members) and images, but these differ: "
+            f"{'; '.join(names)}; choose another directory, or the old settings"
+        )
+
+
 def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
     if isinstance(found, dict) and isinstance(wanted, dict):
         for part in sorted({*found, *wanted}):
@@ -585,8 +638,13 @@ def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str
     ]
 
 
-class _Bar:
-    """A progress bar with loss, D, A, M and throughput; `show(step, metrics, rate)` moves it.
+def _shown(metrics: StepMetrics, rate: float) -> str:
+    d, a, m = (float(np.mean(term)) for term in metrics.terms)
+    return f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
+
+
+class ProgressBar:
+    """A progress bar with what is to be shown beside it and the time left.
 
     Where there is no terminal, as in a log file, a line now and then.
     """
@@ -608,16 +666,15 @@ class _Bar:
         self._description, self._steps = description, steps
         self._task = self._progress.add_task(description, total=steps, completed=step, values="compiling")
 
-    def __enter__(self) -> Callable[[int, StepMetrics, float], None]:
+    def __enter__(self) -> "ProgressBar":
         self._progress.start()
-        return self._show
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def _show(self, step: int, metrics: StepMetrics, rate: float) -> None:
-        d, a, m = (float(np.mean(term)) for term in metrics.terms)
-        values = f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
+    def show(self, step: int, values: str) -> None:
+        """Move the bar to `step`, with `values` beside it."""
         self._progress.update(self._task, completed=step, values=values)
         if self._lines and time.monotonic() - self._last_line > self.SECONDS_A_LINE:
             self._last_line = time.monotonic()

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
 
 from jaxunreg.decomposition import (
     Decomposition,
@@ -91,6 +92,10 @@ class VAE(nn.Module):
 
     config: VAEConfig
 
+    # With a collection `latent`, `{"size": n}`, only the first n latent dimensions exist, and every method is exactly
+    # that of the model with latent_dim=n whose weights, padded with zeros, the variables hold. `jaxunreg.sweep` makes
+    # members of several latent sizes one program by it, since n may be traced.
+
     def setup(self) -> None:
         self.encoder = Encoder(self.config, 2 * self.config.latent_dim)
         self.decoder = Decoder(self.config, 2 * self.config.image_shape[-1])
@@ -99,7 +104,25 @@ class VAE(nn.Module):
         """Posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""
         config = self.config
         mean, log_var = jnp.split(self.encoder(images, train=train), 2, axis=-1)
-        return Gaussian(mean, soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max))
+        log_var = soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max)
+        if self.has_variable("latent", "size"):
+            # N(0, 1) has D = 0 and no gradient.
+            used = self._used()
+            mean, log_var = jnp.where(used, mean, 0.0), jnp.where(used, log_var, 0.0)
+        return Gaussian(mean, log_var)
+
+    def _used(self) -> Bool[Array, "1 latent"]:
+        return (jnp.arange(self.config.latent_dim) < self.get_variable("latent", "size")).reshape(1, -1)
+
+    def _noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
+        if not self.has_variable("latent", "size"):
+            return jax.random.normal(key, shape, dtype)
+        # A draw of n numbers is the first n of any longer draw (with JAX's default, partitionable generator), but
+        # [batch, n] is not the first n columns of a wider array. So the rows are cut from one long draw.
+        batch, latent = shape
+        rows = jnp.arange(batch).reshape(-1, 1) * self.get_variable("latent", "size")
+        flat = jax.random.normal(key, (batch * latent,), dtype)
+        return jnp.where(self._used(), flat[rows + jnp.arange(latent).reshape(1, -1)], 0.0)
 
     def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
         """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
@@ -140,7 +163,7 @@ class VAE(nn.Module):
         The mean of `d + a + m` is the training objective, the negative ELBO of eq. 4.
         """
         posterior = self.encode(images, train=True)
-        noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
+        noise = self._noise(key, posterior.mean.shape, posterior.mean.dtype)
         z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
         likelihood = self.decode(z, train=True)
         return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)

@@ -29,14 +29,11 @@ from jaxunreg.baselines import (
     OneClassSVMConfig,
     PCAResidual,
     PCAResidualConfig,
-    image_scores,
-    sample_patches,
-    score_patches,
 )
-from jaxunreg.baselines.patches import _BATCH
+from jaxunreg.batches import random_crops
 from jaxunreg.datasets.erase import EraseConfig, erase
 from jaxunreg.metrics import roc_auc
-from jaxunreg.patches import extract_patches, patch_grid
+from jaxunreg.patches import map_patches, patch_grid
 
 SHAPE = (4, 5, 2)
 PIXELS = 40
@@ -381,116 +378,17 @@ def photographs(n: int = 12, seed: int = 0, channels: int = 2) -> list[np.ndarra
     return [rng.integers(60, 130, shape, dtype=np.uint8) for shape in shapes]
 
 
-def test_sampled_patches_lie_anywhere_in_their_own_image() -> None:
-    height, width = 6, 8
-    image = np.arange(height * width, dtype=np.uint8).reshape(height, width, 1)
-    patches = sample_patches([image], patch=(4, 5), per_image=3000)
-    assert (patches.dtype, patches.shape) == (np.uint8, (3000, 4, 5, 1))
-    rows_, columns = np.divmod(patches[:, 0, 0, 0].astype(int), width)
-    for patch, row, column in zip(patches[:100], rows_, columns, strict=False):
-        np.testing.assert_array_equal(patch, image[row : row + 4, column : column + 5])
-    counts = np.zeros((3, 4))
-    np.add.at(counts, (rows_, columns), 1)
-    # Twelve places, each with a probability of 1/12.
-    assert np.abs(counts - 250).max() < 4.5 * np.sqrt(3000 / 12 * 11 / 12)
-
-
-def test_sampled_patches_come_image_after_image_and_repeat_with_the_seed() -> None:
-    images = [np.full((5 + i, 9, 1), i, np.uint8) for i in range(6)]
-    patches = sample_patches(iter(images), patch=(4, 5))
-    np.testing.assert_array_equal(patches[:, 0, 0, 0], np.repeat(np.arange(6), 10))
-    np.testing.assert_array_equal(patches, sample_patches(images, patch=(4, 5), seed=0))
-    first, other = (sample_patches(photographs(), patch=(4, 5), seed=seed) for seed in (1, 2))
-    assert (first != other).any()
-    floats = [image / 255.0 for image in photographs()]
-    np.testing.assert_allclose(sample_patches(floats, patch=(4, 5), seed=1) * 255, first, atol=1e-9)
-
-
-@pytest.fixture(scope="module")
-def patch_pca() -> PCAResidual:
-    return PCAResidual(PCAResidualConfig(n_components=5)).fit(sample_patches(photographs(), patch=(4, 5)))
-
-
-@pytest.mark.parametrize("stride", [1, 3, 7])
-def test_patch_scores_are_those_of_one_patch_after_another(patch_pca: PCAResidual, stride: int) -> None:
-    image = photographs(5, seed=1)[4]
-    scores = score_patches(patch_pca, image, patch=(4, 5), stride=stride)["score"]
-    grid = patch_grid(*image.shape[:2], patch=(4, 5), stride=stride)
-    assert (scores.dtype, scores.shape) == (np.float64, grid.shape)
-    for i, row in enumerate(grid.rows):
-        for j, column in enumerate(grid.columns):
-            patch = image[None, row : row + 4, column : column + 5]
-            np.testing.assert_allclose(scores[i, j], patch_pca.scores(patch)["score"][0], rtol=1e-4)
-
-
-def test_image_scores_are_the_largest_of_each_image_whatever_the_batch(patch_pca: PCAResidual) -> None:
-    images = photographs(40, seed=2)
-    patches = sum(len(patch_grid(*image.shape[:2], patch=(4, 5), stride=1).corners) for image in images)
-    # So that images lie across the borders of batches, and one over more than one.
-    images[7] = np.random.default_rng(3).integers(60, 130, (50, 60, 2), dtype=np.uint8)
-    assert patches > 4 * _BATCH
-    together = image_scores(patch_pca, iter(images), patch=(4, 5), stride=1)["score"]
-    assert (together.dtype, together.shape) == (np.float64, (40,))
-    maps = [score_patches(patch_pca, image, patch=(4, 5), stride=1)["score"] for image in images]
-    np.testing.assert_allclose(together, [grid.max() for grid in maps], rtol=1e-4)
-    corners = patch_grid(50, 60, patch=(4, 5), stride=1).corners
-    direct = patch_pca.scores(np.asarray(extract_patches(images[7], corners, (4, 5))))["score"]
-    np.testing.assert_allclose(maps[7].ravel(), direct, rtol=1e-4)
-
-
-def test_image_scores_of_the_top_k_and_of_every_term() -> None:
-    images = photographs(8, seed=4)[1:]
-    mixture = GaussianMixture(GaussianMixtureConfig(n_components=2, pca_components=3)).fit(
-        sample_patches(photographs(), patch=(4, 5))
+def test_patches_of_larger_images_score_as_one_patch_after_another() -> None:
+    images = photographs()
+    fitted = PCAResidual(PCAResidualConfig(n_components=5)).fit(
+        random_crops(jax.random.key(0), images, (4, 5), per_image=10)
     )
-    maps = [score_patches(mixture, image, patch=(4, 5), stride=2) for image in images]
-    k = min(grid["m"].size for grid in maps)
-    assert k > 1
-    for top_k in (1, k):
-        scores = image_scores(mixture, images, patch=(4, 5), stride=2, top_k=top_k)
-        assert set(scores) == {"l", "d", "a", "m"}
-        for name, score in scores.items():
-            expected = [np.sort(grid[name].ravel())[::-1][:top_k].mean() for grid in maps]
-            np.testing.assert_allclose(score, expected, rtol=1e-4)
-    with pytest.raises(ValueError, match=rf"top_k is {k + 1}, expected at most the {k} patches of image"):
-        image_scores(mixture, images, patch=(4, 5), stride=2, top_k=k + 1)
-
-
-def test_float_and_uint8_images_may_follow_each_other(patch_pca: PCAResidual) -> None:
-    images = photographs(6, seed=5)
-    expected = image_scores(patch_pca, images, patch=(4, 5), stride=2)["score"]
-    mixed = [image.astype(np.float32) / 255 if i % 2 else image for i, image in enumerate(images)]
-    np.testing.assert_allclose(image_scores(patch_pca, mixed, patch=(4, 5), stride=2)["score"], expected, rtol=1e-4)
-
-
-def test_patches_of_images_that_do_not_fit_are_refused(patch_pca: PCAResidual) -> None:
-    good = np.zeros((8, 8, 2), np.uint8)
-    for call in (
-        lambda images: sample_patches(images, patch=(4, 5)),
-        lambda images: image_scores(patch_pca, images, patch=(4, 5), stride=2),
-    ):
-        with pytest.raises(ValueError, match="there are no images"):
-            call([])
-        with pytest.raises(ValueError, match=r"image 1: got an image of 3x8; expected at least a patch of 4x5"):
-            call([good, good[:3]])
-        with pytest.raises(ValueError, match=r"image 1: got .* NaN"):
-            call([good, np.full((8, 8, 2), np.nan)])
-        with pytest.raises(ValueError, match="image 0: got images of shape"):
-            call([good[..., 0]])
-        with pytest.raises(TypeError, match="image 1: got images of dtype int64"):
-            call([good, good.astype(np.int64)])
-    with pytest.raises(ValueError, match="image 1 has dtype uint8 and 1 channels, expected uint8 and 2"):
-        sample_patches([good, good[..., :1]], patch=(4, 5))
-    with pytest.raises(TypeError, match="image 1 has dtype float64"):
-        sample_patches([good, good / 255.0], patch=(4, 5))
-    with pytest.raises(ValueError, match="per_image is 0"):
-        sample_patches([good], patch=(4, 5), per_image=0)
-    with pytest.raises(ValueError, match=r"\[25, 4, 4, 2\].*expected \[N, 4, 5, 2\]"):
-        score_patches(patch_pca, good, patch=(4, 4), stride=1)
-    with pytest.raises(ValueError, match="stride=0"):
-        score_patches(patch_pca, good, patch=(4, 5), stride=0)
-    with pytest.raises(ValueError, match="top_k is 0"):
-        image_scores(patch_pca, [good], patch=(4, 5), stride=1, top_k=0)
+    maps = map_patches(fitted.scores, images[:5], patch=(4, 5), stride=3, patches_a_call=7)
+    for image, found in zip(images[:5], maps, strict=True):
+        grid = patch_grid(*image.shape[:2], patch=(4, 5), stride=3)
+        crops = np.stack([image[row : row + 4, column : column + 5] for row, column in grid.corners])
+        np.testing.assert_allclose(found["score"].ravel(), fitted.scores(crops)["score"], rtol=1e-4)
+        assert found["score"].shape == grid.shape
 
 
 DETECTORS = [

@@ -54,6 +54,20 @@ def test_inside_jit_shape_and_dtype_are_still_checked():
         traced(jnp.zeros((4, 8, 8, 3), jnp.int32))
 
 
+def test_images_that_a_compiled_program_closes_over_are_checked_by_their_values():
+    def closing_over(images):
+        @jax.jit
+        def program(x):
+            check_images(images, SHAPE)
+            return x + images
+
+        return program(jnp.ones(()).reshape(1, 1, 1, 1))
+
+    np.testing.assert_array_equal(closing_over(jnp.asarray(good())), good() + 1)
+    with pytest.raises(ValueError, match="divide by 255"):
+        closing_over(jnp.asarray(255 * good()))
+
+
 def test_uint8_is_divided_by_255_and_floats_are_left():
     every = np.arange(256, dtype=np.uint8)
     np.testing.assert_allclose(to_float(every), np.arange(256) / 255, rtol=1e-6)

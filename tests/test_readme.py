@@ -13,12 +13,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_of_the_readme_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
-    exec(code, names)
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(code, names)
     assert names["terms"].m.shape == (256,)
     assert set(np.asarray(names["suspicious"])) == set(np.argsort(-np.asarray(names["terms"].m))[:10])
     assert jnp.any(names["saliency"] != 0)
+    assert "256 held-out normal images" in capsys.readouterr().out
+    assert [m.shape for m in names["maps"]] == [(1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize("score", ["L", "D", "A", "M"])

@@ -34,6 +34,9 @@ def fit(config: ju.TrainConfig = CONFIG, **options) -> ju.TrainState:
     return ju.fit(MODEL, options.pop("images", images()), config, key=jax.random.key(0), progress=False, **options)
 
 
+jitted_step = jax.jit(train_step, static_argnums=(0, 1))
+
+
 def records(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
@@ -89,7 +92,7 @@ def test_one_step_moves_every_parameter_down_the_gradient_of_the_negative_elbo()
     config = dataclasses.replace(CONFIG, warmup_steps=0, weight_decay=0.0)
     state = init_state(MODEL, config, jax.random.key(0))
     batch = jnp.asarray(images(4) / np.float32(255))
-    after, metrics = train_step(MODEL, config, state, batch)
+    after, metrics = jitted_step(MODEL, config, state, batch)
 
     def loss(params):
         terms, _ = MODEL.apply(
@@ -101,7 +104,7 @@ def test_one_step_moves_every_parameter_down_the_gradient_of_the_negative_elbo()
         )
         return terms.nelbo.mean()
 
-    value, gradient = jax.value_and_grad(loss)(state.variables["params"])
+    value, gradient = jax.jit(jax.value_and_grad(loss))(state.variables["params"])
     assert float(metrics.loss) == pytest.approx(float(value), rel=1e-5)
     # Adam's first step is the learning rate against the sign of each gradient.
     moved = jax.tree.map(lambda new, old: new - old, after.variables["params"], state.variables["params"])
@@ -115,7 +118,7 @@ def test_the_weight_of_d_rises_to_one():
     state = init_state(MODEL, config, jax.random.key(0))
     batch = jnp.asarray(images(4))
     for k, weight in ((0, 0.25), (1, 0.5), (3, 1.0), (7, 1.0)):
-        _, metrics = train_step(MODEL, config, state._replace(step=jnp.asarray(k, jnp.int32)), batch)
+        _, metrics = jitted_step(MODEL, config, state._replace(step=jnp.asarray(k, jnp.int32)), batch)
         loss, terms = float(metrics.loss), metrics.terms
         assert loss == pytest.approx(weight * float(terms.d) + float(terms.a) + float(terms.m), rel=1e-5)
 
@@ -379,7 +382,7 @@ def test_one_key_gives_the_same_bits_twice():
 
 
 def test_a_log_without_a_terminal_gets_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(training._Bar, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(training.ProgressBar, "SECONDS_A_LINE", 0.0)
     ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), progress=True, description="tile A")
     lines = [line for line in capsys.readouterr().err.splitlines() if re.match(r"tile A \d+/\d+  loss ", line)]
     assert len(lines) > 1

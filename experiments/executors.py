@@ -1,0 +1,176 @@
+"""Where groups of trials are trained: in this process, or on a Ray cluster."""
+
+import os
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias
+
+import jax
+
+import experiments
+import jaxunreg as ju
+from experiments.groups import Group, Images, Outcome, train_group
+from experiments.runs import RunError
+from jaxunreg.compilation import keep_compiled
+
+Outcomes: TypeAlias = list[Outcome] | str
+"""What came of a group, or in words how its worker died."""
+
+
+class Executor(Protocol):
+    """Trains groups, `workers` of them at a time; used as a context."""
+
+    @property
+    def workers(self) -> int:
+        """How many groups can run at a time."""
+        ...
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Hand out what all groups train on and score, and the folder where they keep checkpoints; None keeps none."""
+
+    def submit(self, group: Group) -> None:
+        """Have a group trained; `prepare` comes before."""
+
+    def wait(self) -> tuple[Group, Outcomes]:
+        """A group that is done, and what came of it; at least one must have been submitted."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class LocalExecutor:
+    """One group after another in this process, its members spread over this process' devices.
+
+    Args:
+      progress: show a bar.
+    """
+
+    workers = 1
+
+    def __init__(self, *, progress: bool) -> None:
+        self._progress = progress
+        self._groups: deque[Group] = deque()
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Keep the images and the folder for the groups that follow."""
+        self._images, self._directory = images, directory
+
+    def submit(self, group: Group) -> None:
+        """Have a group trained, at the next `wait`."""
+        self._groups.append(group)
+
+    def wait(self) -> tuple[Group, Outcomes]:
+        """Train the next group."""
+        group = self._groups.popleft()
+        title = f"{len(group.members)} trials, {len(self._groups)} groups wait" if self._groups else "sweep"
+        return group, train_group(
+            group, self._images, directory=self._directory, progress=self._progress, description=title
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._groups.clear()
+
+
+class RayExecutor:
+    """One group for each accelerator of a Ray cluster, or for every few processors where there is none.
+
+    Ray is connected to where it is not yet: to the cluster at `RAY_ADDRESS`, or that of this machine, or to one that is
+    started here and stopped in the end. A cluster that was there before is sent this package and `experiments`, so that
+    all machines run the code of the driver; they must have the packages that it depends on. The images go through
+    Ray's object store once. What a worker returns is small, and the driver alone writes it down, so the table needs no
+    file system that machines share.
+
+    A worker that dies is reported by `wait` and not started again by Ray, so that each attempt is counted.
+
+    Enter it before JAX runs anything: Ray forks when it starts, and JAX's threads do not take that well.
+
+    Args:
+      progress: forward what workers print.
+      cpus_per_group: see above.
+
+    Raises:
+      RunError: Ray is not installed.
+    """
+
+    def __init__(self, *, progress: bool, cpus_per_group: int) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise RunError(
+                "--cluster ray needs Ray, which is not installed; run: pip install 'jaxunreg[cluster]'"
+            ) from error
+        self._ray, self._progress, self._cpus = ray, progress, cpus_per_group
+        self._running: dict[Any, Group] = {}
+
+    def __enter__(self) -> Self:
+        ray = self._ray
+        self._mine = not ray.is_initialized()
+        if self._mine:
+            packages = [str(Path(str(module.__file__)).parent) for module in (experiments, ju)]
+            there = os.environ.get("RAY_ADDRESS", "local") != "local"
+            ray.init(
+                include_dashboard=False if not there else None,
+                log_to_driver=self._progress,
+                runtime_env={"py_modules": packages} if there else None,
+            )
+        cluster = ray.cluster_resources()
+        self._accelerator = next((name for name in ("GPU", "TPU") if cluster.get(name)), None)
+        needs_of: dict[str | None, dict[str, Any]] = {
+            None: {"num_cpus": self._cpus},
+            "GPU": {"num_cpus": 0, "num_gpus": 1},
+            "TPU": {"num_cpus": 0, "resources": {"TPU": 1}},
+        }
+        self._train = ray.remote(max_retries=0, **needs_of[self._accelerator])(_train_on_worker)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        self._running.clear()
+        if self._mine:
+            self._ray.shutdown()
+
+    @property
+    def workers(self) -> int:
+        """As many groups as the cluster has accelerators now; it may grow."""
+        cluster = self._ray.cluster_resources()
+        count = cluster.get(self._accelerator, 0) if self._accelerator else cluster.get("CPU", 0) // self._cpus
+        return max(1, int(count))
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Put the images into the object store; all machines must share the folder."""
+        self._shared, self._directory = self._ray.put(images), directory
+
+    def submit(self, group: Group) -> None:
+        """Have a group trained as soon as an accelerator is free."""
+        self._running[self._train.remote(group, self._shared, self._directory)] = group
+
+    def wait(self) -> tuple[Group, Outcomes]:
+        """The next group that is done, or whose worker died."""
+        (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
+        group = self._running.pop(reference)
+        errors = self._ray.exceptions
+        try:
+            return group, self._ray.get(reference)
+        except errors.RayTaskError as error:
+            # Raised before a group is begun, as by an import; an error of the training itself is an outcome.
+            return group, [Outcome(key, None, f"on the worker: {error.cause!r}") for key in group.keys]
+        except errors.RayError as error:
+            return group, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+def _train_on_worker(group: Group, images: Images, directory: Path | None) -> list[Outcome]:
+    keep_compiled()
+    return train_group(group, images, directory=directory, devices=jax.local_devices()[:1])

@@ -1,0 +1,203 @@
+"""The manufacturing study on generated parts: what it writes, that it goes on where it stopped, how it splits."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxunreg as ju
+from experiments import manufacturing, runs
+from experiments.manufacturing import KEPT, PRESETS, Cell, CellScores, ManufacturingConfig, choose, split_data
+from experiments.tables import as_csv, as_latex, as_markdown
+from jaxunreg.datasets.folders import load_folder
+from jaxunreg.datasets.parts import write_parts
+from jaxunreg.metrics import roc_auc
+
+OPTIONS = [
+    "--parts",
+    "15",
+    "--patch",
+    "48",
+    "--depth",
+    "2",
+    "--base-channels",
+    "4",
+    "--latent-dims",
+    "2",
+    "--vae-train.steps",
+    "3",
+    "--vae-train.batch-size",
+    "8",
+    "--ae-train.steps",
+    "3",
+    "--ae-train.batch-size",
+    "8",
+    "--pca-components",
+    "5",
+    "--gmm-components",
+    "1",
+    "--residual-components",
+    "5",
+    "9",
+    "--forest.n-trees",
+    "5",
+    "--forest.samples-per-tree",
+    "50",
+    "--svm-nu",
+    "0.5",
+    "--svm.n-landmarks",
+    "20",
+    "--bootstrap",
+    "20",
+    "--stride",
+    "48",
+    "--heat-map-stride",
+    "48",
+    "--figure-stride",
+    "48",
+    "--trials",
+    "1",
+    "--no-progress",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A run from beginning to end."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    page = manufacturing.main([*OPTIONS, "--runs-dir", str(runs_dir), "--name", "whole"])
+    return page.parent
+
+
+def test_a_run_writes_the_table_the_figures_and_the_page(folder):
+    results = json.loads((folder / "results.json").read_text())
+    models = {row["model"] for row in results["rows"]}
+    assert models == {"vae", "ae", "gmm", "pca", "forest", "svm"}
+    assert [row["score"] for row in results["rows"] if row["model"] == "gmm"] == ["l", "d", "a", "m"]
+    rows = list(csv.reader((folder / "table1.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(results["rows"]) + 1
+    assert (folder / "table1.md").read_text(encoding="utf-8").count("\n") == len(rows) + 1
+    assert "\\toprule" in (folder / "table1.tex").read_text(encoding="utf-8")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "Table I" in page
+    for figure in ("fig10_roc", "fig11_heat_maps", "training_vae", "training_ae"):
+        with Image.open(folder / "figures" / f"{figure}.png") as image:
+            assert min(image.size) > 300
+
+
+def test_the_numbers_are_those_of_the_stored_scores(folder):
+    results = json.loads((folder / "results.json").read_text())
+    data = load_folder(folder / "parts", min_size=48, progress=False)
+    config = ManufacturingConfig(trials=1)
+    split = split_data(config, data, 0)
+    [row] = [row for row in results["rows"] if (row["model"], row["score"]) == ("vae", "m")]
+    with np.load(folder / "scores" / "vae-N_c_4-N_z_2-trial_0.npz") as file:
+        top = file["m"][len(split.validation) :]
+    anomalous = split.test.is_anomalous
+    expected = roc_auc(top[~anomalous, 0], top[anomalous, 0], bootstrap=1).value
+    assert row["trials"][0]["auc"]["value"] == expected
+    assert np.all(np.diff(top[:, :2], axis=1) <= 0)
+
+
+def test_a_run_that_is_done_is_read_back(folder, monkeypatch):
+    before = json.loads((folder / "results.json").read_text())
+
+    def again(*_: object) -> None:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(manufacturing, "score_maps", again)
+    manufacturing.main([*OPTIONS, "--runs-dir", str(folder.parent.parent), "--name", "whole"])
+    after = json.loads((folder / "results.json").read_text())
+    assert after["rows"] == before["rows"]
+
+
+def test_validation_and_test_share_no_group_and_both_have_both_kinds(tmp_path):
+    data = load_folder(write_parts(tmp_path / "parts", train=4, test=6, image_size=(64, 64)), progress=False)
+    split = split_data(ManufacturingConfig(), data, 0)
+    groups = [{file.group for file in part.files} for part in split]
+    assert not groups[0] & groups[1]
+    assert not groups[1] & groups[2]
+    assert len(split.validation) + len(split.test) == len(data.test)
+    for part in (split.validation, split.test):
+        assert 0 < part.is_anomalous.sum() < len(part)
+
+
+def test_folds_test_every_normal_image_once(tmp_path):
+    data = load_folder(write_parts(tmp_path / "parts", train=7, test=3, image_size=(64, 64)), progress=False)
+    config = ManufacturingConfig(protocol="folds", trials=5, validation_fraction=0.0)
+    splits = [split_data(config, data, fold) for fold in range(5)]
+    tested = [file.path for split in splits for file in split.test.files if file.label == "good"]
+    assert len(tested) == len(set(tested)) == 10
+    for split in splits:
+        assert not split.train.is_anomalous.any()
+        assert split.test.is_anomalous.sum() == 6
+        assert not {file.path for file in split.train.files} & {file.path for file in split.test.files}
+    with pytest.raises(runs.RunError, match="10 groups without a defect for 11 folds"):
+        split_data(ManufacturingConfig(protocol="folds", trials=11), data, 0)
+
+
+def test_settings_are_chosen_on_the_validation_images_alone(tmp_path):
+    data = load_folder(write_parts(tmp_path / "parts", train=4, test=6, image_size=(64, 64)), progress=False)
+    config = ManufacturingConfig(trials=1)
+    split = split_data(config, data, 0)
+
+    def top(right: bool, part: object) -> dict[str, np.ndarray]:
+        scores = np.where(part.is_anomalous == right, 1.0, 0.0)
+        return {"score": np.repeat(scores[:, None], KEPT, axis=1)}
+
+    good, bad = (Cell("pca", (("N_h", n),), 0) for n in (5.0, 9.0))
+    scores = {
+        good: CellScores(top(True, split.validation), top(False, split.test)),
+        bad: CellScores(top(False, split.validation), top(True, split.test)),
+    }
+    assert choose(config, [split], scores) == {("pca", "score"): good.setting}
+    assert choose(config, [split], scores, on="test") == {("pca", "score"): bad.setting}
+
+
+def test_a_folder_without_labels_is_refused(tmp_path):
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "a.png")
+    args = ["--data", str(tmp_path), "--patch", "48", "--runs-dir", str(tmp_path / "runs"), "--no-progress"]
+    with pytest.raises(runs.RunError, match="expected normal and anomalous ones"):
+        manufacturing.main(args)
+
+
+def test_presets_are_the_same_code_and_the_paper_has_its_grids():
+    assert PRESETS["paper"].base_channels == (16, 32, 64)
+    assert PRESETS["paper"].latent_dims == (2, 5, 10, 20, 50, 100)
+    assert PRESETS["paper"].pca_components == (20, 50, 100, 200, 500)
+    assert PRESETS["paper"].trials == 5
+    assert (PRESETS["paper"].patch, PRESETS["paper"].stride, PRESETS["paper"].depth) == (96, 16, 5)
+    assert PRESETS["paper"].forest.n_trees == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials=0"),
+        ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
+        ({"top_k": KEPT + 1}, "top_k=21"),
+        ({"models": ()}, "no models"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ManufacturingConfig(**options)
+
+
+def test_an_autoencoder_has_one_score_and_a_vae_four():
+    terms = ju.Decomposition(d=np.ones(2), a=np.ones(2), m=np.full(2, 3.0))
+    sizes = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
+    vae = manufacturing.named(ju.Scorer(ju.VAE(ju.VAEConfig(**sizes)), {}), terms)
+    assert {name: float(values[0]) for name, values in vae.items()} == {"l": 5.0, "d": 1.0, "a": 1.0, "m": 3.0}
+    ae = manufacturing.named(ju.Scorer(ju.Autoencoder(ju.AutoencoderConfig(**sizes)), {}), terms)
+    assert {name: float(values[0]) for name, values in ae.items()} == {"l": 3.0}
+
+
+def test_tables_survive_what_is_special_in_their_language():
+    header, rows = ["model", "a|b"], [["50 %_x", "1 ± 2"]]
+    assert list(csv.reader(as_csv(header, rows).splitlines())) == [header, *rows]
+    assert as_markdown(header, rows).splitlines()[0] == r"| model | a\|b |"
+    assert r"50 \%\_x & 1 $\pm$ 2 \\" in as_latex(header, rows)
