@@ -98,6 +98,8 @@ def main(options: Options) -> list[dict[str, Any]]:
         alone = _Alone(network, options)
         for devices in options.devices:
             for members, vectorize in itertools.product(options.members, options.vectorize):
+                if devices > 1 and place_members(members, jax.devices()[:devices])[0].size == 1:
+                    continue  # One member runs on one device, however many there are.
                 with console.status(f"{network}, {members} members, {devices} devices"):
                     results.append(_measure(network, members, devices, vectorize, alone, options))
                 # As soon as it is known: the whole takes minutes.
