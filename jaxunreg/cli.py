@@ -374,12 +374,15 @@ def _show_images(what: str, data: FolderDataset, images: ImageFiles) -> None:
 def _print_table(
     console: Console, header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str, note: str
 ) -> None:
-    table = RichTable(title=caption, caption=note or None, title_justify="left", caption_justify="left")
+    console.print(caption, highlight=False, style="bold")
+    table = RichTable()
     for k, name in enumerate(header):
         table.add_column(name, justify="left" if k == 0 else "right")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
     console.print(table, highlight=False)
+    console.print(note, highlight=False, soft_wrap=True, style="dim")
+    console.print()
 
 
 def _cell(cell: Cell) -> str:

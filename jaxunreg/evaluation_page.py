@@ -9,7 +9,7 @@ from typing import Any
 from jaxunreg import plots, plots_detection
 from jaxunreg.datasets.image_files import Skipped
 from jaxunreg.detector import LETTERS
-from jaxunreg.evaluation import TERMS, Evaluation, describe, examples
+from jaxunreg.evaluation import Evaluation, describe, examples
 from jaxunreg.files import replacing
 from jaxunreg.fitting import device, versions
 from jaxunreg.plots_detection import scale_note
@@ -56,7 +56,7 @@ def write_evaluation(
         "roc",
         "ROC curves of the images",
         plots.roc_comparison(
-            {LETTERS[t]: (found.scores[t][~anomalous], found.scores[t][anomalous]) for t in reversed(TERMS)},
+            {LETTERS[t]: (found.scores[t][~anomalous], found.scores[t][anomalous]) for t in ("m", "nelbo", "a", "d")},
             title=f"Images of {data['name']}",
         ),
         "The share of the defects that a threshold finds against the share of the normal images that it calls "
@@ -89,18 +89,15 @@ def write_evaluation(
             pictures,
             heats,
             [images.mask(k) for k in chosen],
-            [
-                (f"{labels[k]}: {'anomalous' if found.is_flagged[k] else 'normal'}", bool(found.is_flagged[k]))
-                for k in chosen
-            ],
+            [(f"{labels[k]}: {_outcome(found, k)}", bool(found.is_flagged[k])) for k in chosen],
             scale=detector.heat_scale,
             title=f"{letter} by pixel, test images",
             label=f"{letter}, nats a pixel",
             mark=detector.pixel_levels[detector.term][1],
         ),
         "Of each kind the image with the median score, so neither the best nor the worst, and the normal image with "
-        "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map; the "
-        f"caption is the verdict. {scale_note(detector)}",
+        "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map. "
+        f"{scale_note(detector)}",
     )
     content = {
         **describe(found),
@@ -138,6 +135,12 @@ def write_evaluation(
         config=content["model"],
     )
     return page
+
+
+def _outcome(found: Evaluation, k: int) -> str:
+    if found.images.is_anomalous[k]:
+        return "found" if found.is_flagged[k] else "missed"
+    return "false alarm" if found.is_flagged[k] else "passed"
 
 
 def _details(

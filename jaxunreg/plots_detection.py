@@ -24,6 +24,7 @@ _COLORMAP = matplotlib.colormaps["plasma"]
 _MARK = "#33BBEE"
 _WIDTH = 7.2  # inches
 _DPI = 150
+_TALLEST = 1.35
 _LETTERS_A_LINE, _LETTERS_A_TITLE = 125, 80
 # The lowest part of the scale is clear, so that the image is seen as it is where nothing is odd.
 _CLEAR, _COVERED, _OPACITY = 0.08, 0.4, 0.85
@@ -164,7 +165,11 @@ def heat_map_examples(
     columns = min(4, len(images))
     blocks = [range(start, min(start + columns, len(images))) for start in range(0, len(images), columns)]
     width = (_WIDTH - 2 * side - (columns - 1) * gap) / columns
-    heights = [width * max(images[k].shape[0] / images[k].shape[1] for k in block) for block in blocks]
+    # Within a cell of one width, and not much taller than wide.
+    shapes = [
+        np.array(image.shape[:2]) * min(width / image.shape[1], _TALLEST * width / image.shape[0]) for image in images
+    ]
+    heights = [max(shapes[k][0] for k in block) for block in blocks]
     total = above + sum(caption_room + 2 * height + gap for height in heights) + below
     figure = Figure(figsize=(_WIDTH, total), dpi=_DPI)
     figure.suptitle(title, y=1 - 0.1 / total, va="top")
@@ -172,11 +177,11 @@ def heat_map_examples(
     for block, height in zip(blocks, heights, strict=True):
         top -= caption_room
         for column, k in enumerate(block):
-            left, own = side + column * (width + gap), width * images[k].shape[0] / images[k].shape[1]
+            left, (own, across) = side + column * (width + gap), shapes[k]
             pixels = np.asarray(to_float(images[k]))
             pictures = (pixels if pixels.shape[-1] == 3 else _as_rgb(pixels[..., 0]), _blend(pixels, norm, heats[k]))
             for picture, bottom in zip(pictures, (top - own, top - own - 0.03 - own), strict=True):
-                axes = figure.add_axes((left / _WIDTH, bottom / total, width / _WIDTH, own / total))
+                axes = figure.add_axes((left / _WIDTH, bottom / total, across / _WIDTH, own / total))
                 axes.imshow(picture, aspect="auto")
                 axes.set_axis_off()
                 _outline(axes, masks[k])
@@ -199,7 +204,6 @@ def score_strips(
     threshold: float,
     title: str,
     label: str,
-    normal: str = "good",
 ) -> Figure:
     """Where the scores of each kind of image lie about the threshold: one dot an image, and the median.
 
@@ -208,7 +212,6 @@ def score_strips(
       threshold: the score above which an image is anomalous.
       title: of the figure.
       label: of the axis, with its unit.
-      normal: the kind that is drawn in the colour of normal images.
 
     Returns:
       A figure with one axes.
@@ -229,14 +232,12 @@ def score_strips(
     axes.set_title(title)
     # The same scatter in every run, since figures have the same bytes.
     rng = np.random.default_rng(0)
-    for row, (name, values) in enumerate(scores.items()):
-        color = NORMAL if name == normal else ANOMALOUS
+    for row, values in enumerate(scores.values()):
+        color = ANOMALOUS if row else NORMAL
         heights = row + rng.uniform(-0.28, 0.28, values.size)
         axes.scatter(values, heights, s=7, color=color, alpha=0.45, linewidths=0, rasterized=True)
         axes.plot([np.median(values)] * 2, [row - 0.36, row + 0.36], color=color, linewidth=1.8)
     axes.axvline(threshold, color="#222222", linewidth=1.0, linestyle=(0, (5, 2)))
-    axes.annotate("threshold", (threshold, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-                  va="top", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(scores)), list(scores))
     axes.set_ylim(len(scores) - 0.45, -0.75)
     axes.set_xlabel(label)
@@ -246,6 +247,11 @@ def score_strips(
     else:
         axes.xaxis.set_major_locator(MaxNLocator(7))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:,.6g}"))
+    share = axes.transAxes.inverted().transform(axes.transData.transform((threshold, 0)))[0]
+    # On the side where there is room for it.
+    away, side = (3, "left") if share < 0.85 else (-3, "right")
+    axes.annotate("threshold", (threshold, 1), (away, -2), xycoords=("data", "axes fraction"), ha=side,
+                  textcoords="offset points", va="top", fontsize=9)  # fmt: skip
     return figure
 
 
