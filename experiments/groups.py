@@ -15,8 +15,8 @@ import numpy as np
 import jaxunreg as ju
 from experiments.toy_data import Data, score
 from experiments.trials import trial_id
+from jaxunreg.files import replacing
 from jaxunreg.metrics import roc_auc
-from jaxunreg.plots import replacing
 from jaxunreg.scoring import Model
 
 MEMBER_FIELDS = ("learning_rate", "weight_decay", "kl_weight")

@@ -14,7 +14,6 @@ and goes on where it stopped when it is started again under the same name.
 import dataclasses
 import hashlib
 import itertools
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import numpy as np
-from rich.progress import Progress, TextColumn
 
 import jaxunreg as ju
 from experiments import manufacturing_page as page
@@ -48,9 +46,12 @@ from jaxunreg.datasets.folders import FolderDataset, ImageFiles, load_folder
 from jaxunreg.datasets.image_files import GOOD, held_out
 from jaxunreg.datasets.parts import write_parts
 from jaxunreg.images import to_float
-from jaxunreg.metrics import average_precision, complexity, explained_by_complexity, roc_auc
+from jaxunreg.metrics import average_precision, bytes_a_pixel, explained_by_complexity, roc_auc
 from jaxunreg.patches import average_patches, map_patches
 from jaxunreg.pixel_metrics import per_region_overlap, pixel_roc_auc
+from jaxunreg.progress import with_bar
+from jaxunreg.scoring import highest_scores
+from jaxunreg.training import MetricsLog
 
 EXPERIMENT = "manufacturing"
 ModelName: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
@@ -281,11 +282,7 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
     if config.protocol == "trials":
         train, rest = data.train, data.test
     else:
-        everything = dataclasses.replace(
-            data.train,
-            files=(*data.train.files, *data.test.files),
-            sizes=np.concatenate([data.train.sizes, data.test.sizes]),
-        )
+        everything = data.train.joined(data.test)
         groups = [file.group for file in everything.files]
         anomalous = {group for group, label in zip(groups, everything.labels, strict=True) if label != GOOD}
         clean = sorted(
@@ -424,13 +421,6 @@ def named(scorer: ju.Scorer, terms: ju.Decomposition) -> dict[str, np.ndarray]:
     return {"l": np.asarray(terms.nelbo), "d": np.asarray(terms.d), "a": np.asarray(terms.a), "m": np.asarray(terms.m)}
 
 
-def watched(config: ManufacturingConfig, maps: Iterable[Any], total: int, description: str) -> Iterator[Any]:
-    """A bar beside images that are being scored."""
-    columns = (*Progress.get_default_columns(), TextColumn("{task.completed}/{task.total} images"))
-    with Progress(*columns, console=console, disable=not config.progress) as progress:
-        yield from progress.track(maps, total=total, description=description)
-
-
 def score_cell(run: ManufacturingRun, split: Split, cell: Cell) -> CellScores:
     """Train a cell and score all validation and test images with it; read back where that was done before."""
     config = run.config
@@ -441,12 +431,9 @@ def score_cell(run: ManufacturingRun, split: Split, cell: Cell) -> CellScores:
         count = len(split.validation) + len(split.test)
         highest: dict[str, list[np.ndarray]] = {}
         maps = score_maps(config, fitted, images, stride=config.stride)
-        for scores in watched(config, maps, count, f"scoring {cell.name}"):
+        for scores in with_bar(maps, count, f"scoring {cell.name}", visible=config.progress):
             for name, values in scores.items():
-                top = np.full(KEPT, np.nan)
-                best = np.sort(values, axis=None)[::-1][:KEPT]
-                top[: len(best)] = best
-                highest.setdefault(name, []).append(top)
+                highest.setdefault(name, []).append(highest_scores(values, KEPT))
         return {name: np.stack(rows) for name, rows in highest.items()}
 
     arrays = run.stage(cell.name, compute)
@@ -491,19 +478,18 @@ def choose(config: ManufacturingConfig, splits: Sequence[Split], scores: Scores,
 def pixel_figures(run: ManufacturingRun, split: Split, cell: Cell) -> dict[str, dict[str, float]]:
     """Pixel ROC AUC and per-region overlap of each score, over the test images with a mask; empty where none has."""
     config = run.config
-    masks = [split.test.mask(k) for k in range(len(split.test))]
-    known = [k for k, mask in enumerate(masks) if mask is not None]
-    if not any(masks[k].any() for k in known):  # type: ignore[union-attr]
+    images = split.test.masked()
+    if not images.is_anomalous.any():
         return {}
 
     def compute() -> dict[str, np.ndarray]:
         fitted = fit_cell(run, split, cell)
         maps: dict[str, list[np.ndarray]] = {}
-        found = pixel_maps(config, fitted, (split.test[k] for k in known), stride=config.heat_map_stride)
-        for terms in watched(config, found, len(known), f"heat maps of {cell.name}"):
+        found = pixel_maps(config, fitted, images, stride=config.heat_map_stride)
+        for terms in with_bar(found, len(images), f"heat maps of {cell.name}", visible=config.progress):
             for name, values in terms.items():
                 maps.setdefault(name, []).append(values.astype(np.float32))
-        truth = [masks[k] for k in known]
+        truth = [images.mask(k) for k in range(len(images))]
         return {
             name: np.array([pixel_roc_auc(values, truth), per_region_overlap(values, truth)])
             for name, values in maps.items()
@@ -524,7 +510,10 @@ def summarise(
     """The content of `results.json`."""
     config, record = run.config, run.record
     on_test = choose(config, splits, scores, on="test")
-    sizes = [_bytes_a_pixel(split) for split in splits]
+    # How complex each normal test image is.
+    sizes = [
+        np.array([bytes_a_pixel(image) for image in split.test.select(~split.test.is_anomalous)]) for split in splits
+    ]
     rows = []
     for (model, name), setting in chosen.items():
         trials = []
@@ -590,12 +579,6 @@ def summarise(
     }
 
 
-def _bytes_a_pixel(split: Split) -> np.ndarray:
-    """How complex each normal test image is: the size of its PNG, by the pixel since sizes differ."""
-    normal = split.test.select(~split.test.is_anomalous)
-    return np.array([float(complexity([image])[0]) / (image.shape[0] * image.shape[1]) for image in normal])
-
-
 def figures(
     run: ManufacturingRun, name: str, splits: Sequence[Split], scores: Scores, chosen: Chosen
 ) -> list[report.Section]:
@@ -647,8 +630,7 @@ def figures(
     for model in ("vae", "ae"):
         if model in config.models:
             cell = Cell(model, chosen[model, headline(model)], 0)
-            log = run.directory / "models" / cell.name / "metrics.jsonl"
-            records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            records = MetricsLog(run.directory / "models" / cell.name / "metrics.jsonl").read()
             add(
                 f"training_{model}",
                 f"Training of the {LABELS[model]}",

@@ -2,25 +2,22 @@
 
 import dataclasses
 import json
-import os
-import platform
 import shlex
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import jax
 import numpy as np
 import tyro
 from rich.console import Console
 
 import jaxunreg as ju
-from jaxunreg import plots
 from jaxunreg.checkpoint import to_json
 from jaxunreg.compilation import keep_compiled
+from jaxunreg.files import replacing
+from jaxunreg.provenance import PACKAGES, device, versions
 
 console = Console(stderr=True)
 
@@ -55,7 +52,7 @@ class Run(Generic[ConfigT]):
             arrays = compute()
             stored = {"seconds": time.perf_counter() - began, "notes": self.notes.get(name)}
             path.parent.mkdir(exist_ok=True)
-            with plots.replacing(path) as temporary, temporary.open("wb") as file:
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 content: dict[str, Any] = {"_stage": np.array(json.dumps(to_json(stored))), **arrays}
                 np.savez(file, **content)
         self.timings[name] = stored["seconds"]
@@ -66,7 +63,7 @@ class Run(Generic[ConfigT]):
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write a JSON file of the run, whole or not at all."""
         path = self.directory / name
-        with plots.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(json.dumps(to_json(content), indent=1) + "\n", encoding="utf-8")
         return path
 
@@ -138,7 +135,7 @@ def open_run(
         "experiment": experiment,
         "command": command_line(experiment, args),
         "config": settings,
-        "versions": versions(),
+        "versions": versions((*PACKAGES, "orbax-checkpoint", "scikit-learn")),
         "device": device(),
     }
     path = directory / "config.json"
@@ -168,22 +165,6 @@ def open_run(
             "choose another --runs-dir or --name"
         ) from error
     return run
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pillow")
-    return {
-        "python": platform.python_version(),
-        "jaxunreg": ju.__version__,
-        **{name: version(name) for name in packages},
-    }
-
-
-def device() -> str:
-    """The kind of device that the networks ran on."""
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"
 
 
 def command_line(experiment: str, args: list[str]) -> str:

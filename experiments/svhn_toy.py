@@ -32,6 +32,7 @@ from jaxunreg.baselines import (
 from jaxunreg.datasets.erase import EraseConfig
 from jaxunreg.images import to_float
 from jaxunreg.metrics import Interval, explained_by_class, roc_auc
+from jaxunreg.training import MetricsLog
 
 EXPERIMENT = "svhn_toy"
 
@@ -451,8 +452,7 @@ def draw(
         "how complex a digit is has a short bar.",
     )
     for model in ("vae", "ae"):
-        log = run.directory / "models" / model / "metrics.jsonl"
-        records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        records = MetricsLog(run.directory / "models" / model / "metrics.jsonl").read()
         add(
             f"training_{model}",
             f"Training of the {LABELS[model]}",

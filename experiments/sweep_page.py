@@ -11,8 +11,8 @@ from typing import Any
 from experiments.space import Range, Setting, Space
 from experiments.trials import Trial
 from jaxunreg import plots, plots_sweep, report
+from jaxunreg.files import replacing
 from jaxunreg.metrics import Interval
-from jaxunreg.plots import replacing
 
 
 def setting_of(config: Mapping[str, Any], axes: Iterable[str]) -> Setting:

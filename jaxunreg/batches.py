@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Num
 from jaxunreg.checkpoint import fingerprint
 from jaxunreg.images import check_images
 from jaxunreg.parallel import own_columns, replicate, split_columns
+from jaxunreg.scoring import filled
 from jaxunreg.typing import AnyImages, PRNGKey
 
 # The stream of the crops among those that are folded into a run's key.
@@ -344,12 +345,12 @@ class _Feed:
 
     def rows(self, source: Array, indices: np.ndarray) -> tuple[Array, Array | np.ndarray]:
         """What `steps` returns where `indices`, `[steps, batch, ...]`, point into what stays there."""
-        indices = _filled(indices, self.a_dispatch)
+        indices = filled(indices, self.a_dispatch)
         return source, indices if self._mesh is None else self._split(indices[:, self.own])
 
     def batches(self, images: np.ndarray) -> tuple[Array, np.ndarray]:
         """What `steps` returns where the images of the steps are sent, this process's own `[steps, own, ...]`."""
-        images = _filled(images, self.a_dispatch)
+        images = filled(images, self.a_dispatch)
         if self._mesh is not None:
             return self._split(images), np.arange(self.a_dispatch, dtype=np.int32)
         # Gathered as from images that stay there, so that the program rounds alike.
@@ -473,8 +474,3 @@ class _StreamedCrops:
 def _describe_crops(images: Sequence[Array | np.ndarray] | SizedImages, plan: _CropPlan) -> dict[str, Any]:
     content = images.fingerprint if isinstance(images, SizedImages) else fingerprint(list(images))
     return {"crops_of": len(images), "pixels": int(plan.sizes.prod(axis=1).sum()), "sha256": content}
-
-
-def _filled(rows: np.ndarray, length: int) -> np.ndarray:
-    """As many rows as every call has, so that one program serves all."""
-    return np.concatenate([rows, np.zeros((length - len(rows), *rows.shape[1:]), rows.dtype)])

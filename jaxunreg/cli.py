@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -25,10 +24,11 @@ import jaxunreg as ju
 from jaxunreg.compilation import keep_compiled
 from jaxunreg.datasets.folders import FolderDataset, load_folder
 from jaxunreg.datasets.image_files import Color, ImageFiles, OnError, Skipped, load_files
-from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict, with_bar
+from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict
 from jaxunreg.files import replacing
 from jaxunreg.fitting import DetectorConfig, fit_detector
 from jaxunreg.metrics import Interval
+from jaxunreg.progress import with_bar
 from jaxunreg.report import Cell
 
 SUCCESS, ERROR, USAGE, ANOMALIES, INTERRUPTED = 0, 1, 2, 3, 130
@@ -411,8 +411,7 @@ def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles,
     images = data.test
     which = f"the test split of {data.name} is used: {data.split}"
     if everything:
-        files, sizes = (*data.train.files, *data.test.files), [*data.train.sizes.tolist(), *data.test.sizes.tolist()]
-        images = dataclasses.replace(data.train, files=files, sizes=np.array(sizes, np.int64))
+        images = data.train.joined(data.test)
         which = f"all images of {data.name} are used, since the model was made of none of them"
     if not len(images):
         raise CommandError(

@@ -6,17 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxunreg.calibration import Calibration, calibrate, images_needed
 from jaxunreg.checkpoint import CheckpointError, fingerprint, load_model, save_model, to_json
@@ -24,7 +20,8 @@ from jaxunreg.datasets.image_files import ImageFiles
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
 from jaxunreg.patches import patch_grid
-from jaxunreg.scoring import Scorer, Term, heat_map_each, make_scorer, score_each
+from jaxunreg.progress import with_bar
+from jaxunreg.scoring import Scorer, Term, heat_map_each, highest_scores, make_scorer, score_each
 
 FORMAT = 1
 FILE = "detector.json"
@@ -38,12 +35,9 @@ MOST_TOP_K = 16
 _PIXELS_AN_IMAGE = 20_000
 # A pixel's term is that of one draw of its noise, and the eye looks for what goes on around it. In patches.
 _SMOOTHING = 1 / 32
-_SECONDS_A_LINE = 15.0
 
 LETTERS = {"nelbo": "L", "d": "D", "a": "A", "m": "M"}
 """The names that the terms have in the paper."""
-
-_T = TypeVar("_T")
 
 
 class Box(NamedTuple):
@@ -240,7 +234,7 @@ class AnomalyDetector:
             self.write_into(temporary)
             os.replace(temporary, target)
         except OSError as error:
-            raise cannotwrite_into(target, error) from error
+            raise cannot_write(target, error) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -408,9 +402,8 @@ def check_scoring(term: str, stride: int, patch: int, top_k: int) -> None:
 
 
 def _highest(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:
-    """The highest scores, descending, and NaN where there are fewer than are kept."""
-    ordered = np.sort(patches.ravel())[::-1][:MOST_TOP_K].astype(np.float32)
-    return np.append(ordered, np.full(MOST_TOP_K - len(ordered), np.nan, np.float32))
+    """As many scores as are kept of an image."""
+    return highest_scores(patches, MOST_TOP_K).astype(np.float32)
 
 
 def _smoothed(heat: np.ndarray, sigma: float) -> np.ndarray:
@@ -447,29 +440,7 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
     )
 
 
-def cannotwrite_into(target: Path, error: OSError) -> CheckpointError:
+def cannot_write(target: Path, error: OSError) -> CheckpointError:
     return CheckpointError(
         f"got {target}, which cannot be written: {error}; expected a folder with room on a disk; choose another one"
     )
-
-
-def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool) -> Iterator[_T]:
-    """The items, with a progress bar on stderr that leaves stdout alone; in a log file a line now and then."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        console=Console(stderr=True),
-        redirect_stdout=False,
-        disable=not visible,
-    )
-    lines, last = visible and not bar.console.is_terminal, time.monotonic()
-    with bar:
-        task = bar.add_task(description, total=total)
-        for done, item in enumerate(items, 1):
-            yield item
-            bar.advance(task)
-            if lines and done < total and time.monotonic() - last > _SECONDS_A_LINE:
-                last = time.monotonic()
-                print(f"{description} {done}/{total}", file=sys.stderr, flush=True)

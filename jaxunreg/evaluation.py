@@ -13,9 +13,10 @@ from jaxtyping import Float64
 
 from jaxunreg.checkpoint import to_json
 from jaxunreg.datasets.image_files import GOOD, ImageFiles
-from jaxunreg.detector import LETTERS, AnomalyDetector, Box, with_bar
-from jaxunreg.metrics import Interval, average_precision, complexity, explained_by_complexity, roc_auc
+from jaxunreg.detector import LETTERS, AnomalyDetector, Box
+from jaxunreg.metrics import Interval, average_precision, bytes_a_pixel, explained_by_complexity, roc_auc
 from jaxunreg.pixel_metrics import per_region_overlap, pixel_roc_auc
+from jaxunreg.progress import with_bar
 from jaxunreg.report import Cell, Table
 from jaxunreg.scoring import Term, heat_map_each
 
@@ -250,7 +251,7 @@ def evaluate_detector(
 
     def noted() -> Iterator[np.ndarray]:
         for image in images:
-            complexities.append(float(complexity([image])[0]) / (image.shape[0] * image.shape[1]))
+            complexities.append(bytes_a_pixel(image))
             yield image
 
     for verdict in with_bar(detector.scores(noted()), len(images), "scoring", visible=progress):
@@ -272,10 +273,9 @@ def evaluate_detector(
 def _pixel_metrics(
     detector: AnomalyDetector, images: ImageFiles, stride: int, progress: bool
 ) -> dict[str, dict[str, float]]:
-    known = [k for k, file in enumerate(images.files) if file.label == GOOD or file.mask is not None]
-    if all(images.files[k].label == GOOD for k in known):
+    masked = images.masked()
+    if not masked.is_anomalous.any():
         return {}
-    masked = images.select(known)
     # A normal image's mask is empty, and need not be kept.
     masks = [None if file.label == GOOD else masked.mask(k) for k, file in enumerate(masked.files)]
     ends = np.cumsum(masked.sizes.prod(axis=1))

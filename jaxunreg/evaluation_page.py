@@ -11,8 +11,8 @@ from jaxunreg.datasets.image_files import Skipped
 from jaxunreg.detector import LETTERS
 from jaxunreg.evaluation import Evaluation, describe, examples
 from jaxunreg.files import replacing
-from jaxunreg.fitting import device, versions
 from jaxunreg.plots_detection import scale_note
+from jaxunreg.provenance import device, versions
 from jaxunreg.report import Section, write_page
 
 

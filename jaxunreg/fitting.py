@@ -2,18 +2,14 @@
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxunreg.batches import image_sizes
@@ -25,11 +21,13 @@ from jaxunreg.detector import (
     TRAINING,
     AnomalyDetector,
     calibrate_detector,
+    cannot_write,
     check_scoring,
     file_hash,
 )
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images
+from jaxunreg.provenance import device, versions
 from jaxunreg.scoring import Scorer, Term, make_scorer
 from jaxunreg.training import TrainConfig, fit
 from jaxunreg.typing import PRNGKey
@@ -195,7 +193,7 @@ def fit_detector(
         try:
             detector.write_into(target)
         except OSError as error:
-            raise cannotwrite_into(target, error) from error
+            raise cannot_write(target, error) from error
         # What was needed to go on.
         shutil.rmtree(target / TRAINING / "checkpoints", ignore_errors=True)
     return detector
@@ -296,7 +294,7 @@ def _begin(target: Path, made_of: Mapping[str, Any]) -> None:
         with replacing(note) as file:
             file.write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise cannotwrite_into(target, error) from error
+        raise cannot_write(target, error) from error
 
 
 def _check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, Any]) -> None:
@@ -316,18 +314,3 @@ def _check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, A
             f"got {target}, which holds a detector of another kind: {'; '.join(differing)}; choose another output, or "
             "the old settings"
         )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a detector's numbers depend on."""
-    from jaxunreg import __version__  # the package imports this module
-
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), "jaxunreg": __version__, **found}
-
-
-def device() -> str:
-    """The kind of device that the networks run on."""
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"

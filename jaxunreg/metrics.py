@@ -286,6 +286,25 @@ def complexity(images: np.ndarray | Sequence[np.ndarray]) -> Int64[np.ndarray, "
     return np.array([_png_bytes(image) for image in images], dtype=np.int64)
 
 
+def bytes_a_pixel(image: np.ndarray) -> float:
+    """The complexity of one image, divided by its pixels, so that images of several sizes can be compared.
+
+    Args:
+      image: `[height, width, channels]`, see `complexity`.
+
+    Returns:
+      Bytes a pixel.
+
+    Raises:
+      TypeError, ValueError: see `complexity`.
+
+    >>> flat = np.zeros((100, 100, 1))
+    >>> bytes_a_pixel(flat) < 0.1
+    True
+    """
+    return float(complexity([image])[0]) / (image.shape[0] * image.shape[1])
+
+
 def explained_by_complexity(
     scores: ArrayLike,
     complexities: ArrayLike,

@@ -32,6 +32,7 @@ from jaxunreg.scoring import (
     batched_corners,
     checked_grid,
     checked_term,
+    filled,
     fold_scorer,
     images_a_batch,
     patch_terms,
@@ -183,8 +184,8 @@ class ShardedScorer:
             part = images[start : start + call]
             # Each device takes as many batches, however many there are.
             count = -(-len(part) // (devices * batch))
-            part = _padded(part, devices * count * batch).reshape(devices, count, batch, *shape)
-            part = _padded(part, _BATCHES_A_CALL, axis=1).reshape(-1, batch, *shape)
+            part = filled(part, devices * count * batch).reshape(devices, count, batch, *shape)
+            part = filled(part, _BATCHES_A_CALL, axis=1).reshape(-1, batch, *shape)
             result = self._start(_batch_terms, np.int32(count), part)
             # One call is prepared while the one before it runs, and no more, so that memory does not grow.
             if waiting is not None:
@@ -303,12 +304,6 @@ def _place_shared(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
 
 def _batch_terms(scorer: Scorer, count: Array, batches: Array) -> Decomposition:
     return apply_in_batches("terms", scorer, batches, count)
-
-
-def _padded(images: np.ndarray, length: int, axis: int = 0) -> np.ndarray:
-    # Zeros are a valid image, so padding can neither fail nor make a NaN.
-    missing = (*images.shape[:axis], length - images.shape[axis], *images.shape[axis + 1 :])
-    return np.concatenate([images, np.zeros(missing, images.dtype)], axis=axis) if missing[axis] else images
 
 
 @functools.cache
@@ -491,11 +486,8 @@ def gather(tree: PyTree) -> PyTree:
     if jax.process_count() > 1 and leaves:
         counts = multihost_utils.process_allgather(np.array([len(leaf) for leaf in leaves]))
         longest = counts.max(axis=0)
-        filled = [
-            np.concatenate([leaf, np.zeros((length - len(leaf), *leaf.shape[1:]), leaf.dtype)])
-            for leaf, length in zip(leaves, longest, strict=True)
-        ]
-        parts = multihost_utils.process_allgather(filled)
+        alike = [filled(leaf, length) for leaf, length in zip(leaves, longest, strict=True)]
+        parts = multihost_utils.process_allgather(alike)
         leaves = [
             np.concatenate([np.asarray(part)[:count] for part, count in zip(rows, column, strict=True)])
             for rows, column in zip(parts, counts.T, strict=True)

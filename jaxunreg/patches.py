@@ -231,10 +231,11 @@ def _calls(
                 f"{patches[0].shape[3]}; expected one kind; convert them all"
             )
         windows = np.lib.stride_tricks.sliding_window_view(pixels, patch, axis=(0, 1))
-        for start in _starts(len(grid.corners), room, patches_a_call):
-            corners = grid.corners[start : start + room]
+        all_corners = grid.corners
+        for start in _starts(len(all_corners), room, patches_a_call):
+            corners = all_corners[start : start + room]
             patches.append(np.moveaxis(windows[corners[:, 0], corners[:, 1]], 1, -1))
-            parts.append(_Part(grid, pixels.shape[:2], corners, last=start + len(corners) == len(grid.corners)))
+            parts.append(_Part(grid, pixels.shape[:2], corners, last=start + len(corners) == len(all_corners)))
             room -= len(corners)
             if room == 0:
                 yield parts, np.concatenate(patches)

@@ -380,6 +380,17 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
     return jnp.mean(jax.lax.top_k(jnp.ravel(scores), top_k)[0])
 
 
+def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"]:
+    """The highest of an image's patch scores, descending, and NaN where there are fewer; in their own dtype.
+
+    >>> import numpy as np
+    >>> highest_scores(np.array([[1.0, 5.0], [2.0, 3.0]]), 3).tolist()
+    [5.0, 3.0, 2.0]
+    """
+    ordered = np.sort(scores, axis=None)[::-1][:count]
+    return np.append(ordered, np.full(count - len(ordered), np.nan, ordered.dtype))
+
+
 def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
     """The grid that `score_image` and `heat_map` take, which see for what is raised."""
     height, width, channels = scorer.model.config.image_shape
@@ -476,6 +487,19 @@ def _heat_map(scorer: Scorer, image: jax.Array, stride: int, batch_size: int, te
     return total / jnp.asarray(grid.coverage(height, width), jnp.float32)
 
 
+def filled(rows: np.ndarray, length: int, axis: int = 0) -> np.ndarray:
+    """As many rows as every call has, so that one program serves all.
+
+    Zeros are a valid image, so what is filled up can neither fail nor make a NaN.
+
+    >>> import numpy as np
+    >>> filled(np.ones(2), 3).tolist()
+    [1.0, 1.0, 0.0]
+    """
+    missing = (*rows.shape[:axis], length - rows.shape[axis], *rows.shape[axis + 1 :])
+    return np.concatenate([rows, np.zeros(missing, rows.dtype)], axis=axis) if missing[axis] else rows
+
+
 @jax.jit
 def fold_scorer(scorer: Scorer) -> Scorer:
     """A scorer of folded variables; see `fold`."""
@@ -520,10 +544,7 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
 
 def _one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
     """Results for at most `_BATCHES_A_CALL` batches; after them, those of what fills the call up."""
-    missing = batch_size * _BATCHES_A_CALL - len(images)
-    if missing:
-        # Zeros are a valid image, so padding can neither fail nor make a NaN.
-        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
-    count = np.int32(_BATCHES_A_CALL - missing // batch_size)
+    count = np.int32(-(-len(images) // batch_size))
+    images = filled(images, batch_size * _BATCHES_A_CALL)
     batches = jnp.asarray(images.reshape(_BATCHES_A_CALL, batch_size, *images.shape[1:]))
     return apply_in_batches(method, scorer, batches, count)

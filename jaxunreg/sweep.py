@@ -26,20 +26,21 @@ from jaxunreg.batches import batch_indices, check_whole_images, stay_on_device
 from jaxunreg.checkpoint import Checkpoints, describe_model, fingerprint, to_json
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
-from jaxunreg.scoring import Model, fold
+from jaxunreg.progress import ProgressBar
+from jaxunreg.scoring import Model, filled, fold
 from jaxunreg.training import (
     Evaluation,
     HeldOut,
     Hyperparameters,
     MetricsLog,
     NonFiniteLossError,
-    ProgressBar,
     StepMetrics,
     TrainConfig,
     TrainState,
     check_same_run,
     init_state,
     next_stop,
+    run_steps,
     train_step,
 )
 from jaxunreg.typing import AnyImages, PyTree, Variables
@@ -409,14 +410,10 @@ def sweep_steps(
         state: TrainState, hyper: Hyperparameters, images: AnyImages, indices: Array, count: Array
     ) -> tuple[TrainState, StepMetrics]:
         def member(state: TrainState, hyper: Hyperparameters, indices: Array) -> tuple[TrainState, StepMetrics]:
-            def body(k: Array, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
-                state, history = carry
-                state, metrics = train_step(model, config, state, images[indices[k]], hyper)
-                return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
+            def step(state: TrainState, k: Array) -> tuple[TrainState, StepMetrics]:
+                return train_step(model, config, state, images[indices[k]], hyper)
 
-            zeros = jnp.zeros(len(indices), jnp.float32)
-            history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
-            return jax.lax.fori_loop(0, count, body, (state, history))
+            return run_steps(step, state, len(indices), count)
 
         if vectorize:
             return jax.vmap(member)(state, hyper, indices)
@@ -504,8 +501,8 @@ class _Sweep:
         assert self.held_out is not None
         held_out = np.asarray(self.held_out)
         batch = min(len(held_out), self.config.batch_size)
-        padding = np.zeros((-len(held_out) % batch, *held_out.shape[1:]), held_out.dtype)
-        return self.everywhere(np.concatenate([held_out, padding]).reshape(-1, batch, *held_out.shape[1:]))
+        whole = filled(held_out, -(-len(held_out) // batch) * batch)
+        return self.everywhere(whole.reshape(-1, batch, *held_out.shape[1:]))
 
     @functools.cached_property
     def images_sha256(self) -> str:

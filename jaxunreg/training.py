@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +15,14 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Num
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxunreg import parallel
 from jaxunreg.batches import Batches, TrainingImages, make_batches, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.files import replacing
 from jaxunreg.images import check_images, to_float
+from jaxunreg.progress import ProgressBar
 from jaxunreg.scoring import Model, make_scorer, score_images
 from jaxunreg.typing import AnyImages, PRNGKey, PyTree, Variables
 
@@ -283,6 +281,33 @@ def train_step(
     return TrainState(state.step + 1, variables, opt_state, state.key), StepMetrics(loss, terms)
 
 
+def run_steps(
+    step: Callable[[TrainState, Int[Array, ""]], tuple[TrainState, StepMetrics]],
+    state: TrainState,
+    steps: int,
+    count: Int[Array, ""],
+) -> tuple[TrainState, StepMetrics]:
+    """Several updates in a row, inside of a compiled program.
+
+    Args:
+      step: the update that is done as the k-th, from a state and k.
+      state: the state before.
+      steps: how many there are metrics for.
+      count: how many to do, at most `steps`.
+
+    Returns:
+      The state after `count` updates, and each step's metrics `[steps]`; those beyond `count` are zero.
+    """
+
+    def body(k: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+        state, history = carry
+        state, metrics = step(state, k)
+        return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
+
+    zeros = jnp.zeros(steps, jnp.float32)
+    return jax.lax.fori_loop(0, count, body, (state, StepMetrics(zeros, Decomposition(zeros, zeros, zeros))))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2,))
 def train_steps(
     model: Model,
@@ -307,15 +332,10 @@ def train_steps(
       The state after `count` updates, and each step's metrics; those beyond `count` are zero.
     """
 
-    def body(k: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
-        state, history = carry
-        batch = select(images, indices[k], model.config.image_shape)
-        state, metrics = train_step(model, config, state, batch)
-        return state, jax.tree.map(lambda past, new: past.at[k].set(new), history, metrics)
+    def step(state: TrainState, k: Int[Array, ""]) -> tuple[TrainState, StepMetrics]:
+        return train_step(model, config, state, select(images, indices[k], model.config.image_shape))
 
-    zeros = jnp.zeros(indices.shape[0], jnp.float32)
-    history = StepMetrics(zeros, Decomposition(zeros, zeros, zeros))
-    return jax.lax.fori_loop(0, count, body, (state, history))
+    return run_steps(step, state, len(indices), count)
 
 
 @functools.lru_cache(maxsize=8)
@@ -455,9 +475,8 @@ class MetricsLog:
                     kept.append(line + "\n")
             except (json.JSONDecodeError, KeyError):
                 break  # The line that the kill cut short; nothing follows it.
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
 
 
 _Files: TypeAlias = tuple[Checkpoints, MetricsLog]
@@ -641,41 +660,3 @@ def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str
 def _shown(metrics: StepMetrics, rate: float) -> str:
     d, a, m = (float(np.mean(term)) for term in metrics.terms)
     return f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
-
-
-class ProgressBar:
-    """A progress bar with what is to be shown beside it and the time left.
-
-    Where there is no terminal, as in a log file, a line now and then.
-    """
-
-    SECONDS_A_LINE = 15.0
-
-    def __init__(self, visible: bool, description: str, steps: int, step: int) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[values]}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=Console(stderr=True),
-            disable=not visible,
-        )
-        self._lines = visible and not self._progress.console.is_terminal
-        self._last_line = time.monotonic()
-        self._description, self._steps = description, steps
-        self._task = self._progress.add_task(description, total=steps, completed=step, values="compiling")
-
-    def __enter__(self) -> "ProgressBar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, step: int, values: str) -> None:
-        """Move the bar to `step`, with `values` beside it."""
-        self._progress.update(self._task, completed=step, values=values)
-        if self._lines and time.monotonic() - self._last_line > self.SECONDS_A_LINE:
-            self._last_line = time.monotonic()
-            print(f"{self._description} {step}/{self._steps}  {values}", file=sys.stderr, flush=True)

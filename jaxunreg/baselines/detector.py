@@ -1,9 +1,13 @@
 """What every baseline offers, and how it takes images."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float32
+from sklearn.exceptions import ConvergenceWarning
 
 from jaxunreg.images import to_float
 
@@ -35,6 +39,20 @@ def check_integer(name: str, value: object, *, at_least: int) -> None:
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}, expected an integer")
     if value < at_least:
         raise ValueError(f"{name} is {value}, expected at least {at_least}")
+
+
+@contextlib.contextmanager
+def convergence_warnings() -> Iterator[list[str]]:
+    """A list that is filled, when the body is done, with what scikit-learn warns of convergence; others pass on."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield said
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            said.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def flatten(images: np.ndarray | Array) -> Float32[np.ndarray, "n pixels"]:

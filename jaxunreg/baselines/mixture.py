@@ -1,7 +1,6 @@
 """A Gaussian mixture of full covariances, on pixels or on PCA features, with its own D, A and M."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,9 +11,9 @@ import numpy as np
 import sklearn.decomposition
 import sklearn.mixture
 from jaxtyping import Array, Float, Float32, Float64, Int
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 
-from jaxunreg.baselines.detector import check_integer, flatten
+from jaxunreg.baselines.detector import check_integer, convergence_warnings, flatten
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images
 from jaxunreg.mixture import gmm_component_terms, gmm_map_component
@@ -160,8 +159,7 @@ class GaussianMixture:
             init_params=config.init,
             random_state=config.seed,
         )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
+        with convergence_warnings() as warned:
             try:
                 mixture.fit(centred)
             except ValueError as error:
@@ -171,9 +169,6 @@ class GaussianMixture:
                     f"dtype={config.dtype}; raise reg_covar, lower n_components or set pca_components. "
                     f"scikit-learn says: {error}"
                 ) from error
-        for warning in caught:
-            if not issubclass(warning.category, ConvergenceWarning):
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
         self.image_shape_: tuple[int, ...] = images.shape[1:]
         self.mean_image_ = mean_image
@@ -185,7 +180,7 @@ class GaussianMixture:
         self.n_iter_ = int(mixture.n_iter_)
         self.converged_ = bool(mixture.converged_)
         self.lower_bound_ = float(mixture.lower_bound_)
-        self.convergence_warnings_ = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
+        self.convergence_warnings_ = warned
         self._n_images = n_images
         return self
 

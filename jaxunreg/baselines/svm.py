@@ -1,7 +1,6 @@
 """A one-class support vector machine on an approximate RBF kernel, in time linear in the images."""
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +8,9 @@ import sklearn.kernel_approximation
 import sklearn.linear_model
 import sklearn.preprocessing
 from jaxtyping import Array, Float64
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 
-from jaxunreg.baselines.detector import check_integer, flatten
+from jaxunreg.baselines.detector import check_integer, convergence_warnings, flatten
 from jaxunreg.images import check_images
 
 # Images taken at once: 38 MB of 96x96 patches in float64.
@@ -125,17 +124,13 @@ class OneClassSVM:
                 for start in range(0, len(images), _CHUNK)
             ]
         )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
+        with convergence_warnings() as warned:
             svm.fit(features)
-        for warning in caught:
-            if not issubclass(warning.category, ConvergenceWarning):
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         self.image_shape_: tuple[int, ...] = images.shape[1:]
         self.scaler_ = scaler
         self.kernel_map_ = kernel_map
         self.svm_ = svm
-        self.converged_ = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+        self.converged_ = not warned
         return self
 
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:

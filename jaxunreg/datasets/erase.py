@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
+from jaxunreg.datasets.dataset import check_integer
+
 # One seed feeds two independent streams, so that the squares of a contaminated training split
 # do not stand where those of an erased test split stand.
 _ERASE_STREAM = 0
@@ -69,8 +71,8 @@ class EraseConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_integer("size", self.size, at_least=1)
-        _check_integer("seed", self.seed, at_least=0)
+        check_integer("size", self.size, at_least=1, advice="pass a larger integer")
+        check_integer("seed", self.seed, at_least=0, advice="pass a larger integer")
         if not (math.isfinite(self.value) and 0.0 <= self.value <= 1.0):
             raise ValueError(
                 f"the gray level of the square is {self.value}, expected a number in [0, 1]; "
@@ -111,7 +113,7 @@ def erase(
     _check_images(images, config.size)
     if seed is None:
         seed = config.seed
-    _check_integer("seed", seed, at_least=0)
+    check_integer("seed", seed, at_least=0, advice="pass a larger integer")
     boxes = _draw_boxes(_generator(seed, _ERASE_STREAM), len(images), images.shape[1:3], config.size)
     return Erased(_paint(images, np.arange(len(images)), boxes, config), boxes)
 
@@ -168,7 +170,7 @@ def anomaly_masks(
     >>> anomaly_masks(np.array([[1, 0]]), (3, 3), 2).astype(int).tolist()
     [[[0, 0, 0], [1, 1, 0], [1, 1, 0]]]
     """
-    _check_integer("size", size, at_least=1)
+    check_integer("size", size, at_least=1, advice="pass a larger integer")
     if len(image_shape) not in (2, 3):
         raise ValueError(
             f"the image shape is {image_shape}, expected (height, width) or (height, width, channels); "
@@ -241,13 +243,6 @@ def _check_images(images: object, size: int) -> None:
             f"a {size}x{size} square does not fit into images of {images.shape[1]}x{images.shape[2]} pixels; "
             f"set EraseConfig(size=...) to at most {min(images.shape[1:3])}"
         )
-
-
-def _check_integer(name: str, value: object, *, at_least: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}, expected at least {at_least}; pass a larger integer")
 
 
 def _describe(value: object) -> str:

@@ -165,6 +165,19 @@ class ImageFiles(Sequence):
         chosen = np.arange(len(self))[chosen.astype(np.int64) if chosen.size == 0 else chosen]
         return replace(self, files=tuple(self.files[i] for i in chosen), sizes=self.sizes[chosen], skipped=())
 
+    def joined(self, others: "ImageFiles") -> "ImageFiles":
+        """These images and then others of the same data set."""
+        return replace(
+            self,
+            files=(*self.files, *others.files),
+            sizes=np.concatenate([self.sizes, others.sizes]),
+            skipped=(*self.skipped, *others.skipped),
+        )
+
+    def masked(self) -> "ImageFiles":
+        """The images of which it is known which pixels are a defect's: the normal ones, and those with a mask."""
+        return self.select([file.label == GOOD or file.mask is not None for file in self.files])
+
     def split(self, fraction: float, *, seed: int = 0) -> "tuple[ImageFiles, ImageFiles]":
         """Hold out whole groups, see `held_out`.
 
