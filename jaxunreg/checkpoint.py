@@ -1,11 +1,7 @@
 """Weights and config together on disk, through orbax and without pickle."""
 
-import contextlib
 import dataclasses
 import hashlib
-import signal
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +25,6 @@ _MODELS: dict[str, tuple[Any, Any]] = {
 
 class CheckpointError(Exception):
     """A checkpoint that is missing, cut short, altered, or of another config than the one asked for."""
-
-
-@contextlib.contextmanager
-def interrupt_afterwards() -> Iterator[None]:
-    """Hold back Ctrl-C until the body is done, and raise it then.
-
-    Orbax writes in an event loop, which takes Python's own handling of the signal over and loses one that comes as the
-    loop ends: the program would run on as if nothing had been pressed.
-
-    >>> import signal
-    >>> try:
-    ...     with interrupt_afterwards():
-    ...         signal.raise_signal(signal.SIGINT)
-    ...         print("whole")
-    ... except KeyboardInterrupt:
-    ...     print("interrupted")
-    whole
-    interrupted
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
-        # Signals come to the main thread alone, and another handler is its owner's business.
-        yield
-        return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 def describe_model(model: Model) -> dict[str, Any]:
@@ -193,15 +157,14 @@ class Checkpoints:
             "sha256": {"variables": fingerprint(variables), "rest": fingerprint(rest)},
         }
         try:
-            with interrupt_afterwards():
-                self._manager.save(
-                    step,
-                    args=ocp.args.Composite(
-                        variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
-                        rest=ocp.args.StandardSave(jax.tree.map(np.asarray, rest)),
-                        config=ocp.args.JsonSave(meta),
-                    ),
-                )
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
+                    rest=ocp.args.StandardSave(jax.tree.map(np.asarray, rest)),
+                    config=ocp.args.JsonSave(meta),
+                ),
+            )
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"got an error while writing the checkpoint of step {step} to {self.directory}: {error}; "

@@ -371,8 +371,10 @@ def test_help_explains_itself(command, capsys):
     assert f"jaxunreg {command} " in capsys.readouterr().out
 
 
+# A shell lets its background jobs ignore Ctrl-C, and they hand that down to the tests and their children.
 CHILD = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from jaxunreg import cli, training
 slow = {{"sklearn", "matplotlib", "tensorflow_datasets", "torch"}} & set(sys.modules)
 assert not slow, slow
