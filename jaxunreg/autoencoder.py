@@ -66,11 +66,11 @@ class Autoencoder(nn.Module):
         m = jnp.sum(error, axis=-1) / math.prod(self.config.image_shape)
         return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)
 
-    def training_terms(self, images: Images, key: PRNGKey) -> Decomposition:
-        """The same, normalised by the statistics of the batch; `key` is not used, as nothing is sampled."""
+    def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
+        """The same, with `train` normalised by the batch's statistics; `key` is not used, as nothing is sampled."""
         del key
-        z = self.encode(images, train=True)
-        return _squared_error_terms(images, self.decode(z, train=True))
+        z = self.encode(images, train=train)
+        return _squared_error_terms(images, self.decode(z, train=train))
 
     def reconstruct(self, images: Images) -> Images:
         """Reconstructions, `[batch, height, width, channels]`."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -289,3 +290,15 @@ def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array
     """
     x = high - jax.nn.softplus(high - x)
     return low + jax.nn.softplus(x - low)
+
+
+def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:
+    """What `soft_clip` bounds to `y`, or to within a twentieth of the bound where `y` is nearer to it or beyond.
+
+    >>> import numpy as np
+    >>> inverse_soft_clip(np.array([-100.0, 1.0]), -10.0, 10.0).round(2).tolist()
+    [-12.97, 1.0]
+    """
+    inside = np.clip(y, low + 0.05, high - 0.05)
+    lifted = low + np.log(np.expm1(inside - low))
+    return high - np.log(np.expm1(high - lifted))

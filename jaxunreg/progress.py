@@ -1,5 +1,6 @@
 """How far a long task is: a bar on a terminal, a line now and then in a log."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -69,3 +70,17 @@ def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool
             if lines and done < total and time.monotonic() - last > ProgressBar.SECONDS_A_LINE:
                 last = time.monotonic()
                 print(f"{description} {done}/{total}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def status(visible: bool, description: str) -> Iterator[None]:
+    """Say on stderr what is going on while nothing can be counted; in a log file once."""
+    console = Console(stderr=True)
+    if not visible:
+        yield
+    elif console.is_terminal:
+        with console.status(description):
+            yield
+    else:
+        print(description, file=sys.stderr, flush=True)
+        yield

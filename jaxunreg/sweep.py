@@ -41,6 +41,7 @@ from jaxunreg.training import (
     init_state,
     next_stop,
     run_steps,
+    starting_state,
     train_step,
 )
 from jaxunreg.typing import AnyImages, PyTree, Variables
@@ -559,7 +560,8 @@ class _Part:
         states = []
         for member in self.members:
             assert member.latent_dim is not None
-            state = init_state(_with_latent_dim(model, member.latent_dim), self.config, jax.random.key(member.seed))
+            small = _with_latent_dim(model, member.latent_dim)
+            state = starting_state(small, self.config, jax.random.key(member.seed), self.sweep.images)
             variables, opt_state = _resized(
                 jax.tree.map(np.asarray, (state.variables, state.opt_state)),
                 (like.variables, like.opt_state),

@@ -16,15 +16,17 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Num
 
-from jaxunreg import parallel
-from jaxunreg.batches import Batches, TrainingImages, make_batches, select
+from jaxunreg import linear_start, parallel
+from jaxunreg.autoencoder import Autoencoder
+from jaxunreg.batches import Batches, TrainingImages, make_batches, random_crops, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images, to_float
-from jaxunreg.progress import ProgressBar
+from jaxunreg.progress import ProgressBar, status
 from jaxunreg.scoring import Model, make_scorer, score_images
 from jaxunreg.typing import AnyImages, PRNGKey, PyTree, Variables
+from jaxunreg.vae import VAE
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -48,6 +50,12 @@ class TrainConfig:
       b1: Adam's beta_1.
       b2: Adam's beta_2.
       weight_decay: L2 coefficient, on all parameters.
+      start: `random` weights, or `linear`: the best linear model that the network can express, which stands where some
+        tens of thousands of steps from random weights lead; see `jaxunreg.linear_start`. It wants a learning rate of
+        about 3e-5 with a warm-up, or what it knows is lost.
+      batch_statistics: what batch normalisation normalises by while it trains. `batch`: each batch's own, with running
+        averages for scoring. `fixed`: what a linear start has measured, in training as in scoring. A batch's own differ
+        from batch to batch by some percent, and what the network misses must be larger than that noise to show.
       kl_weight: weight of D in the objective; with 1 that is the negative ELBO, with another that of a beta-VAE.
       kl_warmup_steps: updates over which the weight of D rises linearly from zero to `kl_weight`.
       steps_per_dispatch: updates a call of the compiled program; between calls the host sees the losses.
@@ -75,6 +83,8 @@ class TrainConfig:
     b1: float = 0.9
     b2: float = 0.999
     weight_decay: float = 1e-4
+    start: Literal["random", "linear"] = "random"
+    batch_statistics: Literal["batch", "fixed"] = "batch"
     kl_weight: float = 1.0
     kl_warmup_steps: int = 0
     steps_per_dispatch: int = 20
@@ -107,10 +117,16 @@ class TrainConfig:
                 raise ValueError(f"got {name}={getattr(self, name)}; expected 0 <= value < 1")
         for name, choices in (
             ("schedule", ("cosine", "constant")),
+            ("start", ("random", "linear")),
+            ("batch_statistics", ("batch", "fixed")),
             ("images_on_device", ("auto", "yes", "no")),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"got {name}={getattr(self, name)!r}; expected one of {list(choices)}")
+        if self.batch_statistics == "fixed" and self.start != "linear":
+            raise ValueError(
+                f"got batch_statistics='fixed' with start={self.start!r}; expected start='linear', which measures them"
+            )
         if self.warmup_steps >= self.steps:
             raise ValueError(
                 f"got warmup_steps={self.warmup_steps} with steps={self.steps}; expected fewer warm-up steps than steps"
@@ -222,6 +238,43 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
 
 
+def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: TrainingImages) -> TrainState:
+    """`init_state`, or with `start="linear"` the linear start on these images or on random crops of them.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      config: see `TrainConfig`.
+      key: PRNG key.
+      images: training images; see `fit`.
+
+    Returns:
+      A state at step 0.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jax.random.uniform(jax.random.key(1), (16, 8, 8, 1))
+    >>> state = starting_state(model, ju.TrainConfig(steps=1, start="linear"), jax.random.key(0), images)
+    >>> random = init_state(model, ju.TrainConfig(steps=1), jax.random.key(0))
+    >>> errors = [
+    ...     jnp.mean((ju.reconstruct_images(ju.make_scorer(model, start.variables), images) - images) ** 2)
+    ...     for start in (state, random)
+    ... ]
+    >>> bool(errors[0] < errors[1])
+    True
+    """
+    state = init_state(model, config, key)
+    if config.start == "random":
+        return state
+    init_key, crop_key = jax.random.split(jax.random.split(key)[0])
+    if not isinstance(images, np.ndarray | jax.Array):
+        height, width, channels = model.config.image_shape
+        wanted = max(2, linear_start.PIXELS // (height * width * channels))
+        images = random_crops(crop_key, images, (height, width), per_image=-(-wanted // len(images)))
+    # Both models are what it can write; another one has no such layers.
+    assert isinstance(model, VAE | Autoencoder)
+    return state._replace(variables=linear_start.linear_start(model, images, init_key))
+
+
 # In one program: op by op, a first call compiles some hundred small ones. The model is an argument, so that the next
 # seed of an equal one compiles nothing: drawing the random numbers takes a CPU's compiler longer than a training step.
 @functools.partial(jax.jit, static_argnums=0)
@@ -266,6 +319,7 @@ def train_step(
             {**state.variables, "params": params},
             images,
             key,
+            train=config.batch_statistics == "batch",
             method="training_terms",
             mutable=["batch_stats"],
         )
@@ -421,11 +475,16 @@ def fit(
         threads=config.loader_threads,
         mesh=mesh,
     )
-    run = _Run(model, batches, config, key, held_out, evaluate, mesh)
+
+    def fresh() -> TrainState:
+        with status(progress and config.start == "linear", f"{description}: linear start"):
+            return starting_state(model, config, key, images)
+
+    run = _Run(model, batches, config, key, fresh, held_out, evaluate, mesh)
     if mesh is not None and mesh.is_multi_process:
         parallel.check_same(mesh, "model, config, key or images", run.description)
     if directory is None:
-        return run.train(init_state(model, config, key), None, progress, description)
+        return run.train(run.from_first(fresh()), None, progress, description)
     with contextlib.ExitStack() as stack:
 
         def open_and_resume() -> tuple[_Files | None, TrainState]:
@@ -491,6 +550,7 @@ class _Run:
     batches: Batches
     config: TrainConfig
     key: PRNGKey
+    fresh: Callable[[], TrainState]
     held_out: HeldOut | None
     evaluate: Evaluation | None
     mesh: Mesh | None = None
@@ -508,17 +568,17 @@ class _Run:
 
     def resume(self, checkpoints: Checkpoints, log: MetricsLog) -> TrainState:
         """The state of the newest checkpoint, or a new one."""
-        fresh = init_state(self.model, self.config, self.key)
         step = checkpoints.latest_step
         if step is None:
             log.cut(-1)
-            return fresh
+            return self.fresh()
         check_same_run(checkpoints, step, self.description)
         log.cut(step)
-        variables, rest = checkpoints.restore(step, fresh.variables, _rest(fresh))
+        like = init_state(self.model, self.config, self.key)
+        variables, rest = checkpoints.restore(step, like.variables, _rest(like))
         # Bound to no device, as a new state is, so that the program of a new run serves.
         variables, rest = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), (variables, rest))
-        return TrainState(rest["step"], variables, rest["opt_state"], fresh.key)
+        return TrainState(rest["step"], variables, rest["opt_state"], like.key)
 
     def train(
         self,

@@ -156,16 +156,17 @@ class VAE(nn.Module):
             m=jnp.sum(half_squared_distance(images, likelihood.mean, likelihood.log_var), axis=-1),
         )
 
-    def training_terms(self, images: Images, key: PRNGKey) -> Decomposition:
+    def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
         """D, A and M of each image at one reparameterised sample, `[batch]`, in nats.
 
-        Normalises by the statistics of the batch and updates their running averages (collection `batch_stats`).
-        The mean of `d + a + m` is the training objective, the negative ELBO of eq. 4.
+        With `train` it normalises by the statistics of the batch and updates their running averages (collection
+        `batch_stats`), without by those averages as they are. The mean of `d + a + m` is the training objective, the
+        negative ELBO of eq. 4.
         """
-        posterior = self.encode(images, train=True)
+        posterior = self.encode(images, train=train)
         noise = self._noise(key, posterior.mean.shape, posterior.mean.dtype)
         z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
-        likelihood = self.decode(z, train=True)
+        likelihood = self.decode(z, train=train)
         return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
 
     def reconstruct(self, images: Images) -> Images:

@@ -22,7 +22,7 @@ def images(n: int = 6) -> jax.Array:
 def test_every_model_has_the_protocol(model):
     for name, arguments in {
         "terms": ["self", "images"],
-        "training_terms": ["self", "images", "key"],
+        "training_terms": ["self", "images", "key", "train"],
         "reconstruct": ["self", "images"],
     }.items():
         assert list(inspect.signature(getattr(type(model), name)).parameters) == arguments

@@ -20,6 +20,7 @@ SMALL = [
     *("--vae.base-channels", "2", "--vae.latent-dim", "4", "--ae.base-channels", "2", "--ae.latent-dim", "4"),
     *("--vae-train.steps", "4", "--vae-train.batch-size", "16", "--vae-train.evaluate-every", "2"),
     *("--ae-train.steps", "2", "--ae-train.batch-size", "16"),
+    *("--vae-train.warmup-steps", "1", "--ae-train.warmup-steps", "1", "--pca.n-components", "8"),
     *("--gmm.pca-components", "5", "--forest.n-trees", "5", "--forest.samples-per-tree", "32"),
     *("--latent-dims", "2", "4", "--latent-dims-steps", "2", "--gmm-components", "1", "2"),
     *("--bootstrap", "20", "--no-progress"),
@@ -44,6 +45,7 @@ def test_the_results_have_an_interval_for_every_model_and_score(finished):
         "vae": {"l", "d", "a", "m"},
         "gmm": {"l", "d", "a", "m"},
         "ae": {"l"},
+        "pca": {"score"},
         "isolation_forest": {"score"},
     }
     for scores in auc.values():

@@ -1,0 +1,173 @@
+"""The linear start: what it reconstructs is a PCA's, sigma follows the image, and training goes on from there."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.decomposition import PCA
+
+import jaxunreg as ju
+from jaxunreg.linear_start import linear_start
+from jaxunreg.networks import inverse_soft_clip, soft_clip
+from jaxunreg.training import init_state, starting_state
+
+SIZES = {"image_shape": (16, 16, 3), "depth": 3, "base_channels": 16, "latent_dim": 10}
+
+
+def smooth_images(n: int, *, contrast: np.ndarray | None = None, seed: int = 0, size: int = 16) -> np.ndarray:
+    """Images of falling spectrum, whose contrast may differ from one to the next."""
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij"))
+    waves = np.fft.rfft2(rng.normal(size=(n, size, size, 3)), axes=(1, 2)) / (0.05 + frequency[..., None]) ** 1.5
+    images = np.fft.irfft2(waves, s=(size, size), axes=(1, 2))
+    images *= 0.1 / images.std()
+    if contrast is not None:
+        images *= contrast.reshape(-1, 1, 1, 1)
+    return np.clip(0.5 + images, 0.0, 1.0).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["vae", "autoencoder"])
+def test_it_reconstructs_as_scikit_learns_pca_does(kind):
+    images = smooth_images(600)
+    model = ju.VAE(ju.VAEConfig(**SIZES)) if kind == "vae" else ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
+    scorer = ju.make_scorer(model, linear_start(model, images, jax.random.key(0)))
+    flat = images.reshape(600, -1)
+    pca = PCA(SIZES["latent_dim"]).fit(flat)
+    best = np.mean((flat - pca.inverse_transform(pca.transform(flat))) ** 2)
+    error = np.mean((np.asarray(ju.reconstruct_images(scorer, images)) - images) ** 2)
+    # Components about zero and not about the mean, and shrunk by the posterior: no better, and little worse.
+    assert best * 0.99 < error < 1.1 * best
+
+
+def test_it_is_linear_on_the_images_it_has_seen():
+    images = smooth_images(300)
+    model = ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
+    scorer = ju.make_scorer(model, linear_start(model, images, jax.random.key(0)))
+    a, b = images[:50], images[50:100]
+    whole, half, other = (np.asarray(ju.reconstruct_images(scorer, part)) for part in (a, 0.5 * (a + b), b))
+    np.testing.assert_allclose(half, 0.5 * (whole + other), atol=1e-4)
+
+
+def test_sigma_follows_how_much_of_an_image_is_missed():
+    contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 800)
+    images = smooth_images(800, contrast=contrast / contrast.max())
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    variables = linear_start(model, images[:600], jax.random.key(0))
+    posterior, likelihood = model.apply(variables, jnp.asarray(images[600:]))
+    missed = np.log(np.mean((np.asarray(likelihood.mean) - images[600:]) ** 2, axis=(1, 2, 3)))
+    for log_var in (likelihood.log_var.mean(axis=(1, 2, 3)), posterior.log_var.mean(axis=1)):
+        assert scipy.stats.spearmanr(missed, log_var).statistic > 0.8
+    terms = model.apply(variables, jnp.asarray(images[600:]), method="terms")
+    # Half of the number of values is what M is where sigma is right.
+    assert 0.6 < np.mean(terms.m) / (0.5 * images[0].size) < 1.2
+
+
+def test_it_beats_many_steps_from_random_weights():
+    images = smooth_images(600)
+    config = ju.TrainConfig(steps=100, batch_size=64)
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    trained = ju.fit(model, images, config, key=jax.random.key(0), progress=False).variables
+    started = linear_start(model, images, jax.random.key(0))
+    held_out = smooth_images(200, seed=5)
+    nats = [ju.score_images(ju.make_scorer(model, v), held_out).nelbo.mean() for v in (started, trained)]
+    assert nats[0] < nats[1] - 100.0
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"image_shape": (8, 8, 1), "depth": 1, "base_channels": 2, "latent_dim": 3},
+        {"image_shape": (16, 32, 1), "depth": 3, "base_channels": 2, "latent_dim": 90},  # more than there are features
+        {"image_shape": (8, 8, 1), "depth": 3, "base_channels": 4, "latent_dim": 40},  # more than there are images
+    ],
+)
+def test_any_network_can_start_so(sizes):
+    model = ju.VAE(ju.VAEConfig(**sizes))
+    images = np.random.default_rng(0).random((30, *sizes["image_shape"]), np.float32)
+    variables = linear_start(model, images, jax.random.key(0))
+    like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *sizes["image_shape"])))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), like
+    )
+    terms = ju.score_images(ju.make_scorer(model, variables), images)
+    assert np.isfinite(terms.nelbo).all()
+
+
+def test_constant_images_make_finite_weights():
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    variables = linear_start(model, np.full((20, 16, 16, 3), 77, np.uint8), jax.random.key(0))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+
+def test_what_it_refuses():
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    with pytest.raises(ValueError, match="got 1 image; expected at least 2"):
+        linear_start(model, smooth_images(1), jax.random.key(0))
+    with pytest.raises(ValueError, match="expected"):
+        linear_start(model, smooth_images(4, size=8), jax.random.key(0))
+    with pytest.raises(ValueError, match="got batch_statistics='fixed' with start='random'; expected start='linear'"):
+        ju.TrainConfig(batch_statistics="fixed")
+
+
+def test_fixed_statistics_stay_and_training_improves_the_start():
+    images = smooth_images(600)
+    config = ju.TrainConfig(
+        steps=60, batch_size=64, learning_rate=3e-5, warmup_steps=10, start="linear", batch_statistics="fixed"
+    )
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    start = starting_state(model, config, jax.random.key(0), images)
+    end = ju.fit(model, images, config, key=jax.random.key(0), progress=False)
+    for before, after in zip(
+        jax.tree.leaves(start.variables["batch_stats"]), jax.tree.leaves(end.variables["batch_stats"]), strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
+    nats = [ju.score_images(ju.make_scorer(model, s.variables), images).nelbo.mean() for s in (start, end)]
+    assert nats[1] < nats[0]
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+    images = list(smooth_images(20, size=24))  # larger than the model's, so that crops are drawn
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    config = ju.TrainConfig(steps=8, batch_size=4, steps_per_dispatch=2, checkpoint_every=4, start="linear")
+
+    class Stop(Exception):
+        pass
+
+    def stop(variables):
+        raise Stop
+
+    once = ju.fit(model, images, config, key=jax.random.key(0), progress=False)
+    stopping = dataclasses.replace(config, evaluate_every=6)
+    with pytest.raises(Stop):
+        ju.fit(model, images, stopping, key=jax.random.key(0), evaluate=stop, directory=tmp_path, progress=False)
+    again = ju.fit(model, images, stopping, key=jax.random.key(0), directory=tmp_path, progress=False)
+    for a, b in zip(jax.tree.leaves(once.variables), jax.tree.leaves(again.variables), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_members_of_a_sweep_start_as_they_would_alone():
+    images = smooth_images(80)
+    model = ju.VAE(ju.VAEConfig(**{**SIZES, "base_channels": 4}))
+    config = ju.TrainConfig(steps=2, batch_size=16, learning_rate=1e-5, start="linear", batch_statistics="fixed")
+    result = ju.fit_sweep(model, images, config, [ju.Member(seed=0), ju.Member(seed=1, latent_dim=4)], progress=False)
+    small, variables = result.variables(1)
+    alone = ju.fit(small, images, config, key=jax.random.key(1), progress=False)
+    for a, b in zip(jax.tree.leaves(variables), jax.tree.leaves(alone.variables), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_a_random_start_is_what_it_was():
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    config = ju.TrainConfig(steps=1)
+    state = starting_state(model, config, jax.random.key(3), smooth_images(4))
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(init_state(model, config, jax.random.key(3))), strict=True):
+        assert jnp.array_equal(a, b)
+
+
+def test_the_inverse_of_the_soft_clip_is_its_inverse():
+    inside = np.linspace(-13.9, 1.9, 50)
+    back = soft_clip(jnp.asarray(inverse_soft_clip(inside, -14.0, 2.0), jnp.float32), -14.0, 2.0)
+    np.testing.assert_allclose(back, inside, atol=1e-3)
