@@ -71,7 +71,15 @@ class DetectorConfig:
     calibration_fraction: float = 0.25
     false_positive_rate: float = 0.05
     seed: int = 0
-    train: TrainConfig = TrainConfig(steps=5_000, batch_size=64, checkpoint_every=200)
+    train: TrainConfig = TrainConfig(
+        steps=1_000,
+        batch_size=64,
+        learning_rate=3e-5,
+        warmup_steps=100,
+        start="linear",
+        batch_statistics="fixed",
+        checkpoint_every=200,
+    )
 
     def __post_init__(self) -> None:
         if self.depth < 1:

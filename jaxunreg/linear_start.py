@@ -27,8 +27,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from sklearn.linear_model import GammaRegressor
-from sklearn.preprocessing import StandardScaler
 
 from jaxunreg.autoencoder import Autoencoder
 from jaxunreg.images import check_images, to_float
@@ -91,7 +89,8 @@ def linear_start(model: VAE | Autoencoder, images: AnyImages, key: PRNGKey) -> V
       channels carry start without meaning, with a weight of a hundredth in the decoder.
 
     Raises:
-      TypeError, ValueError: images of another shape, dtype or range than the model's, or fewer than two.
+      TypeError, ValueError: images of another shape, dtype or range than the model's, or fewer than two; a network
+        with one base channel.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=8, latent_dim=2))
@@ -106,6 +105,8 @@ def linear_start(model: VAE | Autoencoder, images: AnyImages, key: PRNGKey) -> V
     check_images(images, (None, *config.image_shape))
     if len(images) < 2:
         raise ValueError(f"got {len(images)} image; expected at least 2 to take a PCA of")
+    if config.base_channels < 2:
+        raise ValueError(f"got base_channels={config.base_channels}; expected at least 2 for a linear start")
     count = min(len(images), max(2, PIXELS // int(np.prod(config.image_shape))))
     x = np.asarray(to_float(images[np.linspace(0, len(images) - 1, count).astype(int)]))
     drawn = jax.jit(model.init)(key, jnp.zeros((1, *config.image_shape), jnp.float32))
@@ -314,7 +315,7 @@ def _measure_random_features(model: Any, variables: Variables, x: np.ndarray, ke
     )
     for part, layers in variables["batch_stats"].items():
         for layer, stats in layers.items():
-            k = min(_linear_channels(len(stats["mean"])), _linear_count(config, part, layer))
+            k = _linear_count(config, part, layer)
             for name, values in stats.items():
                 values[k:] = np.asarray(found["batch_stats"][part][layer][name])[k:]
 
@@ -417,6 +418,10 @@ def _regress_log_variance(model: VAE, variables: Variables, x: np.ndarray, key: 
 
 def _gamma_regression(rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights and intercept of `log E[target]` for each column of the targets."""
+    # Here, as it takes a second to import.
+    from sklearn.linear_model import GammaRegressor
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(rows)
     # A channel that never varies is of no use, and rounding must not make it one.
     scale = np.where(scaler.var_ > 1e-10, scaler.scale_, np.inf)

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 TINY = [
     *("--patch", "8", "--depth", "2", "--base-channels", "4", "--latent-dim", "3", "--stride", "4"),
     *("--steps", "24", "--batch-size", "8", "--steps-per-dispatch", "4", "--checkpoint-every", "8"),
+    *("--warmup-steps", "4"),
     *("--false-positive-rate", "0.2"),
 ]
 

@@ -108,6 +108,9 @@ def test_what_it_refuses():
         linear_start(model, smooth_images(1), jax.random.key(0))
     with pytest.raises(ValueError, match="expected"):
         linear_start(model, smooth_images(4, size=8), jax.random.key(0))
+    narrow = ju.VAE(ju.VAEConfig(**{**SIZES, "base_channels": 1}))
+    with pytest.raises(ValueError, match="got base_channels=1; expected at least 2"):
+        linear_start(narrow, smooth_images(4), jax.random.key(0))
     with pytest.raises(ValueError, match="got batch_statistics='fixed' with start='random'; expected start='linear'"):
         ju.TrainConfig(batch_statistics="fixed")
 

@@ -50,6 +50,14 @@ def test_the_speeds_are_those_of_the_committed_benchmark():
         assert f"| {' | '.join(cells)} |" in README
 
 
+def test_the_sweeps_speeds_are_those_of_the_committed_benchmark():
+    rows = json.loads((ROOT / "results" / "sweep.json").read_text())
+    quoted = README[README.index("results/sweep.png") :]
+    for row in rows:
+        if row["members"] == 32 and not row["vectorize"]:
+            assert f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})" in quoted, row
+
+
 def test_every_file_that_the_readme_points_to_is_there():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
