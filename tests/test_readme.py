@@ -38,6 +38,13 @@ def test_the_table_quotes_the_committed_results(score):
         assert quoted[len(runs) + 1] == f"{100 * np.mean(explained):.1f} %"
 
 
+def test_the_manufacturing_study_is_quoted_as_it_was_run():
+    rows = json.loads((ROOT / "results" / "manufacturing-quick.json").read_text())["rows"]
+    for model, score, words in (("vae", "m", "M there is"), ("vae", "l", "of L"), ("ae", "l", "of the AE")):
+        (row,) = [row for row in rows if (row["model"], row["score"]) == (model, score)]
+        assert f"{words} {np.mean([trial['auc']['value'] for trial in row['trials']]):.3f}" in README
+
+
 def test_the_speeds_are_those_of_the_committed_benchmark():
     for row in json.loads((ROOT / "results" / "throughput.json").read_text()):
         cells = [
