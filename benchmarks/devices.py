@@ -26,7 +26,7 @@ import jaxunreg as ju
 from benchmarks import side
 from benchmarks.side import Network, Phase
 from jaxunreg import parallel
-from jaxunreg.training import init_state, train_steps
+from jaxunreg.training import for_platform, init_state, train_steps
 
 STEPS = 4
 
@@ -102,7 +102,7 @@ def _speed(runner: Callable[[], int], seconds: float) -> float:
 
 def _train(network: Network, count: int | None) -> Callable[[], int]:
     """`STEPS` updates of one batch size, whatever the number of devices; all images stay on each."""
-    model, batch_size = side.model(network), side.BATCH_SIZE[network]
+    model, batch_size = for_platform(side.model(network), jax.default_backend()), side.BATCH_SIZE[network]
     config = ju.TrainConfig(steps=10**6, batch_size=batch_size, steps_per_dispatch=STEPS)
     state = init_state(model, config, jax.random.key(0))
     everything = side.images(network)[: 4 * STEPS * batch_size]

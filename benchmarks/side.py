@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxunreg as ju
-from jaxunreg.training import init_state, train_steps
+from jaxunreg.training import for_platform, init_state, train_steps
 
 Network = Literal["toy", "large"]
 Phase = Literal["train", "score"]
@@ -60,7 +60,7 @@ def ours(network: Network, phase: Phase, dtype: Dtype) -> Callable[[], int]:
     """Our side: `STEPS` updates, or as many batches scored, a call; returns the number of images."""
     if phase == "train":
         config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=STEPS)
-        vae = model(network, dtype)
+        vae = for_platform(model(network, dtype), jax.default_backend())
         resident, indices = jnp.asarray(images(network)), _indices(network)
         states = [init_state(vae, config, jax.random.key(0))]
 

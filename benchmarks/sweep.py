@@ -34,7 +34,7 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from jaxunreg.sweep import member_bytes, place_members, sweep_steps
-from jaxunreg.training import Hyperparameters, init_state, train_steps
+from jaxunreg.training import Hyperparameters, for_platform, init_state, train_steps
 
 Network = Literal["small", "medium", "toy"]
 
@@ -113,7 +113,7 @@ def main(options: Options) -> list[dict[str, Any]]:
 
 def _setting(network: Network, options: Options) -> tuple[ju.VAE, ju.TrainConfig, np.ndarray]:
     config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=options.steps)
-    vae = ju.VAE(ju.VAEConfig(**CONFIGS[network]))
+    vae = for_platform(ju.VAE(ju.VAEConfig(**CONFIGS[network])), jax.default_backend())
     shape = (4 * options.steps * config.batch_size, *vae.config.image_shape)
     return vae, config, np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 

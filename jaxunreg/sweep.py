@@ -38,6 +38,7 @@ from jaxunreg.training import (
     TrainConfig,
     TrainState,
     check_same_run,
+    for_platform,
     init_state,
     next_stop,
     run_steps,
@@ -660,7 +661,8 @@ class _Part:
             images = sweep.everywhere(np.asarray(sweep.images)[rows])
             indices = flat.reshape(shape).astype(np.int32)
         arrays = state, self.hyper, images, sweep.spread(indices), np.int32(count)
-        return sweep_steps(sweep.model, config, sweep.mesh, sweep.vectorize, *arrays)
+        model = for_platform(sweep.model, sweep.mesh.devices.flat[0].platform)
+        return sweep_steps(model, config, sweep.mesh, sweep.vectorize, *arrays)
 
     def _record(self, step: int, metrics: StepMetrics) -> None:
         """Write the losses of the steps after `step` down, and which members fail in them."""
