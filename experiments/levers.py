@@ -107,7 +107,7 @@ def _preset(name: Literal["quick", "paper"], *, steps: int, warmup_steps: int, *
 
 PRESETS = {
     "quick": _preset("quick", steps=200, warmup_steps=50, train_size=6_000, test_size=1_000, validation_size=1_000),
-    "paper": _preset("paper", steps=1_000, warmup_steps=200),
+    "paper": _preset("paper", steps=400, warmup_steps=150),
 }
 
 LeversRun: TypeAlias = Run[LeversConfig]
