@@ -38,6 +38,13 @@ def test_the_table_quotes_the_committed_results(score):
         assert quoted[len(runs) + 1] == f"{100 * np.mean(explained):.1f} %"
 
 
+def test_fig_9_is_quoted_from_the_committed_results():
+    run = json.loads((ROOT / "results" / "svhn_toy-paper-seed0.json").read_text())
+    text = " ".join(README.split())
+    for key, score in (("auc_by_latent_dim", "m"), ("auc_by_latent_dim", "l"), ("auc_by_components", "m")):
+        assert ", ".join(f"{scores[score]['value']:.3f}" for scores in run[key].values()) in text
+
+
 def test_the_manufacturing_study_is_quoted_as_it_was_run():
     rows = json.loads((ROOT / "results" / "manufacturing-quick.json").read_text())["rows"]
     for model, score, words in (("vae", "m", "M there is"), ("vae", "l", "of L"), ("ae", "l", "of the AE")):

@@ -4,6 +4,7 @@ import html.parser
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,22 @@ def test_presets_are_options_and_every_field_can_be_overridden(preset):
     assert config.gmm.pca_components is None
     assert config.vae.base_channels == {"quick": 16, "paper": 32}[preset]
     assert svhn_toy.parse([f"--preset={preset}"]) == svhn_toy.PRESETS[preset]
+
+
+def test_fig_9_shows_the_tables_models_and_trains_the_others_as_long_as_it_is_told(monkeypatch):
+    config = svhn_toy.parse(["--preset", "paper", "--latent-dims", "500", "--gmm-components", "1", "2"])
+    run, table = types.SimpleNamespace(config=config), {"m": (np.zeros(1), np.ones(1))}
+    assert svhn_toy.sweep_latent_dims(run, None, table)[500] is table
+
+    fitted = []
+
+    def fit_mixture(run, data, config):
+        fitted.append(config)
+        return {"m_normal": np.zeros(1), "m_anomalous": np.ones(1)}
+
+    monkeypatch.setattr(svhn_toy, "fit_mixture", fit_mixture)
+    assert list(svhn_toy.sweep_components(run, None)) == [1, 2]
+    assert [(each.n_components, each.max_iter) for each in fitted] == [
+        (1, config.gmm_components_max_iter),
+        (2, config.gmm.max_iter),
+    ]
