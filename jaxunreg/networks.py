@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxunreg.convolution import Lowering, Prepared, conv, conv_transpose, prepare
+from jaxunreg.convolution import Lowering, Prepared, conv, conv_transpose, on_platform, prepare
 from jaxunreg.normalization import batch_norm_relu
 from jaxunreg.typing import Images, Latents
 
@@ -137,8 +137,7 @@ class Convolution(nn.Module):
         height, width = x.shape[1:3]
 
         def prepare_kernel(kernel: Array) -> Prepared:
-            lowering = self.config.lowering
-            if lowering == "native" or (lowering == "auto" and jax.default_backend() != "cpu"):
+            if on_platform(self.config.lowering, jax.default_backend()) == "native":
                 return Prepared(kernel, None)
             outputs = (height, width) if self.transpose else (height // 2, width // 2)
             return prepare(kernel, outputs, transpose=self.transpose)

@@ -20,7 +20,7 @@ from jaxunreg import linear_start, parallel
 from jaxunreg.autoencoder import Autoencoder
 from jaxunreg.batches import Batches, TrainingImages, make_batches, random_crops, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
-from jaxunreg.convolution import Lowering
+from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images, to_float
@@ -314,9 +314,9 @@ def for_platform(model: _AnyModel, platform: str) -> _AnyModel:
     >>> for_platform(model, "cpu").config.lowering, for_platform(model, "tpu").config.lowering
     ('matmul', 'native')
     """
-    if not isinstance(model, VAE | Autoencoder) or model.config.lowering != "auto":
+    if not isinstance(model, VAE | Autoencoder):
         return model
-    lowering: Lowering = "matmul" if platform == "cpu" else "native"
+    lowering = on_platform(model.config.lowering, platform)
     return model.clone(config=dataclasses.replace(model.config, lowering=lowering))
 
 

@@ -41,6 +41,15 @@ def test_the_table_quotes_the_committed_results(score):
         assert quoted[len(runs) + 1] == f"{100 * np.mean(explained):.1f} %"
 
 
+def test_the_distance_to_l_and_the_nats_are_those_of_the_committed_results():
+    runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("svhn_toy-paper-seed*.json"))]
+    scores = [run["auc"]["vae"] for run in runs]
+    gap = np.mean([score["m"]["value"] - score["l"]["value"] for score in scores])
+    nats = np.mean([run["mean_nats"]["vae"]["l"]["normal"] for run in runs])
+    assert f"{gap:.3f} above L in the mean" in README
+    assert f"negative ELBO is {nats:,.0f} nats" in README
+
+
 def test_the_levers_are_those_of_the_committed_results():
     results = json.loads((ROOT / "results" / "levers-paper.json").read_text())
     assert as_markdown(*levers.table(results)).strip() in README
