@@ -53,7 +53,7 @@ class TrainConfig:
       weight_decay: L2 coefficient, on all parameters.
       start: `random` weights, or `linear`: the best linear model that the network can express, which stands where some
         tens of thousands of steps from random weights lead; see `jaxunreg.linear_start`. It wants a learning rate of
-        1e-5 to 3e-5 with a warm-up, or what it knows is lost.
+        3e-6 to 3e-5 with a warm-up, or what it knows is lost.
       batch_statistics: what batch normalisation normalises by while it trains. `batch`: each batch's own, with running
         averages for scoring. `fixed`: what a linear start has measured, in training as in scoring. A batch's own differ
         from batch to batch by some percent, and what the network misses must be larger than that noise to show.

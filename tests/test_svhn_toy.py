@@ -65,6 +65,15 @@ def test_the_auc_is_scikit_learns_of_the_scores_on_disk(finished):
         assert results(finished)["auc"]["vae"][key]["value"] == pytest.approx(wanted)
 
 
+def test_the_end_of_training_is_what_was_logged(finished):
+    lines = (finished / "models" / "vae" / "metrics.jsonl").read_text().splitlines()
+    (last,) = [record for record in map(json.loads, lines) if record["step"] == 4 and "auc" in record]
+    late = results(finished)["late_auc"]
+    assert late.keys() == {"l", "d", "a", "m"}
+    for key, ends in late.items():
+        assert ends == {"low": last["auc"][key], "high": last["auc"][key], "evaluations": 1}
+
+
 def test_the_config_says_how_to_run_it_again(finished):
     record = json.loads((finished / "config.json").read_text())
     assert record["config"]["vae"]["latent_dim"] == 4
