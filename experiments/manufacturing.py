@@ -627,9 +627,9 @@ def figures(
             "Heat maps (Fig. 11)",
             heat_map_figure(run, splits[0], chosen, shown),
             f"Of the test images whose defect has a mask, the one whose score by {LABELS[config.models[0]]} is the "
-            "median, and what each model makes of each pixel: brighter is more anomalous. Every map runs from its own "
-            "least value to its own greatest. A good map is bright where the mask is and nowhere else; one that "
-            "measures complexity is bright wherever there is structure.",
+            "median, and what each model makes of each pixel: brighter is more anomalous. Every map is on a scale "
+            "of its own, on which the highest half percent of the pixels are equally bright. A good map is bright "
+            "where the mask is and nowhere else; one that measures complexity is bright wherever there is structure.",
         )
     for model in ("vae", "ae"):
         if model in config.models:

@@ -12,6 +12,8 @@ from jaxunreg.plots import ANOMALOUS, STYLE
 
 _COLUMNS = 4
 _WIDTH = 7.2  # inches
+# Percent of the pixels that a map's brightness tells apart; one pixel far above the rest would leave all others dark.
+_TOLD_APART = 99.5
 
 
 @matplotlib.style.context(STYLE)
@@ -24,8 +26,9 @@ def heat_map_comparison(
 ) -> Figure:
     """An image, its mask and the heat maps of several scores (Fig. 11 of the paper).
 
-    Each map is normalised to [0, 1] by itself, as in the paper, and brighter is more anomalous; its least and greatest
-    value stand below it. The outline of the mask is drawn over the image.
+    Each map is normalised to [0, 1] by itself, as in the paper, and brighter is more anomalous. The highest half
+    percent of its pixels are equally bright; the values of the darkest and of those, and the greatest, stand below it.
+    The outline of the mask is drawn over the image.
 
     Args:
       image: floating point in [0, 1], one channel or three.
@@ -72,8 +75,11 @@ def heat_map_comparison(
         _bare(next(axes), "ground truth").imshow(mask, cmap="gray", vmin=0, vmax=1)
     for name, values in maps.items():
         panel = _bare(next(axes), name)
-        panel.imshow(values, cmap="inferno")
-        panel.set_xlabel(f"{values.min():.3g} to {values.max():.3g}", fontsize=8)
+        low, high = values.min(), np.percentile(values, _TOLD_APART)
+        if high <= low:  # All but a few pixels are the same.
+            high = values.max()
+        panel.imshow(values, cmap="inferno", vmin=low, vmax=high)
+        panel.set_xlabel(f"{low:.3g} to {high:.3g}, highest {values.max():.3g}", fontsize=8)
     return figure
 
 

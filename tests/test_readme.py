@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import levers
+from experiments import levers, manufacturing_page
 from experiments.tables import as_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,9 @@ def test_the_table_quotes_the_committed_results(score):
     runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("svhn_toy-paper-seed*.json"))]
     assert runs
     for model, label in (("vae", "VAE"), ("gmm", "GMM")):
-        (row,) = re.findall(rf"^\| {label}, {score} \|(.*)\|$", README, re.MULTILINE)
+        (row,) = re.findall(
+            rf"^\| {label}, {score} \|(.*)\|$", README[: README.index("### Magnetic tiles")], re.MULTILINE
+        )
         quoted = [cell.strip(" *") for cell in row.split("|")]
         values = [run["auc"][model][score.lower()]["value"] for run in runs]
         explained = [run["explained_by_class"][model][score.lower()] for run in runs]
@@ -67,6 +69,23 @@ def test_the_manufacturing_study_is_quoted_as_it_was_run():
     for model, score, words in (("vae", "m", "M there is"), ("vae", "l", "of L"), ("ae", "l", "of the AE")):
         (row,) = [row for row in rows if (row["model"], row["score"]) == (model, score)]
         assert f"{words} {np.mean([trial['auc']['value'] for trial in row['trials']]):.3f}" in README
+
+
+def test_the_magnetic_tiles_are_quoted_from_the_committed_results():
+    results = json.loads((ROOT / "results" / "manufacturing-magnetic_tile.json").read_text())
+    header, rows = manufacturing_page.table_one(results)
+    names = (
+        *("model", "score", "ROC AUC", "average precision", "pixel ROC AUC", "AUPRO"),
+        "rank correlation with complexity",
+    )
+    shown = [header.index(name) for name in names]
+    assert as_markdown([header[i] for i in shown], [[row[i] for i in shown] for row in rows]).strip() in README
+    defects = manufacturing_page.by_defect(results)
+    quoted = [[str(row[0]), *(f"{value:.3f}" for value in row[1:])] for row in defects.rows]
+    assert as_markdown(list(defects.header), quoted).strip() in README
+    (trials,) = [row["trials"] for row in results["rows"] if (row["model"], row["score"]) == ("vae", "m")]
+    top = [np.mean([trial["validation_auc_by_top_k"][k] for trial in trials]) for k in ("1", "2", "5", "10", "20")]
+    assert f"M has {', '.join(f'{value:.3f}' for value in top)} on the validation" in " ".join(README.split())
 
 
 def test_the_speeds_are_those_of_the_committed_benchmark():
