@@ -628,7 +628,7 @@ def figures(
             heat_map_figure(run, splits[0], chosen, shown),
             f"Of the test images whose defect has a mask, the one whose score by {LABELS[config.models[0]]} is the "
             "median, and what each model makes of each pixel: brighter is more anomalous. Every map is on a scale "
-            "of its own, on which the highest half percent of the pixels are equally bright. A good map is bright "
+            "of its own, on which the highest thousandth of the pixels is equally bright. A good map is bright "
             "where the mask is and nowhere else; one that measures complexity is bright wherever there is structure.",
         )
     for model in ("vae", "ae"):

@@ -12,8 +12,8 @@ from jaxunreg.plots import ANOMALOUS, STYLE
 
 _COLUMNS = 4
 _WIDTH = 7.2  # inches
-# Percent of the pixels that a map's brightness tells apart; one pixel far above the rest would leave all others dark.
-_TOLD_APART = 99.5
+# Percent of the pixels that a map's brightness tells apart: one pixel far above the rest would leave all others dark.
+_TOLD_APART = 99.9
 
 
 @matplotlib.style.context(STYLE)
@@ -26,9 +26,9 @@ def heat_map_comparison(
 ) -> Figure:
     """An image, its mask and the heat maps of several scores (Fig. 11 of the paper).
 
-    Each map is normalised to [0, 1] by itself, as in the paper, and brighter is more anomalous. The highest half
-    percent of its pixels are equally bright; the values of the darkest and of those, and the greatest, stand below it.
-    The outline of the mask is drawn over the image.
+    Each map is normalised to [0, 1] by itself, as in the paper, and brighter is more anomalous. The highest thousandth
+    of its pixels is equally bright; the values of the darkest and of those, and the greatest, stand below it. The
+    outline of the mask is drawn over the image.
 
     Args:
       image: floating point in [0, 1], one channel or three.

@@ -52,6 +52,14 @@ def test_the_distance_to_l_and_the_nats_are_those_of_the_committed_results():
     assert f"negative ELBO is {nats:,.0f} nats" in README
 
 
+def test_the_stability_is_that_of_the_committed_results():
+    runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("svhn_toy-paper-seed*.json"))]
+    moved = max(run["late_auc"]["m"]["high"] - run["late_auc"]["m"]["low"] for run in runs)
+    spread = np.ptp([run["auc"]["vae"]["m"]["value"] for run in runs])
+    assert f"moves by at most {moved:.3f}" in README
+    assert f"seeds {spread:.3f} apart" in README
+
+
 def test_the_levers_are_those_of_the_committed_results():
     results = json.loads((ROOT / "results" / "levers-paper.json").read_text())
     assert as_markdown(*levers.table(results)).strip() in README
