@@ -104,6 +104,9 @@ def test_the_speeds_are_those_of_the_committed_benchmark():
             f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
             f"{row['images_per_second']:,.0f}",
             f"{row['peer_images_per_second']:,.0f}",
+            f"{row['gflops']:,.0f}",
+            f"{100 * row['share_of_matmul']:.0f}%",
+            f"{row['compile_seconds']:.1f} s / {row['compile_seconds_warm']:.1f} s",
         ]
         assert f"| {' | '.join(cells)} |" in README
 
