@@ -28,7 +28,7 @@ from experiments.toy_data import Data, Scores, as_arrays, describe_data, load_to
 from jaxunreg import plots, report
 from jaxunreg.datasets.erase import EraseConfig
 from jaxunreg.metrics import roc_auc
-from jaxunreg.training import MetricsLog, starting_state
+from jaxunreg.training import starting_state
 
 EXPERIMENT = "levers"
 LeverName: TypeAlias = Literal[
@@ -258,11 +258,11 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
     config, fallback = run.config, data.dataset
     sections = []
     for row in results["rows"]:
-        log = run.directory / "models" / row["lever"] / "metrics.jsonl"
-        if not log.exists():
+        records = run.training_records(row["lever"])
+        if not records:
             continue
         path = run.directory / "figures" / f"{row['lever']}.png"
-        plots.save_figure(plots.training_curves(MetricsLog(log).read(), title=row["title"]), path)
+        plots.save_figure(plots.training_curves(records, title=row["title"]), path)
         sections.append(
             report.Section(
                 row["title"][:1].upper() + row["title"][1:],

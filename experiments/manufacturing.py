@@ -52,7 +52,6 @@ from jaxunreg.patches import average_patches, map_patches
 from jaxunreg.pixel_metrics import per_region_overlap, pixel_roc_auc
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring import highest_scores
-from jaxunreg.training import MetricsLog
 
 EXPERIMENT = "manufacturing"
 ModelName: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
@@ -634,7 +633,7 @@ def figures(
     for model in ("vae", "ae"):
         if model in config.models:
             cell = Cell(model, chosen[model, headline(model)], 0)
-            records = MetricsLog(run.directory / "models" / cell.name / "metrics.jsonl").read()
+            records = run.training_records(cell.name)
             add(
                 f"training_{model}",
                 f"Training of the {LABELS[model]}",

@@ -18,6 +18,7 @@ from jaxunreg.checkpoint import to_json
 from jaxunreg.compilation import keep_compiled
 from jaxunreg.files import replacing
 from jaxunreg.provenance import PACKAGES, device, versions
+from jaxunreg.training import MetricsLog
 
 console = Console(stderr=True)
 
@@ -59,6 +60,10 @@ class Run(Generic[ConfigT]):
         if stored["notes"] is not None:
             self.notes[name] = stored["notes"]
         return arrays
+
+    def training_records(self, model: str) -> list[dict[str, Any]]:
+        """What `fit` logged of a network in `models/<model>`; nothing where none was trained."""
+        return MetricsLog(self.directory / "models" / model / "metrics.jsonl").read()
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write a JSON file of the run, whole or not at all."""

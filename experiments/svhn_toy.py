@@ -35,7 +35,6 @@ from jaxunreg.baselines import (
 from jaxunreg.datasets.erase import EraseConfig
 from jaxunreg.images import to_float
 from jaxunreg.metrics import Interval, explained_by_class, roc_auc
-from jaxunreg.training import MetricsLog
 
 EXPERIMENT = "svhn_toy"
 
@@ -362,17 +361,12 @@ def summarise(
         "auc_by_latent_dim": {str(size): auc(scores) for size, scores in sweep["vae"].items()},
         "auc_by_components": {str(count): auc(scores) for count, scores in sweep["gmm"].items()},
         "latent_dims_steps": run.config.latent_dims_steps,
-        "late_auc": late_auc(training_records(run, "vae"), run.config.vae_train.steps),
+        "late_auc": late_auc(run.training_records("vae"), run.config.vae_train.steps),
         "notes": run.notes,
         "timings": {name: round(seconds, 2) for name, seconds in run.timings.items()},
         "versions": record["versions"],
         "device": record["device"],
     }
-
-
-def training_records(run: ToyRun, model: str) -> list[dict[str, Any]]:
-    """What was logged while a network trained."""
-    return MetricsLog(run.directory / "models" / model / "metrics.jsonl").read()
 
 
 def late_auc(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, dict[str, float]]:
@@ -517,7 +511,7 @@ def draw(
         add(
             f"training_{model}",
             f"Training of the {LABELS[model]}",
-            plots.training_curves(training_records(run, model), title=f"{LABELS[model]} on {name}"),
+            plots.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
             "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
             f"{config.validation_size:,} training digits that were held out (at the posterior mean), and the ROC AUC "
             "on those once with and once without a square.",

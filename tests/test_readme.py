@@ -60,6 +60,22 @@ def test_the_stability_is_that_of_the_committed_results():
     assert f"seeds {spread:.3f} apart" in README
 
 
+def test_the_choice_of_the_recipe_is_quoted_from_the_committed_results():
+    paths = sorted((ROOT / "results").glob("levers-recipe-seed*.json"))
+    aucs = [json.loads(path.read_text())["rows"][0]["auc"] for path in paths]
+    m = ", ".join(f"{auc['m']:.3f}" for auc in aucs)
+    gap = ", ".join(f"{auc['m'] - auc['l']:.3f}" for auc in aucs)
+    assert f"M {m} for the three seeds, and {gap} between M and L" in " ".join(README.split())
+
+
+def test_the_quick_preset_is_quoted_from_the_committed_results():
+    run = json.loads((ROOT / "results" / "svhn_toy-quick.json").read_text())
+    low, m, mixture = (run["auc"][model][key]["value"] for model, key in (("vae", "l"), ("vae", "m"), ("gmm", "m")))
+    text = " ".join(README.split())
+    assert f"L {low:.3f} and M {m:.3f} for the VAE and M {mixture:.3f} for the mixture" in text
+    assert f"in {run['timings']['this_invocation']:.0f} s on two cores" in text
+
+
 def test_the_levers_are_those_of_the_committed_results():
     results = json.loads((ROOT / "results" / "levers-paper.json").read_text())
     assert as_markdown(*levers.table(results)).strip() in README
