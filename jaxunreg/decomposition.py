@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -117,6 +118,9 @@ def decompose_gaussian(
     >>> float(terms.d), float(terms.m)
     (0.0, 2.0)
     """
+    # Flat, behind a barrier lest XLA undo it: on a CPU it sums over a last axis of one channel element by element, ten
+    # times as slowly. The sums were a fifth of the time of scoring 96x96 images.
+    x, x_mean, x_log_var = jax.lax.optimization_barrier(tuple(jnp.ravel(part) for part in (x, x_mean, x_log_var)))
     return Decomposition(
         d=jnp.sum(kl_to_standard_normal(z_mean, z_log_var)),
         a=jnp.sum(log_normalizer(x_log_var)),

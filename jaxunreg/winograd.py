@@ -165,14 +165,15 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
         (1, 2 * m_rows * (rows + 1) - height - 1),
         (1, 2 * m_columns * (columns + 1) - width - 1),
     )
-    blocks = jnp.pad(x, ((0, 0), *border, (0, 0))).reshape(n, rows + 1, m_rows, 2, columns + 1, m_columns, 2 * c)
+    strips = jnp.pad(x, ((0, 0), *border, (0, 0))).reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
 
     def in_tile(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
         own = [lax.slice_in_dim(part, 0, count, axis=axis) for part in parts]
         return [*own, lax.slice_in_dim(parts[0], 1, count + 1, axis=axis)]
 
     grid = []
-    for row in _combine(tiles[0].blocks, in_tile(unstack(blocks, 2), 1, rows)):
+    for strip in _combine(tiles[0].blocks, in_tile(unstack(strips, 2), 1, rows)):
+        row = strip.reshape(n, rows, 2, columns + 1, m_columns, 2 * c)
         points = _combine(tiles[1].blocks, in_tile(unstack(row, 4), 3, columns))
         grid.append([point.transpose(0, 1, 3, 2, 4).reshape(n * rows * columns, 4 * c) for point in points])
     return grid
