@@ -80,8 +80,8 @@ def conv(x: Array, kernel: Array | Prepared, *, lowering: str = "auto") -> Float
 
     Args:
       x: `[n, height, width, c_in]`, floating point, height and width even.
-      kernel: `[4, 4, c_in, c_out]`, the dtype of `x`, or what `prepare` made of it. Below 32 bits, products are
-        accumulated in float32.
+      kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it. Its dtype is that
+        of the products' operands; below 32 bits they are accumulated in float32.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
 
     Returns:
@@ -89,7 +89,7 @@ def conv(x: Array, kernel: Array | Prepared, *, lowering: str = "auto") -> Float
 
     Raises:
       ValueError: wrong rank, odd height or width, a kernel that does not fit `x`, or an unknown lowering.
-      TypeError: dtypes that differ or are not floating point.
+      TypeError: a kernel wider than `x`, or a dtype that is not floating point.
 
     >>> import jax.numpy as jnp
     >>> conv(jnp.ones((1, 4, 6, 3)), jnp.ones((4, 4, 3, 8)))[0, :, :, 0].tolist()
@@ -118,8 +118,8 @@ def conv_transpose(
 
     Args:
       x: `[n, height, width, c_in]`, floating point.
-      kernel: `[4, 4, c_in, c_out]`, the dtype of `x`, or what `prepare` made of it. Below 32 bits, products are
-        accumulated in float32.
+      kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it. Its dtype is that
+        of the products' operands; below 32 bits they are accumulated in float32.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
 
     Returns:
@@ -127,7 +127,7 @@ def conv_transpose(
 
     Raises:
       ValueError: wrong rank, a kernel that does not fit `x`, or an unknown lowering.
-      TypeError: dtypes that differ or are not floating point.
+      TypeError: a kernel wider than `x`, or a dtype that is not floating point.
 
     >>> import jax.numpy as jnp
     >>> conv_transpose(jnp.ones((1, 2, 2, 8)), jnp.ones((4, 4, 8, 3)))[0, 0, :, 0].tolist()
@@ -148,10 +148,11 @@ def _check(name: str, x: Array, kernel: Array, lowering: str) -> None:
             f"{name} got x of shape {x.shape} and a kernel of shape {kernel.shape}, expected a kernel "
             f"[4, 4, {x.shape[3]}, c_out]."
         )
-    if x.dtype != kernel.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
+    floating = all(jnp.issubdtype(part.dtype, jnp.floating) for part in (x, kernel))
+    if not floating or (kernel.dtype != x.dtype and kernel.dtype.itemsize >= x.dtype.itemsize):
         raise TypeError(
-            f"{name} got x of {x.dtype} and a kernel of {kernel.dtype}, expected one floating-point "
-            "dtype for both. Cast one of them."
+            f"{name} got x of {x.dtype} and a kernel of {kernel.dtype}, expected floating-point dtypes, the kernel's "
+            "that of x or narrower. Cast one of them."
         )
 
 
@@ -165,22 +166,28 @@ def _lower(x: Array, kernel: Prepared, lowering: str, *, matmul: _Convolution, n
 
 
 def _conv_native(x: Array, kernel: Prepared) -> Array:
-    return lax.conv_general_dilated(
-        x, kernel.kernel, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    y = lax.conv_general_dilated(
+        x.astype(kernel.kernel.dtype),
+        kernel.kernel,
+        window_strides=(2, 2),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+    return y.astype(x.dtype)
 
 
 def _conv_transpose_native(x: Array, kernel: Prepared) -> Array:
     # A convolution over x with a zero between neighbours; the kernel turned by 180 degrees scatters, not
     # gathers.
-    return lax.conv_general_dilated(
-        x,
+    y = lax.conv_general_dilated(
+        x.astype(kernel.kernel.dtype),
         kernel.kernel[::-1, ::-1],
         window_strides=(1, 1),
         padding=((2, 2), (2, 2)),
         lhs_dilation=(2, 2),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+    return y.astype(x.dtype)
 
 
 # The matrix-product lowering. It has no derivative rule, so that every mode and order of differentiation works:
@@ -195,11 +202,11 @@ def _conv_matmul(x: Array, kernel: Prepared) -> Array:
     if points is None and _winograd_pays(n, outputs, c_in, c_out):
         points = winograd.prepare(kernel.kernel.astype(_accumulator(x)), outputs)
     # Arranged in 32 bits, as the transpose adds up, and XLA adds bfloat16 slowly: 12.2 ms and not 23.6 for a bfloat16
-    # im2col layer 32 -> 64 with its gradients. The product itself has the operands' own dtype.
-    wide = x.astype(_accumulator(x))
+    # im2col layer 32 -> 64 with its gradients. The product itself has the kernel's dtype.
+    wide, dtype = x.astype(_accumulator(x)), kernel.kernel.dtype
     if points is not None:
-        return winograd.conv(wide, points, x.dtype).astype(x.dtype)
-    y = _product(_patches(wide).astype(x.dtype), kernel.kernel.reshape(16 * c_in, c_out))
+        return winograd.conv(wide, points, dtype).astype(x.dtype)
+    y = _product(_patches(wide).astype(dtype), kernel.kernel.reshape(16 * c_in, c_out))
     return y.reshape(n, *outputs, c_out).astype(x.dtype)
 
 
@@ -210,9 +217,9 @@ def _conv_transpose_matmul(x: Array, kernel: Prepared) -> Array:
     if points is None and _winograd_pays(n, (height, width), c_in, c_out):
         points = winograd.prepare(kernel.kernel.astype(_accumulator(x)), (height, width), transpose=True)
     if points is not None:
-        return winograd.conv_transpose(x.astype(_accumulator(x)), points, x.dtype).astype(x.dtype)
+        return winograd.conv_transpose(x.astype(_accumulator(x)), points, kernel.kernel.dtype).astype(x.dtype)
     taps = kernel.kernel.transpose(2, 0, 1, 3).reshape(c_in, 16 * c_out)
-    patches = _product(x.reshape(n * height * width, c_in), taps)
+    patches = _product(x.reshape(n * height * width, c_in).astype(taps.dtype), taps)
     return _overlap_add(patches, n, height, width).astype(x.dtype)
 
 

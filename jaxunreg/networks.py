@@ -149,7 +149,7 @@ class Convolution(nn.Module):
         dtype = jnp.dtype(self.config.precision)
         kernel = jax.tree.map(lambda part: part.astype(dtype), kernel)
         function = conv_transpose if self.transpose else conv
-        return function(x.astype(dtype), kernel, lowering=self.config.lowering).astype(jnp.float32)
+        return function(x, kernel, lowering=self.config.lowering)
 
     def _kernel_init(self) -> Any:
         init = getattr(nn.initializers, self.config.initializer)()

@@ -130,9 +130,26 @@ def test_a_config_that_cannot_be_built_says_why(fields, said):
 def test_soft_clip_bounds_and_keeps_a_gradient():
     x = jnp.linspace(-30.0, 20.0, 201)
     y = soft_clip(x, -14.0, 2.0)
-    # Both softplus can round up to the bound itself, and a softplus of the other end adds exp(-16).
+    # Either end can round to the bound itself.
     assert float(y.min()) >= -14.0
     assert float(y.max()) <= 2.0 + 1e-6
     assert (np.diff(np.asarray(y)) >= 0).all()
     assert float(soft_clip(jnp.array(-6.0), -14.0, 2.0)) == pytest.approx(-6.0, abs=1e-3)
     assert float(jax.grad(lambda v: soft_clip(v, -14.0, 2.0))(jnp.array(-18.0))) == pytest.approx(np.exp(-4), rel=0.05)
+
+
+def test_soft_clip_is_two_softplus_in_value_and_derivatives():
+    def two(x):
+        lifted = 2.0 - jax.nn.softplus(2.0 - x)
+        return jax.nn.softplus(lifted + 14.0) - 14.0
+
+    with jax.enable_x64(True):
+        for x in [-400.0, -20.0, -14.0, -6.0, 1.0, 2.0, 9.0, 30.0, 400.0]:
+            point = jnp.array(x)
+            got, want = soft_clip(point, -14.0, 2.0), two(point)
+            assert float(got) == pytest.approx(float(want), abs=1e-12)
+            slope, curvature = jax.grad(soft_clip), jax.grad(jax.grad(soft_clip))
+            assert float(slope(point, -14.0, 2.0)) == pytest.approx(float(jax.grad(two)(point)), rel=1e-9, abs=1e-150)
+            assert float(curvature(point, -14.0, 2.0)) == pytest.approx(
+                float(jax.grad(jax.grad(two))(point)), rel=1e-6, abs=1e-12
+            )
