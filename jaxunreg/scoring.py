@@ -17,8 +17,10 @@ from jaxunreg.networks import NetworkConfig
 from jaxunreg.patches import PatchGrid, average_patches, extract_patches, map_patches, patch_grid
 from jaxunreg.typing import AnyImage, AnyImages, Variables
 
-# 256 images of 32x32, 32 of 96x96: fewer make thin matrix products, more leave the processor's cache.
-_PIXELS_A_BATCH = 2**18
+# More leave the processor's cache: 128 images of 32x32.
+_PIXELS_A_BATCH = 2**17
+# Positions of the deepest feature map, whatever the above says. Fewer make its matrix products thin: 32 images of 96x96.
+_FEWEST_POSITIONS_A_BATCH = 2**8
 _BATCHES_A_CALL = 16
 
 Term = Literal["d", "a", "m", "nelbo"]
@@ -417,8 +419,10 @@ def checked_term(term: Term, grid: PatchGrid, stride: int) -> None:
 def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
     """The batch size that is given, or else as many images as stay in a processor's cache."""
     if batch_size is None:
-        height, width, _ = scorer.model.config.image_shape
-        return 2 ** max(0, round(math.log2(_PIXELS_A_BATCH / (height * width))))
+        config = scorer.model.config
+        pixels, positions = (math.prod(shape[:2]) for shape in (config.image_shape, config.bottom_shape))
+        images = max(_PIXELS_A_BATCH / pixels, _FEWEST_POSITIONS_A_BATCH / positions)
+        return 2 ** max(0, round(math.log2(images)))
     if batch_size < 1:
         raise ValueError(f"got batch_size={batch_size}; expected at least 1")
     return batch_size
