@@ -19,7 +19,7 @@ from jaxunreg.typing import AnyImage, AnyImages, Variables
 
 # More leave the processor's cache: 128 images of 32x32.
 _PIXELS_A_BATCH = 2**17
-# Positions of the deepest feature map, whatever the above says. Fewer make its matrix products thin: 32 images of 96x96.
+# Positions of the deepest feature map, whatever the above says: 32 images of 96x96. Fewer make thin products.
 _FEWEST_POSITIONS_A_BATCH = 2**8
 _BATCHES_A_CALL = 16
 
