@@ -279,12 +279,19 @@ class Decoder(nn.Module):
         return last(x, train=train)
 
 
+# float32 reaches to exp(88).
+_LARGEST_EXPONENT = 80.0
+# Between the bounds, so that exp(high - low) is far below the exponential of the above.
+SOFT_CLIP_MAX_WIDTH = 60.0
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:
     """Bound `x` smoothly to (low, high); close to the identity inside, and its gradient nowhere zero.
 
     `low + softplus(x' - low)` with `x' = high - softplus(high - x)`, as Chua et al. (2018) bound log-variances. It is
-    computed as `low + log(1 + exp(high - low) sigmoid(x - high))`, which is the same with half of the exponentials.
+    computed as `low + log(1 + exp(high - low) / (1 + exp(high - x)))`, which is the same with half of the exponentials,
+    for bounds at most `SOFT_CLIP_MAX_WIDTH` apart.
 
     >>> import jax.numpy as jnp
     >>> soft_clip(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0).round(3).tolist()
@@ -303,7 +310,9 @@ def _soft_clip_jvp(low: float, high: float, primals: tuple[Array], tangents: tup
 
 def _lifted(x: Array, low: float, high: float) -> Array:
     """`exp(x' - low)`."""
-    return math.exp(high - low) * jax.nn.sigmoid(x - high)
+    # Not by a sigmoid, which not every runtime computes to the last digit where it is small. Bounded, for an infinity
+    # has no derivative.
+    return math.exp(high - low) / (1.0 + jnp.exp(jnp.minimum(high - x, _LARGEST_EXPONENT)))
 
 
 def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:

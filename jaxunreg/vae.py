@@ -16,7 +16,7 @@ from jaxunreg.decomposition import (
     kl_to_standard_normal,
     log_normalizer,
 )
-from jaxunreg.networks import Decoder, Encoder, NetworkConfig, soft_clip
+from jaxunreg.networks import SOFT_CLIP_MAX_WIDTH, Decoder, Encoder, NetworkConfig, soft_clip
 from jaxunreg.typing import Images, Latents, PRNGKey
 
 
@@ -70,6 +70,11 @@ class VAEConfig(NetworkConfig):
                 raise ValueError(
                     f"got {name}_log_var_min={low}, {name}_log_var_init={init}, {name}_log_var_max={high}; "
                     "expected min < init < max"
+                )
+            if high - low > SOFT_CLIP_MAX_WIDTH:
+                raise ValueError(
+                    f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them at most "
+                    f"{SOFT_CLIP_MAX_WIDTH} apart, so that the ratio of their variances is a float32"
                 )
 
 
