@@ -71,7 +71,7 @@ def ours(network: Network, phase: Phase, dtype: Dtype) -> Callable[[], int]:
             return indices.size
 
         return train
-    scorer = ju.make_scorer(model(network, dtype), _trained(network))
+    scorer = ju.make_scorer(model(network, dtype), trained(network))
     batch = images(network)[: STEPS * BATCH_SIZE[network]]
 
     def score() -> int:
@@ -82,7 +82,7 @@ def ours(network: Network, phase: Phase, dtype: Dtype) -> Callable[[], int]:
 
 
 @functools.cache
-def _trained(network: Network) -> Mapping[str, Any]:
+def trained(network: Network) -> Mapping[str, Any]:
     """Weights after a few steps, so that no batch statistic is still at its starting value."""
     config = ju.TrainConfig(steps=3, batch_size=32)
     return ju.fit(model(network), images(network)[:128], config, key=jax.random.key(0), progress=False).variables
@@ -105,7 +105,7 @@ def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool) -> C
             return indices.size
 
         return train
-    peer.copy_weights(vae, _trained(network))
+    peer.copy_weights(vae, trained(network))
     scorer = peer.TorchScorer(vae, compiled=compiled, bfloat16=dtype == "bfloat16")
     batch = images(network)[: STEPS * BATCH_SIZE[network]]
 
@@ -121,10 +121,10 @@ def check_agreement(network: Network) -> None:
     from benchmarks import peer
 
     vae = peer.TorchVAE(model(network).config)
-    peer.copy_weights(vae, _trained(network))
+    peer.copy_weights(vae, trained(network))
     batch = images(network)[:32]
     expected = peer.TorchScorer(vae, compiled=False, bfloat16=False)(batch, 32)
-    found = np.stack(ju.score_images(ju.make_scorer(model(network), _trained(network)), batch))
+    found = np.stack(ju.score_images(ju.make_scorer(model(network), trained(network)), batch))
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
@@ -197,7 +197,7 @@ def main(network: Network, phase: Phase, dtype: Dtype, name: Name) -> None:
     """Print the compile time and the peak memory of one side."""
     if name == "jaxunreg":
         if phase == "score":
-            _trained(network)
+            trained(network)
         work = ours(network, phase, dtype)
     else:
         work = theirs(network, phase, dtype, compiled=name == "compile")

@@ -104,7 +104,7 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
     peaks: dict[Dtype, list[float]] = {dtype: [] for dtype in options.dtypes}
     for _ in range(options.rounds):
         for dtype in options.dtypes:
-            peaks[dtype].append(_matmul_gflops(dtype))
+            peaks[dtype].append(matmul_gflops(dtype))
         for key, runner in runners.items():
             speeds[key].append(_speed(runner, options.seconds))
     processes = {
@@ -171,7 +171,8 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
-def _matmul_gflops(dtype: Dtype, n: int = 2048) -> float:
+def matmul_gflops(dtype: Dtype, n: int = 2048) -> float:
+    """GFLOP/s of one large matrix product, the best of five."""
     a = jnp.ones((n, n), dtype)
     _matmul(a, a).block_until_ready()
     time.sleep(0.3)

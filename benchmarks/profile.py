@@ -1,0 +1,126 @@
+"""Where the time of scoring goes on a CPU, layer by layer, beside what a matrix product of the same run reaches.
+
+    python -m benchmarks.profile --network large --dtype bfloat16
+
+The milliseconds are those of a batch, summed over operations. Operations of neighbouring layers can run at the same
+time, so that they add up to more than a batch takes. GFLOP/s count what a direct convolution would need.
+"""
+
+import re
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import jaxunreg as ju
+from benchmarks import side
+from benchmarks.throughput import matmul_gflops
+from jaxunreg.networks import NetworkConfig
+from jaxunreg.scoring import apply_in_batches, fold_scorer, images_a_batch
+
+_BATCHES = 16
+_OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*op_name="([^"]*)"', re.MULTILINE)
+_LAYER = re.compile(r"(encoder|decoder)/(Convolution|Dense)_(\d+)/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to profile.
+
+    Attributes:
+      network: the paper's for 32x32 (toy) or 96x96 (large).
+      dtype: of the matrix products.
+      calls: of 16 batches, traced after as many that are timed.
+    """
+
+    network: side.Network = "large"
+    dtype: side.Dtype = "float32"
+    calls: int = 6
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    model = side.model(options.network, options.dtype)
+    scorer = fold_scorer(ju.make_scorer(model, side.trained(options.network)))
+    batch = images_a_batch(scorer, None)
+    shape = (_BATCHES, batch, *model.config.image_shape)
+    images = jnp.asarray(np.resize(side.images(options.network), shape))
+    traced: dict[str, str | bool] = {"xla_cpu_enable_xprof_traceme": True}
+    program = apply_in_batches.lower("terms", scorer, images, np.int32(_BATCHES)).compile(compiler_options=traced)
+
+    def call() -> float:
+        began = time.perf_counter()
+        jax.block_until_ready(program(scorer, images, np.int32(_BATCHES)))
+        return time.perf_counter() - began
+
+    call()
+    peak = matmul_gflops(options.dtype)
+    seconds = statistics.median(call() for _ in range(options.calls)) / _BATCHES
+    with tempfile.TemporaryDirectory() as directory:
+        with jax.profiler.trace(directory):
+            for _ in range(options.calls):
+                call()
+        times = _times(Path(directory), dict(_OPERATION.findall(program.as_text() or "")))
+    milliseconds = {key: value / (options.calls * _BATCHES) for key, value in times.items()}
+
+    flops = dict(layer_flops(model.config))
+    table = Table(title=f"{options.network}, {options.dtype}: {1e3 * seconds:.1f} ms a batch of {batch}")
+    for column in ("layer", "products, ms", "all else, ms", "GFLOP/s", "of matmul"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for layer in [*flops, "the rest"]:
+        products, rest = (milliseconds.get((layer, product), 0.0) for product in (True, False))
+        speed = flops.get(layer, 0.0) * batch / 1e6 / (products + rest) if products + rest else 0.0
+        cells = (f"{speed:.0f}", f"{speed / peak:.0%}") if layer in flops else ("", "")
+        table.add_row(layer, f"{products:.2f}", f"{rest:.2f}", *cells)
+    sums = [sum(value for key, value in milliseconds.items() if key[1] is product) for product in (True, False)]
+    table.add_section()
+    table.add_row("sum", *(f"{value:.2f}" for value in sums))
+    console = Console()
+    console.print(f"jax {jax.__version__} on {side.machine()}; a matrix product reaches {peak:.0f} GFLOP/s")
+    console.print(table)
+
+
+def layer_flops(config: NetworkConfig) -> Iterator[tuple[str, float]]:
+    """Each layer's name and its operations an image, in the order of the network."""
+    height, width, channels = config.image_shape
+    widths = [config.base_channels * 2**layer for layer in range(config.depth)]
+    products = []
+    for layer, (c_in, c_out) in enumerate(zip([channels, *widths], widths, strict=False)):
+        products.append(2.0 * 16 * c_in * c_out * (height >> (layer + 1)) * (width >> (layer + 1)))
+        yield f"encoder Convolution_{layer}", products[-1]
+    bottom = float(np.prod(config.bottom_shape))
+    yield "encoder Dense_0", 2.0 * bottom * 2 * config.latent_dim
+    yield "decoder Dense_0", 2.0 * bottom * config.latent_dim
+    for layer, product in enumerate(reversed(products)):
+        # The last makes a mean and a log-variance of each channel.
+        yield f"decoder Convolution_{layer}", product * (2 if layer == config.depth - 1 else 1)
+
+
+def _times(directory: Path, operations: dict[str, str]) -> Counter[tuple[str, bool]]:
+    """Milliseconds by layer, and by whether it was a matrix product."""
+    (path,) = directory.glob("**/*.xplane.pb")
+    times: Counter[tuple[str, bool]] = Counter()
+    for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
+        for line in plane.lines:
+            for event in line.events:
+                # A loop's own event holds those of its body.
+                if event.name in operations and not event.name.startswith("while"):
+                    source = operations[event.name]
+                    found = _LAYER.search(source)
+                    layer = f"{found[1]} {found[2]}_{found[3]}" if found else "the rest"
+                    times[layer, "dot_general" in source] += event.duration_ns / 1e6
+    return times
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
