@@ -11,7 +11,6 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from benchmarks.throughput import matmul_gflops
-from jaxunreg.networks import NetworkConfig
 from jaxunreg.scoring import apply_in_batches, fold_scorer, images_a_batch
 
 _BATCHES = 16
@@ -73,7 +71,7 @@ def main(options: Options) -> None:
         times = _times(Path(directory), dict(_OPERATION.findall(program.as_text() or "")))
     milliseconds = {key: value / (options.calls * _BATCHES) for key, value in times.items()}
 
-    flops = dict(layer_flops(model.config))
+    flops = side.layer_flops(options.network)
     table = Table(title=f"{options.network}, {options.dtype}: {1e3 * seconds:.1f} ms a batch of {batch}")
     for column in ("layer", "products, ms", "all else, ms", "GFLOP/s", "of matmul"):
         table.add_column(column, justify="left" if column == "layer" else "right")
@@ -88,22 +86,6 @@ def main(options: Options) -> None:
     console = Console()
     console.print(f"jax {jax.__version__} on {side.machine()}; a matrix product reaches {peak:.0f} GFLOP/s")
     console.print(table)
-
-
-def layer_flops(config: NetworkConfig) -> Iterator[tuple[str, float]]:
-    """Each layer's name and its operations an image, in the order of the network."""
-    height, width, channels = config.image_shape
-    widths = [config.base_channels * 2**layer for layer in range(config.depth)]
-    products = []
-    for layer, (c_in, c_out) in enumerate(zip([channels, *widths], widths, strict=False)):
-        products.append(2.0 * 16 * c_in * c_out * (height >> (layer + 1)) * (width >> (layer + 1)))
-        yield f"encoder Convolution_{layer}", products[-1]
-    bottom = float(np.prod(config.bottom_shape))
-    yield "encoder Dense_0", 2.0 * bottom * 2 * config.latent_dim
-    yield "decoder Dense_0", 2.0 * bottom * config.latent_dim
-    for layer, product in enumerate(reversed(products)):
-        # The last makes a mean and a log-variance of each channel.
-        yield f"decoder Convolution_{layer}", product * (2 if layer == config.depth - 1 else 1)
 
 
 def _times(directory: Path, operations: dict[str, str]) -> Counter[tuple[str, bool]]:

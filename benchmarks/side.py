@@ -133,18 +133,29 @@ def flops(network: Network, phase: Phase) -> float:
 
     Training counts three times the forward pass, but twice for the first layer, whose input needs no gradient.
     """
+    layers = layer_flops(network)
+    total = sum(layers.values())
+    return total if phase == "score" else 3 * total - layers["encoder Convolution_0"]
+
+
+def layer_flops(network: Network) -> dict[str, float]:
+    """The operations of scoring an image, by layer, in the order of the network."""
     config = model(network).config
-    height, width, channels = config.image_shape
-    first, total, c_in = 0.0, 0.0, channels
+    height, width, c_in = config.image_shape
+    encoder = []
     for layer in range(config.depth):
         height, width, c_out = height // 2, width // 2, config.base_channels * 2**layer
-        # The transposed layer has the same products, but for the last, which makes 2 maps a channel and not 1.
-        product = 2.0 * height * width * 16 * c_in * c_out
-        total += product * (3 if layer == 0 else 2)
-        first = first or product
+        encoder.append(2.0 * height * width * 16 * c_in * c_out)
         c_in = c_out
-    total += 2.0 * height * width * c_in * 3 * config.latent_dim
-    return total if phase == "score" else 3 * total - first
+    dense = 2.0 * height * width * c_in * config.latent_dim
+    # The transposed layer has the same products, but for the last, which makes 2 maps a channel and not 1.
+    decoder = [*encoder[:0:-1], 2 * encoder[0]]
+    return {
+        **{f"encoder Convolution_{layer}": product for layer, product in enumerate(encoder)},
+        "encoder Dense_0": 2 * dense,
+        "decoder Dense_0": dense,
+        **{f"decoder Convolution_{layer}": product for layer, product in enumerate(decoder)},
+    }
 
 
 def peak_memory_mb() -> float:
