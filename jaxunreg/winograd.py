@@ -139,7 +139,9 @@ def _products(points: Grid, taps: list[Array], axis: int, dtype: DTypeLike) -> G
     """Products over the columns of `points` and `axis` of the matrices of `taps`, a row of points in one operation."""
 
     def products(row: list[Array], matrices: Array) -> list[Array]:
-        left = jnp.stack([point.astype(dtype) for point in row])
+        # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
+        stacked = jnp.stack(row).astype(dtype)
+        left = stacked.reshape(len(row), -1, matrices.shape[1 + axis])
         numbers = (((2,), (1 + axis,)), ((0,), (0,)))
         return unstack(lax.dot_general(left, matrices.astype(dtype), numbers, preferred_element_type=row[0].dtype), 0)
 
@@ -157,7 +159,7 @@ def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile]) -> list[Array]:
 
 
 def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """Image `[n, height, width, c]` to one matrix `[tiles, 4 c]` a point."""
+    """Image `[n, height, width, c]` to what becomes a matrix `[tiles, 4 c]` a point: `[n, rows, columns, 2, 2 c]`."""
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     # One tile more than needed: the last block of a tile is the first of the next.
@@ -177,7 +179,7 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
     for strip in _combine(tiles[0].blocks, in_tile(unstack(strips, 2), 1, rows)):
         row = strip.reshape(n, rows, 2, columns + 1, m_columns, 2 * c)
         points = _combine(tiles[1].blocks, in_tile(unstack(row, 4), 3, columns))
-        grid.append([point.transpose(0, 1, 3, 2, 4).reshape(n * rows * columns, 4 * c) for point in points])
+        grid.append([point.transpose(0, 1, 3, 2, 4) for point in points])
     return grid
 
 
@@ -218,8 +220,7 @@ def _outputs_to_points(y: Array, tiles: tuple[Tile, Tile]) -> Grid:
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, h, w)
     y = jnp.pad(y, ((0, 0), (0, rows * m_rows - h), (0, columns * m_columns - w), (0, 0)))
     square = [unstack(row, 3) for row in unstack(y.reshape(n, rows, m_rows, columns, m_columns, c), 2)]
-    grid = _combine_both(tiles[0].outputs.T, tiles[1].outputs.T, square)
-    return [[point.reshape(n * rows * columns, c) for point in row] for row in grid]
+    return _combine_both(tiles[0].outputs.T, tiles[1].outputs.T, square)
 
 
 def _sizes(tiles: tuple[Tile, Tile], h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:
