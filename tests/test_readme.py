@@ -117,6 +117,8 @@ def test_the_speeds_are_those_of_the_committed_benchmark():
         cells = [
             row["network"],
             row["phase"],
+            row["dtype"],
+            {"eager": "PyTorch", "jaxunreg float32": "our float32"}[row["peer"]],
             f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
             f"{row['images_per_second']:,.0f}",
             f"{row['peer_images_per_second']:,.0f}",
