@@ -136,7 +136,10 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
 
 
 def _products(points: Grid, taps: list[Array], axis: int, dtype: DTypeLike) -> Grid:
-    """Products over the columns of `points` and `axis` of the matrices of `taps`, a row of points in one operation."""
+    """Products of the points, as matrices `[tiles, columns]`, over their columns and `axis` of the matrices of `taps`.
+
+    A row of points is one operation.
+    """
 
     def products(row: list[Array], matrices: Array) -> list[Array]:
         # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
@@ -215,7 +218,7 @@ def _points_to_outputs(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length
 
 
 def _outputs_to_points(y: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """The adjoint of `_points_to_outputs`."""
+    """The adjoint of `_points_to_outputs`, but `[n, rows, columns, c]` a point and not yet a matrix."""
     n, h, w, c = y.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, h, w)
     y = jnp.pad(y, ((0, 0), (0, rows * m_rows - h), (0, columns * m_columns - w), (0, 0)))
