@@ -81,7 +81,7 @@ def conv(x: Array, kernel: Array | Prepared, *, lowering: str = "auto") -> Float
     Args:
       x: `[n, height, width, c_in]`, floating point, height and width even.
       kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it. Its dtype is that
-        of the products' operands; below 32 bits they are accumulated in float32.
+        of the products' operands (where that is faster they are wider); below 32 bits they are accumulated in float32.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
 
     Returns:
@@ -202,14 +202,12 @@ def _conv_matmul(x: Array, kernel: Prepared) -> Array:
     if points is None and _winograd_pays(n, outputs, c_in, c_out):
         points = winograd.prepare(kernel.kernel.astype(_accumulator(x)), outputs)
     # In 32 bits, as the transpose adds up, and XLA adds bfloat16 slowly.
-    wide, dtype = x.astype(_accumulator(x)), kernel.kernel.dtype
+    wide = x.astype(_accumulator(x))
     if points is not None:
-        return winograd.conv(wide, points, dtype).astype(x.dtype)
-    # Rounded to the kernel's dtype and multiplied in 32 bits, which is the same as a narrow product summed in 32 bits.
-    # A product this thin waits for memory, and XLA moves bfloat16 slowly: im2col of 32x32x3 images takes four times as
-    # long.
-    rounded = wide.astype(dtype).astype(wide.dtype)
-    y = _product(_patches(rounded), kernel.kernel.reshape(16 * c_in, c_out).astype(wide.dtype))
+        return winograd.conv(wide, points, kernel.kernel.dtype).astype(x.dtype)
+    # In 32 bits: a product this thin waits for memory, and XLA moves bfloat16 slowly; im2col of 32x32x3 images takes
+    # four times as long.
+    y = _product(_patches(wide), kernel.kernel.reshape(16 * c_in, c_out).astype(wide.dtype))
     return y.reshape(n, *outputs, c_out).astype(x.dtype)
 
 
@@ -221,9 +219,7 @@ def _conv_transpose_matmul(x: Array, kernel: Prepared) -> Array:
         points = winograd.prepare(kernel.kernel.astype(_accumulator(x)), (height, width), transpose=True)
     if points is not None:
         return winograd.conv_transpose(x.astype(_accumulator(x)), points, kernel.kernel.dtype).astype(x.dtype)
-    taps = kernel.kernel.transpose(2, 0, 1, 3).reshape(c_in, 16 * c_out)
-    patches = _product(x.reshape(n * height * width, c_in).astype(taps.dtype), taps)
-    return _overlap_add(patches, n, height, width).astype(x.dtype)
+    return _overlap_add(_column_pairs(x, kernel.kernel)).astype(x.dtype)
 
 
 # Below, the products are too thin: 3 -> 32 channels at 32x32 is faster by im2col.
@@ -267,14 +263,39 @@ def _patches(x: Array) -> Array:
     return patches.reshape(n * h * w, 16 * c)
 
 
-def _overlap_add(patches: Array, n: Length, h: int, w: int) -> Array:
-    """Transpose of im2col: 4x4 patches added where they overlap, `[n h w, 16 c]` to `[n, 2h, 2w, c]`."""
-    c = patches.shape[1] // 16
-    rows = winograd.unstack(patches.reshape(n, h, w, 2, 2, 2, 2 * c), 3)
-    grid = [winograd.unstack(row, 4) for row in rows]
+# Overlap-add, the transpose of im2col, one axis after the other. Output columns 2j - 1 and 2j are a pair: they take the
+# kernel's columns 0 and 1 from pixel j, and 2 and 3 from the pixel before.
 
-    def part(a: int, b: int) -> Array:
-        return jnp.pad(grid[a][b].transpose(0, 1, 3, 2, 4), ((0, 0), (a, 1 - a), (0, 0), (b, 1 - b), (0, 0)))
 
-    blocks = part(0, 0) + part(0, 1) + part(1, 0) + part(1, 1)
-    return blocks.reshape(n, 2 * h + 2, 2 * w + 2, c)[:, 1:-1, 1:-1]
+def _column_pairs(x: Array, kernel: Array) -> Array:
+    """The transposed convolution along columns: `[n, h, w, c_in]` to pairs of them, `[n, h, w + 1, 4, 2 c_out]`.
+
+    The axis of four is the kernel's rows.
+    """
+    n, h, w, c_in = x.shape
+    c_out = kernel.shape[3]
+    taps = kernel.reshape(4, 2, 2, c_in, c_out)
+    if _pairs_pay(c_in, c_out):
+        both = taps[:, ::-1].transpose(1, 3, 0, 2, 4).reshape(2 * c_in, 8 * c_out)
+        bordered = winograd.pad(x.astype(taps.dtype), 2, 1, 1)
+        neighbours = jnp.concatenate([bordered[:, :, :-1], bordered[:, :, 1:]], axis=3)
+        pairs = _product(neighbours.reshape(n * h * (w + 1), 2 * c_in), both)
+        return pairs.reshape(n, h, w + 1, 4, 2 * c_out)
+    each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
+    products = _product(x.reshape(n * h * w, c_in).astype(taps.dtype), each)
+    own, following = winograd.unstack(products.reshape(n, h, w, 2, 4, 2 * c_out), 3)
+    return winograd.pad(own, 2, 0, 1) + winograd.pad(following, 2, 1, 0)
+
+
+def _pairs_pay(c_in: int, c_out: int) -> bool:
+    """Whether the product should add columns too: its operand is then twice as wide and its result half as wide."""
+    return 8 * c_out >= c_in
+
+
+def _overlap_add(pairs: Array) -> Array:
+    """The same along rows: `[n, h, w + 1, 4, 2 c]`, from `_column_pairs`, to `[n, 2h, 2w, c]`."""
+    n, h, columns, _, channels = pairs.shape
+    own, following = winograd.unstack(pairs.reshape(n, h, columns, 2, 2, channels), 3)
+    own, following = (part.transpose(0, 1, 3, 2, 4) for part in (own, following))
+    blocks = winograd.pad(own, 1, 0, 1) + winograd.pad(following, 1, 1, 0)
+    return blocks.reshape(n, 2 * h + 2, 2 * columns, channels // 2)[:, 1:-1, 1:-1]

@@ -194,8 +194,8 @@ def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, 
 
     def overlap(parts: Sequence[Array], axis: int) -> list[Array]:
         *own, following = parts
-        own = [_pad(part, axis, 0, 1) for part in own]
-        return [own[0] + _pad(following, axis, 1, 0), *own[1:]]
+        own = [pad(part, axis, 0, 1) for part in own]
+        return [own[0] + pad(following, axis, 1, 0), *own[1:]]
 
     strips = []
     for row in grid:
@@ -259,5 +259,6 @@ def unstack(x: Array, axis: int) -> list[Array]:
     return [lax.squeeze(part, (axis,)) for part in lax.split(x, (1,) * x.shape[axis], axis=axis)]
 
 
-def _pad(x: Array, axis: int, before: int, after: int) -> Array:
+def pad(x: Array, axis: int, before: int, after: int) -> Array:
+    """Zeros at both ends of one axis."""
     return jnp.pad(x, [(before, after) if index == axis else (0, 0) for index in range(x.ndim)])
