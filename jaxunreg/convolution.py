@@ -274,17 +274,17 @@ def _column_pairs(x: Array, kernel: Array) -> Array:
     """
     n, h, w, c_in = x.shape
     c_out = kernel.shape[3]
-    taps = kernel.reshape(4, 2, 2, c_in, c_out)
+    x, taps = x.astype(kernel.dtype), kernel.reshape(4, 2, 2, c_in, c_out)
     if _pairs_pay(c_in, c_out):
         both = taps[:, ::-1].transpose(1, 3, 0, 2, 4).reshape(2 * c_in, 8 * c_out)
-        bordered = winograd.pad(x.astype(taps.dtype), 2, 1, 1)
+        bordered = winograd.pad(x, 2, 1, 1)
         neighbours = jnp.concatenate([bordered[:, :, :-1], bordered[:, :, 1:]], axis=3)
         pairs = _product(neighbours.reshape(n * h * (w + 1), 2 * c_in), both)
         return pairs.reshape(n, h, w + 1, 4, 2 * c_out)
     each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
-    products = _product(x.reshape(n * h * w, c_in).astype(taps.dtype), each)
+    products = _product(x.reshape(n * h * w, c_in), each)
     own, following = winograd.unstack(products.reshape(n, h, w, 2, 4, 2 * c_out), 3)
-    return winograd.pad(own, 2, 0, 1) + winograd.pad(following, 2, 1, 0)
+    return winograd.add_shifted(own, following, 2)
 
 
 def _pairs_pay(c_in: int, c_out: int) -> bool:
@@ -297,5 +297,5 @@ def _overlap_add(pairs: Array) -> Array:
     n, h, columns, _, channels = pairs.shape
     own, following = winograd.unstack(pairs.reshape(n, h, columns, 2, 2, channels), 3)
     own, following = (part.transpose(0, 1, 3, 2, 4) for part in (own, following))
-    blocks = winograd.pad(own, 1, 0, 1) + winograd.pad(following, 1, 1, 0)
+    blocks = winograd.add_shifted(own, following, 1)
     return blocks.reshape(n, 2 * h + 2, 2 * columns, channels // 2)[:, 1:-1, 1:-1]

@@ -194,8 +194,7 @@ def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, 
 
     def overlap(parts: Sequence[Array], axis: int) -> list[Array]:
         *own, following = parts
-        own = [pad(part, axis, 0, 1) for part in own]
-        return [own[0] + pad(following, axis, 1, 0), *own[1:]]
+        return [add_shifted(own[0], following, axis), *(pad(part, axis, 0, 1) for part in own[1:])]
 
     strips = []
     for row in grid:
@@ -257,6 +256,11 @@ def unstack(x: Array, axis: int) -> list[Array]:
     """The slices of `x` along an axis, which is dropped."""
     # Split and not sliced: the transpose of `split` joins its parts, that of slices adds padded arrays.
     return [lax.squeeze(part, (axis,)) for part in lax.split(x, (1,) * x.shape[axis], axis=axis)]
+
+
+def add_shifted(x: Array, y: Array, axis: int) -> Array:
+    """`x` plus `y` moved on by one along an axis, which grows by one."""
+    return pad(x, axis, 0, 1) + pad(y, axis, 1, 0)
 
 
 def pad(x: Array, axis: int, before: int, after: int) -> Array:
