@@ -85,11 +85,9 @@ def prepare(kernel: Array, outputs: tuple[int, int], *, transpose: bool = False)
       transpose: for `conv_transpose`, which is the adjoint of a convolution with the channels exchanged.
 
     Returns:
-      For each row of points the matrices `[points, 4 c_in, c_out]`, with `transpose` `[points, 4 c_out, c_in]`.
+      For each row of points the matrices `[points, 4 c_in, c_out]`, with `transpose` `[points, c_in, 4 c_out]`.
     """
-    return _kernel_to_points(
-        kernel.transpose(0, 1, 3, 2) if transpose else kernel, (tile(outputs[0]), tile(outputs[1]))
-    )
+    return _kernel_to_points(kernel, (tile(outputs[0]), tile(outputs[1])), transpose=transpose)
 
 
 def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
@@ -109,7 +107,7 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     """
     n, height, width, _ = x.shape
     tiles = tile(height // 2), tile(width // 2)
-    points = _products(_image_to_points(x, tiles), taps, 0, dtype)
+    points = _products(_image_to_points(x, tiles), taps, dtype)
     return _points_to_outputs(points, tiles, (n, height // 2, width // 2))
 
 
@@ -131,12 +129,12 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     """
     n, h, w, _ = x.shape
     tiles = tile(h), tile(w)
-    points = _products(_outputs_to_points(x, tiles), taps, 1, dtype)
+    points = _products(_outputs_to_points(x, tiles), taps, dtype)
     return _points_to_image(points, tiles, (n, 2 * h, 2 * w))
 
 
-def _products(points: Grid, taps: list[Array], axis: int, dtype: DTypeLike) -> Grid:
-    """Products of the points, as matrices `[tiles, columns]`, over their columns and `axis` of the matrices of `taps`.
+def _products(points: Grid, taps: list[Array], dtype: DTypeLike) -> Grid:
+    """Products of the points, as matrices `[tiles, columns]`, with the matrices `[columns, ...]` of `taps`.
 
     A row of points is one operation.
     """
@@ -144,21 +142,27 @@ def _products(points: Grid, taps: list[Array], axis: int, dtype: DTypeLike) -> G
     def products(row: list[Array], matrices: Array) -> list[Array]:
         # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
         stacked = jnp.stack(row).astype(dtype)
-        left = stacked.reshape(len(row), -1, matrices.shape[1 + axis])
-        numbers = (((2,), (1 + axis,)), ((0,), (0,)))
+        left = stacked.reshape(len(row), -1, matrices.shape[1])
+        numbers = (((2,), (1,)), ((0,), (0,)))
         return unstack(lax.dot_general(left, matrices.astype(dtype), numbers, preferred_element_type=row[0].dtype), 0)
 
     return [products(row, matrices) for row, matrices in zip(points, taps, strict=True)]
 
 
-def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile]) -> list[Array]:
-    """Kernel `[4, 4, c_in, c_out]` to one matrix `[4 c_in, c_out]` a point, stacked along each row of points."""
+def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile], *, transpose: bool) -> list[Array]:
+    """Kernel `[4, 4, c_in, c_out]` to one matrix a point, stacked along each row of points; see `prepare`."""
     _, _, c_in, c_out = kernel.shape
-    # Row and column of the block, and within it; a block's own columns are neighbours in memory.
-    taps = kernel.reshape(2, 2, 2, 2 * c_in, c_out)
+
+    def matrix(point: Array) -> Array:
+        # The axes within a block stay beside the channels of the image, which are those of the output if transposed.
+        # Channels are not exchanged: their rows are copied, which is several times as fast.
+        return point.transpose(2, 0, 1, 3).reshape(c_in, 4 * c_out) if transpose else point.reshape(4 * c_in, c_out)
+
+    # Row and column of the block, and within it.
+    taps = kernel.reshape(2, 2, 2, 2, c_in, c_out)
     rows = _combine(tiles[0].taps, unstack(taps, 0))
     grid = [_combine(tiles[1].taps, unstack(row, 1)) for row in rows]
-    return [jnp.stack([point.reshape(4 * c_in, c_out) for point in row]) for row in grid]
+    return [jnp.stack([matrix(point) for point in row]) for row in grid]
 
 
 def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
