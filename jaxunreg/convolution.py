@@ -14,6 +14,7 @@ generic loop, at 0.1 to 0.3 of the speed of its matrix product.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
@@ -103,8 +104,8 @@ def conv(x: Array, kernel: Array | Prepared, *, lowering: str = "auto") -> Float
 
 
 def conv_transpose(
-    x: Array, kernel: Array | Prepared, *, lowering: str = "auto"
-) -> Float[Array, "n rows columns c_out"]:
+    x: Array, kernel: Array | Prepared, *, lowering: str = "auto", planes: bool = False
+) -> Float[Array, "n rows columns c_out"] | Float[Array, "c_out 4 n pixels"]:
     """Transposed 4x4 convolution with stride 2 and padding 1, which doubles height and width.
 
     `y[n, 2i + u - 1, 2j + v - 1, o] += sum_c x[n, i, j, c] kernel[u, v, c, o]` over all `i, j, u, v`; what
@@ -121,9 +122,10 @@ def conv_transpose(
       kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it. Its dtype is that
         of the products' operands; below 32 bits they are accumulated in float32.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
+      planes: return `to_planes` of the result, which a CPU makes, and sums over, faster where `c_out` is small.
 
     Returns:
-      `[n, 2 height, 2 width, c_out]`, the dtype of `x`.
+      `[n, 2 height, 2 width, c_out]`, or with `planes` `[c_out, 4, n, height width]`, the dtype of `x`.
 
     Raises:
       ValueError: wrong rank, a kernel that does not fit `x`, or an unknown lowering.
@@ -135,7 +137,26 @@ def conv_transpose(
     """
     kernel = kernel if isinstance(kernel, Prepared) else Prepared(kernel, None)
     _check("conv_transpose", x, kernel.kernel, lowering)
-    return _lower(x, kernel, lowering, matmul=_conv_transpose_matmul, native=_conv_transpose_native)
+    matmul, native = (partial(function, planes=planes) for function in (_conv_transpose_matmul, _conv_transpose_native))
+    return _lower(x, kernel, lowering, matmul=matmul, native=native)
+
+
+def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
+    """Images taken apart by channel and by the parity of row and of column, each part in one piece for all images.
+
+    Args:
+      images: `[n, 2 height, 2 width, channels]`.
+
+    Returns:
+      `[channels, 4, n, height width]`; the axis of four is even and odd rows, and in each even and odd columns.
+
+    >>> import jax.numpy as jnp
+    >>> to_planes(jnp.arange(8).reshape(1, 2, 4, 1)).tolist()
+    [[[[0, 2]], [[1, 3]], [[4, 6]], [[5, 7]]]]
+    """
+    n, rows, columns, channels = images.shape
+    blocks = images.reshape(n, rows // 2, 2, columns // 2, 2, channels)
+    return blocks.transpose(5, 2, 4, 0, 1, 3).reshape(channels, 4, n, rows * columns // 4)
 
 
 def _check(name: str, x: Array, kernel: Array, lowering: str) -> None:
@@ -176,7 +197,7 @@ def _conv_native(x: Array, kernel: Prepared) -> Array:
     return y.astype(x.dtype)
 
 
-def _conv_transpose_native(x: Array, kernel: Prepared) -> Array:
+def _conv_transpose_native(x: Array, kernel: Prepared, *, planes: bool) -> Array:
     # A convolution over x with a zero between neighbours; the kernel turned by 180 degrees scatters, not
     # gathers.
     y = lax.conv_general_dilated(
@@ -187,7 +208,8 @@ def _conv_transpose_native(x: Array, kernel: Prepared) -> Array:
         lhs_dilation=(2, 2),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    return y.astype(x.dtype)
+    y = y.astype(x.dtype)
+    return to_planes(y) if planes else y
 
 
 # The matrix-product lowering. It has no derivative rule, so that every mode and order of differentiation works:
@@ -211,15 +233,17 @@ def _conv_matmul(x: Array, kernel: Prepared) -> Array:
     return y.reshape(n, *outputs, c_out).astype(x.dtype)
 
 
-def _conv_transpose_matmul(x: Array, kernel: Prepared) -> Array:
+def _conv_transpose_matmul(x: Array, kernel: Prepared, *, planes: bool) -> Array:
     n, height, width, c_in = x.shape
     c_out = kernel.kernel.shape[3]
     points = kernel.points
     if points is None and _winograd_pays(n, (height, width), c_in, c_out):
         points = winograd.prepare(kernel.kernel.astype(_accumulator(x)), (height, width), transpose=True)
     if points is not None:
-        return winograd.conv_transpose(x.astype(_accumulator(x)), points, kernel.kernel.dtype).astype(x.dtype)
-    return _overlap_add(_column_pairs(x, kernel.kernel)).astype(x.dtype)
+        y = winograd.conv_transpose(x.astype(_accumulator(x)), points, kernel.kernel.dtype).astype(x.dtype)
+        return to_planes(y) if planes else y
+    y = _overlap_planes(x, kernel.kernel) if planes else _overlap_add(_column_pairs(x, kernel.kernel))
+    return y.astype(x.dtype)
 
 
 # Below, the products are too thin: 3 -> 32 channels at 32x32 is faster by im2col.
@@ -277,14 +301,17 @@ def _column_pairs(x: Array, kernel: Array) -> Array:
     x, taps = x.astype(kernel.dtype), kernel.reshape(4, 2, 2, c_in, c_out)
     if _pairs_pay(c_in, c_out):
         both = taps[:, ::-1].transpose(1, 3, 0, 2, 4).reshape(2 * c_in, 8 * c_out)
-        bordered = winograd.pad(x, 2, 1, 1)
-        neighbours = jnp.concatenate([bordered[:, :, :-1], bordered[:, :, 1:]], axis=3)
-        pairs = _product(neighbours.reshape(n * h * (w + 1), 2 * c_in), both)
-        return pairs.reshape(n, h, w + 1, 4, 2 * c_out)
+        return _product(_neighbours(x), both).reshape(n, h, w + 1, 4, 2 * c_out)
     each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
     products = _product(x.reshape(n * h * w, c_in), each)
     own, following = winograd.unstack(products.reshape(n, h, w, 2, 4, 2 * c_out), 3)
     return winograd.add_shifted(own, following, 2)
+
+
+def _neighbours(x: Array) -> Array:
+    """Each pixel beside the one before, with a border of zeros: `[n, h, w, c]` to `[n h (w + 1), 2 c]`."""
+    bordered = winograd.pad(x, 2, 1, 1)
+    return jnp.concatenate([bordered[:, :, :-1], bordered[:, :, 1:]], axis=3).reshape(-1, 2 * x.shape[3])
 
 
 def _pairs_pay(c_in: int, c_out: int) -> bool:
@@ -299,3 +326,34 @@ def _overlap_add(pairs: Array) -> Array:
     own, following = (part.transpose(0, 1, 3, 2, 4) for part in (own, following))
     blocks = winograd.add_shifted(own, following, 1)
     return blocks.reshape(n, 2 * h + 2, 2 * columns, channels // 2)[:, 1:-1, 1:-1]
+
+
+# The same with the weights as the left operand, whose products are planes. Adding is then over neighbours in memory,
+# but the gradients are slower than those of the above.
+
+
+def _product_of_rows(a: Array, b: Array) -> Array:
+    """`a . b^T`, in float32 or wider; with `b.T` XLA would write out the transposed array."""
+    return lax.dot_general(a, b, (((1,), (1,)), ((), ())), preferred_element_type=_accumulator(a))
+
+
+def _overlap_planes(x: Array, kernel: Array) -> Array:
+    """`to_planes` of the transposed convolution: `[n, h, w, c_in]` to `[c_out, 4, n, h w]`."""
+    n, h, w, c_in = x.shape
+    c_out = kernel.shape[3]
+    x, taps = x.astype(kernel.dtype), kernel.reshape(4, 2, 2, c_in, c_out)
+    if _pairs_pay(c_in, c_out):
+        both = taps[:, ::-1].transpose(0, 2, 4, 1, 3).reshape(8 * c_out, 2 * c_in)
+        pairs = _product_of_rows(both, _neighbours(x)).reshape(4, 2, c_out, n, h, w + 1)
+    else:
+        each = taps.transpose(1, 0, 2, 4, 3).reshape(16 * c_out, c_in)
+        own, following = _product_of_rows(each, x.reshape(n * h * w, c_in)).reshape(2, 4, 2, c_out, n, h, w)
+        pairs = winograd.add_shifted(own, following, 5)
+    blocks = winograd.add_shifted(pairs[:2], pairs[2:], 4)
+
+    def plane(row: int, column: int) -> Array:
+        # The first of a pair is odd and belongs to the pixel before.
+        return blocks[1 - row, 1 - column, :, :, row : row + h, column : column + w]
+
+    planes = jnp.stack([plane(row, column) for row in (0, 1) for column in (0, 1)], axis=1)
+    return planes.reshape(c_out, 4, n, h * w)

@@ -122,6 +122,7 @@ class Convolution(nn.Module):
       transpose: double instead of halve.
       normalize: batch normalisation and ReLU in place of a bias.
       scale: factor on the starting kernel.
+      planes: with `transpose`, return `convolution.to_planes` of the result.
     """
 
     config: NetworkConfig
@@ -129,11 +130,12 @@ class Convolution(nn.Module):
     transpose: bool = False
     normalize: bool = True
     scale: float = 1.0
+    planes: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
-    ) -> Float[Array, "batch rows columns features"]:
+    ) -> Float[Array, "batch rows columns features"] | Float[Array, "features 4 batch pixels"]:
         kernel = self.param("kernel", self._kernel_init(), (4, 4, x.shape[-1], self.features), jnp.float32)
         height, width = x.shape[1:3]
 
@@ -143,13 +145,14 @@ class Convolution(nn.Module):
             outputs = (height, width) if self.transpose else (height // 2, width // 2)
             return prepare(kernel, outputs, transpose=self.transpose)
 
-        return _layer(self, x, kernel, self._apply, prepare_kernel, train=train)
+        return _layer(self, x, kernel, self._apply, prepare_kernel, train=train, axis=0 if self.planes else -1)
 
     def _apply(self, x: Array, kernel: Array | Prepared) -> Array:
         dtype = jnp.dtype(self.config.precision)
         kernel = jax.tree.map(lambda part: part.astype(dtype), kernel)
-        function = conv_transpose if self.transpose else conv
-        return function(x, kernel, lowering=self.config.lowering)
+        if self.transpose:
+            return conv_transpose(x, kernel, lowering=self.config.lowering, planes=self.planes)
+        return conv(x, kernel, lowering=self.config.lowering)
 
     def _kernel_init(self) -> Any:
         init = getattr(nn.initializers, self.config.initializer)()
@@ -201,9 +204,19 @@ def _fold(module: Any, kernel: Array, bias: Array, prepare: Callable[[Array], An
 
 
 def _layer(
-    module: Any, x: Array, kernel: Array, apply: Callable[..., Array], prepare: Callable[[Array], Any], *, train: bool
+    module: Any,
+    x: Array,
+    kernel: Array,
+    apply: Callable[..., Array],
+    prepare: Callable[[Array], Any],
+    *,
+    train: bool,
+    axis: int = -1,
 ) -> Array:
-    """Linear map, then batch normalisation and ReLU or a bias, in the scope of a `Convolution` or a `Dense`."""
+    """Linear map, then batch normalisation and ReLU or a bias, in the scope of a `Convolution` or a `Dense`.
+
+    `axis` is that of the channels in what `apply` returns; batch normalisation knows only the last.
+    """
     config = module.config
     channels = module.features[-1] if isinstance(module.features, tuple) else module.features
 
@@ -213,7 +226,7 @@ def _layer(
     bias = vector("bias", nn.initializers.zeros_init())
     if not module.normalize:
         folded = _fold(module, kernel, bias, prepare)
-        return _add(apply(x, folded.kernel), folded.bias)
+        return _add(apply(x, folded.kernel), folded.bias, axis)
     scale = vector("scale", nn.initializers.ones_init())
     mean = module.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
     variance = module.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
@@ -227,11 +240,13 @@ def _layer(
     factor = scale * jax.lax.rsqrt(variance.value + config.batch_norm_epsilon)
     rows = kernel.reshape(-1, channels) * factor.reshape(1, -1)
     folded = _fold(module, rows.reshape(kernel.shape), bias - mean.value * factor, prepare)
-    return nn.relu(_add(apply(x, folded.kernel), folded.bias))
+    return nn.relu(_add(apply(x, folded.kernel), folded.bias, axis))
 
 
-def _add(y: Array, bias: Array) -> Array:
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+def _add(y: Array, bias: Array, axis: int) -> Array:
+    shape = [1] * y.ndim
+    shape[axis] = -1
+    return y + bias.reshape(shape)
 
 
 class Encoder(nn.Module):
@@ -258,7 +273,8 @@ class Decoder(nn.Module):
     """Latent points to images: the encoder's mirror.
 
     One fully connected layer to the deepest feature map, then `depth` transposed convolutions; every layer but the
-    last is followed by batch normalisation and ReLU.
+    last is followed by batch normalisation and ReLU. With `planes` the images come as `convolution.to_planes` makes
+    them, which is how a CPU scores them faster.
 
     Attributes:
       config: sizes.
@@ -269,13 +285,15 @@ class Decoder(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, z: Latents, *, train: bool = False) -> Float[Array, "batch height width features"]:
+    def __call__(
+        self, z: Latents, *, train: bool = False, planes: bool = False
+    ) -> Float[Array, "batch height width features"] | Float[Array, "features 4 batch pixels"]:
         config = self.config
         x = Dense(config, config.bottom_shape, normalize=True)(z, train=train)
         for layer in reversed(range(config.depth - 1)):
             x = Convolution(config, config.base_channels * 2**layer, transpose=True)(x, train=train)
         # A tenth, so that training starts from gray with the starting variance and not from noise of 0..1.
-        last = Convolution(config, self.features, transpose=True, normalize=False, scale=0.1)
+        last = Convolution(config, self.features, transpose=True, normalize=False, scale=0.1, planes=planes)
         return last(x, train=train)
 
 
@@ -285,7 +303,6 @@ _LARGEST_EXPONENT = 80.0
 SOFT_CLIP_MAX_WIDTH = 60.0
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:
     """Bound `x` smoothly to (low, high); close to the identity inside, and its gradient nowhere zero.
 
@@ -293,19 +310,36 @@ def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array
     computed as `low + log(1 + exp(high - low) / (1 + exp(high - x)))`, which is the same with half of the exponentials,
     for bounds at most `SOFT_CLIP_MAX_WIDTH` apart.
 
-    >>> import jax.numpy as jnp
     >>> soft_clip(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0).round(3).tolist()
     [-10.0, 0.0, 10.0]
     """
-    return low + jnp.log(1.0 + _lifted(x, low, high))
+    return soft_clip_with_inverse(x, low, high)[0]
 
 
-@soft_clip.defjvp
-def _soft_clip_jvp(low: float, high: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def soft_clip_with_inverse(
+    x: Float[Array, "*shape"], low: float, high: float
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """`y = soft_clip(x, low, high)` and `exp(-y)`, for which the exponential of the first is enough.
+
+    >>> y, inverse = soft_clip_with_inverse(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0)
+    >>> bool(jnp.allclose(inverse, jnp.exp(-y)))
+    True
+    """
+    width, lifted = math.exp(high - low), _lifted(x, low, high)
+    # Not exp(-low) in one factor, which can overflow where exp(-y) does not.
+    return low + jnp.log(1.0 + lifted), math.exp(-high) * (width / (1.0 + lifted))
+
+
+@soft_clip_with_inverse.defjvp
+def _soft_clip_jvp(
+    low: float, high: float, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     # sigmoid(high - x) sigmoid(x' - low): derived from the above, it would be zero from high + 17 on.
     lifted = _lifted(*primals, low, high)
     slope = jax.nn.sigmoid(high - primals[0]) * lifted / (1.0 + lifted)
-    return soft_clip(*primals, low, high), slope * tangents[0]
+    y, inverse = soft_clip_with_inverse(*primals, low, high)
+    return (y, inverse), (slope * tangents[0], -inverse * slope * tangents[0])
 
 
 def _lifted(x: Array, low: float, high: float) -> Array:

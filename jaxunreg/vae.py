@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from jaxunreg.convolution import to_planes
 from jaxunreg.decomposition import (
     Decomposition,
     decompose_gaussian,
@@ -16,7 +17,7 @@ from jaxunreg.decomposition import (
     kl_to_standard_normal,
     log_normalizer,
 )
-from jaxunreg.networks import SOFT_CLIP_MAX_WIDTH, Decoder, Encoder, NetworkConfig, soft_clip
+from jaxunreg.networks import SOFT_CLIP_MAX_WIDTH, Decoder, Encoder, NetworkConfig, soft_clip, soft_clip_with_inverse
 from jaxunreg.typing import Images, Latents, PRNGKey
 
 
@@ -144,8 +145,16 @@ class VAE(nn.Module):
 
     def terms(self, images: Images) -> Decomposition:
         """D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
-        posterior, likelihood = self(images)
-        return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+        # As `self(images)`, but sums do not ask for the order of pixels, and a CPU is faster in planes. Without a name
+        # for what comes between, XLA joins the logarithm and the division to the sums.
+        config = self.config
+        posterior = self.encode(images)
+        mean, log_var = jnp.split(self.decoder(posterior.mean, planes=True), 2)
+        log_var, inverse_var = soft_clip_with_inverse(
+            log_var + config.x_log_var_init, config.x_log_var_min, config.x_log_var_max
+        )
+        by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
+        return by_image(to_planes(images), mean + 0.5, log_var, *posterior, inverse_var)
 
     def pixel_terms(self, images: Images) -> Decomposition:
         """D, A and M of each pixel at the posterior mean, `[batch, height, width]`, in nats; their sums are `terms`.

@@ -11,9 +11,10 @@ from jax import export
 from jax.sharding import PartitionSpec as P
 from scipy.signal import correlate2d
 
-from jaxunreg.convolution import conv, conv_transpose
+from jaxunreg.convolution import conv, conv_transpose, to_planes
 
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
+FORMS = {**FUNCTIONS, "planes": partial(conv_transpose, planes=True)}
 LOWERINGS = ("auto", "native", "matmul")
 
 # Height, width, channels in and out of every layer of the 32x32 and of the 96x96 network, and two that are not square.
@@ -25,6 +26,7 @@ LAYERS = [
     *[("conv_transpose", 16, 16, 32, 6), ("conv_transpose", 3, 3, 512, 256), ("conv_transpose", 6, 6, 256, 128)],
     *[("conv_transpose", 12, 12, 128, 64), ("conv_transpose", 24, 24, 64, 32), ("conv_transpose", 48, 48, 32, 2)],
     ("conv_transpose", 5, 2, 5, 7),
+    *[("planes", 16, 16, 32, 6), ("planes", 48, 48, 32, 2), ("planes", 8, 8, 64, 32), ("planes", 5, 2, 5, 7)],
 ]
 
 
@@ -80,6 +82,20 @@ def test_conv_transpose_scatters_each_pixel_through_the_kernel(lowering):
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize(("channels", "features"), [(5, 7), (32, 2), (16, 16)])
+def test_planes_are_the_channels_by_parity_of_row_and_column(lowering, channels, features):
+    x, k = normal(0, 3, 4, 6, channels), normal(1, 4, 4, channels, features)
+    images = np.asarray(conv_transpose(x, k, lowering=lowering))
+    planes = conv_transpose(x, k, lowering=lowering, planes=True)
+    assert planes.shape == (features, 4, 3, 24)
+    for part in range(4):
+        row, column = divmod(part, 2)
+        want = np.moveaxis(images[:, row::2, column::2], 3, 0).reshape(features, 3, 24)
+        np.testing.assert_allclose(planes[:, part], want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(to_planes(jnp.asarray(images))[:, 3], want)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
 def test_both_equal_the_operations_of_jax(lowering):
     x, k = small("conv")
     numbers = ("NHWC", "HWIO", "NHWC")
@@ -109,15 +125,19 @@ def test_conv_transpose_is_the_adjoint_of_conv(lowering):
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: "-".join(map(str, layer)))
 def test_value_and_gradients_of_the_lowerings_agree(layer):
     name, height, width, c_in, c_out = layer
-    rows, columns = (height // 2, width // 2) if name == "conv" else (2 * height, 2 * width)
-    shapes = (3, height, width, c_in), (4, 4, c_in, c_out), (3, rows, columns, c_out)
+    result = {
+        "conv": (3, height // 2, width // 2, c_out),
+        "conv_transpose": (3, 2 * height, 2 * width, c_out),
+        "planes": (c_out, 4, 3, height * width),
+    }
+    shapes = (3, height, width, c_in), (4, 4, c_in, c_out), result[name]
     # Numbers that bfloat16 can hold, so that both dtypes have one reference.
     narrow = [normal(seed, *shape).astype(jnp.bfloat16) for seed, shape in enumerate(shapes)]
     wide = [a.astype(jnp.float32) for a in narrow]
 
     @partial(jax.jit, static_argnums=3)
     def value_and_gradients(x, k, cotangent, lowering):
-        y, pull = jax.vjp(partial(FUNCTIONS[name], lowering=lowering), x, k)
+        y, pull = jax.vjp(partial(FORMS[name], lowering=lowering), x, k)
         return y, *pull(cotangent)
 
     want = value_and_gradients(*wide, "native")
@@ -155,22 +175,22 @@ def test_an_empty_batch_stays_empty(name, lowering):
 # ----------------------------------------------------------------------------------------------------- derivatives
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_forward_mode_is_linear_in_each_argument(name, lowering):
-    function = jax.jit(partial(FUNCTIONS[name], lowering=lowering))
+    function = jax.jit(partial(FORMS[name], lowering=lowering))
     (x, k), (x_dot, k_dot) = small(name), (normal(2, 3, 6, 10, 5), normal(3, 4, 4, 5, 7))
     y, y_dot = jax.jvp(function, (x, k), (x_dot, k_dot))
     assert_close(y, function(x, k))
     assert_close(y_dot, function(x_dot, k) + function(x, k_dot))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", FORMS)
 def test_second_derivatives_agree_with_the_native_ones(name):
     x, k = normal(0, 1, 4, 2, 2), normal(1, 4, 4, 2, 2)
 
     def loss(lowering, x, k):
-        return jnp.sum(jnp.tanh(0.1 * FUNCTIONS[name](x, k, lowering=lowering)))
+        return jnp.sum(jnp.tanh(0.1 * FORMS[name](x, k, lowering=lowering)))
 
     got = jax.jit(jax.hessian(partial(loss, "auto"), argnums=(0, 1)))(x, k)
     want = jax.jit(jax.hessian(partial(loss, "native"), argnums=(0, 1)))(x, k)
@@ -301,27 +321,27 @@ def test_auto_takes_the_native_convolution_elsewhere(name, platform):
     assert "stablehlo.convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", FORMS)
 def test_an_exported_program_carries_both(name):
     x, k = small(name)
-    exported = export.export(jax.jit(FUNCTIONS[name]), platforms=("cpu", "cuda"))(x, k)
+    exported = export.export(jax.jit(FORMS[name]), platforms=("cpu", "cuda"))(x, k)
     text = exported.mlir_module()
     assert "stablehlo.convolution" in text
     assert "stablehlo.dot_general" in text
-    assert_close(exported.call(x, k), FUNCTIONS[name](x, k, lowering="native"))
+    assert_close(exported.call(x, k), FORMS[name](x, k, lowering="native"))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("side", [2, 8])
 def test_an_exported_program_takes_batches_of_any_size(name, side):
     # At side 2 the number of tiles of a batch would decide about Winograd's filtering, and of an unknown batch cannot.
     k = normal(1, 4, 4, 16, 16)
     (batch,) = export.symbolic_shape("batch")
     shape = jax.ShapeDtypeStruct((batch, side, side, 16), jnp.float32)
-    exported = export.export(jax.jit(lambda x: FUNCTIONS[name](x, k)), platforms=("cpu",))(shape)
+    exported = export.export(jax.jit(lambda x: FORMS[name](x, k)), platforms=("cpu",))(shape)
     for n in (1, 128):
         x = normal(0, n, side, side, 16)
-        assert_close(exported.call(x), FUNCTIONS[name](x, k, lowering="native"))
+        assert_close(exported.call(x), FORMS[name](x, k, lowering="native"))
 
 
 # ---------------------------------------------------------------------------------------------------------- errors

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.networks import NetworkConfig, soft_clip
+from jaxunreg.networks import NetworkConfig, soft_clip, soft_clip_with_inverse
 
 
 def count(model: object, config: NetworkConfig) -> int:
@@ -154,3 +154,21 @@ def test_soft_clip_is_two_softplus_in_value_and_derivatives():
             assert float(curvature(point, -14.0, 2.0)) == pytest.approx(
                 float(jax.grad(jax.grad(two))(point)), rel=1e-6, abs=1e-12
             )
+
+
+def test_the_inverse_of_a_soft_clip_is_the_exponential_in_value_and_derivatives():
+    def direct(x, low, high):
+        return jnp.exp(-soft_clip(x, low, high))
+
+    def inverse(x, low, high):
+        return soft_clip_with_inverse(x, low, high)[1]
+
+    with jax.enable_x64(True):
+        for low, high in [(-14.0, 2.0), (-100.0, -45.0)]:
+            for x in [-400.0, -120.0, -20.0, -6.0, 1.0, 30.0, 400.0]:
+                for derivative in (lambda f: f, jax.grad, lambda f: jax.grad(jax.grad(f))):
+                    got, want = (derivative(f)(jnp.array(x), low, high) for f in (inverse, direct))
+                    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-25)
+    # exp(100) is no float32, but exp(45) is.
+    y, value = soft_clip_with_inverse(jnp.float32(0.0), -100.0, -45.0)
+    np.testing.assert_allclose(value, np.exp(-np.float64(y)), rtol=1e-4)
