@@ -107,7 +107,7 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     """
     n, height, width, _ = x.shape
     tiles = tile(height // 2), tile(width // 2)
-    points = _products(_image_to_points(x, tiles), taps, dtype)
+    points = _products(_image_to_points(x, tiles, dtype), taps, dtype)
     return _points_to_outputs(points, tiles, (n, height // 2, width // 2))
 
 
@@ -165,8 +165,11 @@ def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile], *, transpose: boo
     return [jnp.stack([matrix(point) for point in row]) for row in grid]
 
 
-def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """Image `[n, height, width, c]` to what becomes a matrix `[tiles, 4 c]` a point: `[n, rows, columns, 2, 2 c]`."""
+def _image_to_points(x: Array, tiles: tuple[Tile, Tile], dtype: DTypeLike) -> Grid:
+    """Image `[n, height, width, c]` to what becomes a matrix `[tiles, 4 c]` a point: `[n, rows, columns, 2, 2 c]`.
+
+    The points have the dtype of `x`, and are later rounded to `dtype`.
+    """
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     # One tile more than needed: the last block of a tile is the first of the next.
@@ -174,9 +177,13 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
         (1, 2 * m_rows * (rows + 1) - height - 1),
         (1, 2 * m_columns * (columns + 1) - width - 1),
     )
+    # Rounded here too, there is less to move; but the results of a layer with tiles of three XLA then writes element by
+    # element.
+    rounded = x.astype(dtype) if m_rows == m_columns == 2 else x
+    padded = jnp.pad(rounded, ((0, 0), *border, (0, 0))).astype(x.dtype)
     # Rows are taken apart here and columns below: XLA joins a reshape to the padding, and loops that have to find both
     # columns and channels in their last index are several times as slow.
-    strips = jnp.pad(x, ((0, 0), *border, (0, 0))).reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
+    strips = padded.reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
 
     def in_tile(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
         own = [lax.slice_in_dim(part, 0, count, axis=axis) for part in parts]
