@@ -151,8 +151,8 @@ def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
       `[channels, 4, n, height width]`; the axis of four is even and odd rows, and in each even and odd columns.
 
     >>> import jax.numpy as jnp
-    >>> to_planes(jnp.arange(8).reshape(1, 2, 4, 1)).tolist()
-    [[[[0, 2]], [[1, 3]], [[4, 6]], [[5, 7]]]]
+    >>> to_planes(jnp.arange(8.0).reshape(1, 2, 4, 1)).tolist()
+    [[[[0.0, 2.0]], [[1.0, 3.0]], [[4.0, 6.0]], [[5.0, 7.0]]]]
     """
     n, rows, columns, channels = images.shape
     blocks = images.reshape(n, rows // 2, 2, columns // 2, 2, channels)

@@ -145,8 +145,11 @@ class VAE(nn.Module):
 
     def terms(self, images: Images) -> Decomposition:
         """D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
-        # As `self(images)`, but sums do not ask for the order of pixels, and a CPU is faster in planes. Without a name
-        # for what comes between, XLA joins the logarithm and the division to the sums.
+        if images.shape[0] == 1:
+            # What `vmap` over images sees too; it would move planes back and forth.
+            posterior, likelihood = self(images)
+            return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+        # The same, but sums do not ask for the order of pixels, and a CPU is faster in planes.
         config = self.config
         posterior = self.encode(images)
         mean, log_var = jnp.split(self.decoder(posterior.mean, planes=True), 2)
