@@ -122,7 +122,8 @@ def decompose_gaussian(
     """
     if x_inverse_var is None:
         # Flat, behind a barrier lest XLA undo it: on a CPU it sums over a last axis of one channel element by element,
-        # ten times as slowly. The sums were a fifth of the time of scoring 96x96 images.
+        # ten times as slowly. The sums were a fifth of the time of scoring 96x96 images. Who has the inverse has
+        # planes, whose last axis is long, and there the barrier would be in the way.
         x, x_mean, x_log_var = jax.lax.optimization_barrier(tuple(jnp.ravel(part) for part in (x, x_mean, x_log_var)))
         x_inverse_var = jnp.exp(-x_log_var)
     # Constants stay outside of the sums: inside, XLA writes them out in the shape of the images and reads them again.

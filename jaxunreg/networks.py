@@ -122,7 +122,7 @@ class Convolution(nn.Module):
       transpose: double instead of halve.
       normalize: batch normalisation and ReLU in place of a bias.
       scale: factor on the starting kernel.
-      planes: with `transpose`, return `convolution.to_planes` of the result.
+      planes: with `transpose` and without `normalize`, return `convolution.to_planes` of the result.
     """
 
     config: NetworkConfig
@@ -215,7 +215,7 @@ def _layer(
 ) -> Array:
     """Linear map, then batch normalisation and ReLU or a bias, in the scope of a `Convolution` or a `Dense`.
 
-    `axis` is that of the channels in what `apply` returns; batch normalisation knows only the last.
+    `axis` is that of the channels in what `apply` returns; with batch normalisation it is the last.
     """
     config = module.config
     channels = module.features[-1] if isinstance(module.features, tuple) else module.features
@@ -240,10 +240,10 @@ def _layer(
     factor = scale * jax.lax.rsqrt(variance.value + config.batch_norm_epsilon)
     rows = kernel.reshape(-1, channels) * factor.reshape(1, -1)
     folded = _fold(module, rows.reshape(kernel.shape), bias - mean.value * factor, prepare)
-    return nn.relu(_add(apply(x, folded.kernel), folded.bias, axis))
+    return nn.relu(_add(apply(x, folded.kernel), folded.bias))
 
 
-def _add(y: Array, bias: Array, axis: int) -> Array:
+def _add(y: Array, bias: Array, axis: int = -1) -> Array:
     shape = [1] * y.ndim
     shape[axis] = -1
     return y + bias.reshape(shape)
@@ -310,6 +310,7 @@ def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array
     computed as `low + log(1 + exp(high - low) / (1 + exp(high - x)))`, which is the same with half of the exponentials,
     for bounds at most `SOFT_CLIP_MAX_WIDTH` apart.
 
+    >>> import jax.numpy as jnp
     >>> soft_clip(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0).round(3).tolist()
     [-10.0, 0.0, 10.0]
     """
@@ -322,6 +323,7 @@ def soft_clip_with_inverse(
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """`y = soft_clip(x, low, high)` and `exp(-y)`, for which the exponential of the first is enough.
 
+    >>> import jax.numpy as jnp
     >>> y, inverse = soft_clip_with_inverse(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0)
     >>> bool(jnp.allclose(inverse, jnp.exp(-y)))
     True

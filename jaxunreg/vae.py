@@ -132,11 +132,16 @@ class VAE(nn.Module):
 
     def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
         """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
+        mean, log_var, _ = self._likelihood(self.decoder(z, train=train), axis=-1)
+        return Gaussian(mean, log_var)
+
+    def _likelihood(self, decoded: Array, *, axis: int) -> tuple[Array, Array, Array]:
+        """Mean, log-variance and inverse variance, from what the decoder made and the axis of its channels."""
         config = self.config
-        mean, log_var = jnp.split(self.decoder(z, train=train), 2, axis=-1)
+        mean, log_var = jnp.split(decoded, 2, axis=axis)
+        log_var = log_var + config.x_log_var_init
         # The mean starts at mid-gray, so that the first steps are not spent on the brightness.
-        log_var = soft_clip(log_var + config.x_log_var_init, config.x_log_var_min, config.x_log_var_max)
-        return Gaussian(mean + 0.5, log_var)
+        return mean + 0.5, *soft_clip_with_inverse(log_var, config.x_log_var_min, config.x_log_var_max)
 
     def __call__(self, images: Images) -> tuple[Gaussian, Gaussian]:
         """Posterior, and likelihood at the posterior mean; deterministic."""
@@ -150,14 +155,11 @@ class VAE(nn.Module):
             posterior, likelihood = self(images)
             return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
         # The same, but sums do not ask for the order of pixels, and a CPU is faster in planes.
-        config = self.config
         posterior = self.encode(images)
-        mean, log_var = jnp.split(self.decoder(posterior.mean, planes=True), 2)
-        log_var, inverse_var = soft_clip_with_inverse(
-            log_var + config.x_log_var_init, config.x_log_var_min, config.x_log_var_max
-        )
+        planes = self.decoder(posterior.mean, planes=True)
+        mean, log_var, inverse_var = self._likelihood(planes, axis=0)
         by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
-        return by_image(to_planes(images), mean + 0.5, log_var, *posterior, inverse_var)
+        return by_image(to_planes(images), mean, log_var, *posterior, inverse_var)
 
     def pixel_terms(self, images: Images) -> Decomposition:
         """D, A and M of each pixel at the posterior mean, `[batch, height, width]`, in nats; their sums are `terms`.
