@@ -22,7 +22,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxunreg import winograd
+from jaxunreg import rounding, winograd
 from jaxunreg.typing import Length
 
 Lowering = Literal["auto", "native", "matmul"]
@@ -341,13 +341,14 @@ def _overlap_planes(x: Array, kernel: Array) -> Array:
     """`to_planes` of the transposed convolution: `[n, h, w, c_in]` to `[c_out, 4, n, h w]`."""
     n, h, w, c_in = x.shape
     c_out = kernel.shape[3]
-    x, taps = x.astype(kernel.dtype), kernel.reshape(4, 2, 2, c_in, c_out)
+    taps = kernel.reshape(4, 2, 2, c_in, c_out)
     if _pairs_pay(c_in, c_out):
         both = taps[:, ::-1].transpose(0, 2, 4, 1, 3).reshape(8 * c_out, 2 * c_in)
-        pairs = _product_of_rows(both, _neighbours(x)).reshape(4, 2, c_out, n, h, w + 1)
+        pairs = _product_of_rows(both, rounding.move(_neighbours, x, kernel.dtype)).reshape(4, 2, c_out, n, h, w + 1)
     else:
         each = taps.transpose(1, 0, 2, 4, 3).reshape(16 * c_out, c_in)
-        own, following = _product_of_rows(each, x.reshape(n * h * w, c_in)).reshape(2, 4, 2, c_out, n, h, w)
+        pixels = rounding.cast(x, kernel.dtype).reshape(n * h * w, c_in)
+        own, following = _product_of_rows(each, pixels).reshape(2, 4, 2, c_out, n, h, w)
         pairs = winograd.add_shifted(own, following, 5)
     blocks = winograd.add_shifted(pairs[:2], pairs[2:], 4)
 

@@ -328,9 +328,9 @@ def soft_clip_with_inverse(
     >>> bool(jnp.allclose(inverse, jnp.exp(-y)))
     True
     """
-    width, lifted = math.exp(high - low), _lifted(x, low, high)
+    raised = 1.0 + _lifted(x, low, high)
     # Not exp(-low) in one factor, which can overflow where exp(-y) does not.
-    return low + jnp.log(1.0 + lifted), math.exp(-high) * (width / (1.0 + lifted))
+    return low + jnp.log(raised), math.exp(-high) / (raised * math.exp(low - high))
 
 
 @soft_clip_with_inverse.defjvp

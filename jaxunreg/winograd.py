@@ -17,14 +17,17 @@ im2col, which writes each pixel four times: 9/4 times for m = 2, 16/9 for m = 3.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
+from jaxunreg import rounding
 from jaxunreg.typing import Length
 
 Grid: TypeAlias = list[list[Array]]
@@ -107,7 +110,8 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     """
     n, height, width, _ = x.shape
     tiles = tile(height // 2), tile(width // 2)
-    points = _products(_image_to_points(x, tiles, dtype), taps, dtype)
+    to_points = _halves_to_points if rounding.narrows(x, dtype) else _image_to_points
+    points = _products(to_points(x, tiles), taps, dtype)
     return _points_to_outputs(points, tiles, (n, height // 2, width // 2))
 
 
@@ -141,7 +145,7 @@ def _products(points: Grid, taps: list[Array], dtype: DTypeLike) -> Grid:
 
     def products(row: list[Array], matrices: Array) -> list[Array]:
         # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
-        stacked = jnp.stack(row).astype(dtype)
+        stacked = rounding.cast(jnp.stack(row), dtype)
         left = stacked.reshape(len(row), -1, matrices.shape[1])
         numbers = (((2,), (1,)), ((0,), (0,)))
         return unstack(lax.dot_general(left, matrices.astype(dtype), numbers, preferred_element_type=row[0].dtype), 0)
@@ -165,11 +169,8 @@ def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile], *, transpose: boo
     return [jnp.stack([matrix(point) for point in row]) for row in grid]
 
 
-def _image_to_points(x: Array, tiles: tuple[Tile, Tile], dtype: DTypeLike) -> Grid:
-    """Image `[n, height, width, c]` to what becomes a matrix `[tiles, 4 c]` a point: `[n, rows, columns, 2, 2 c]`.
-
-    The points have the dtype of `x`, and are later rounded to `dtype`.
-    """
+def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
+    """Image `[n, height, width, c]` to what becomes a matrix `[tiles, 4 c]` a point: `[n, rows, columns, 2, 2 c]`."""
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     # One tile more than needed: the last block of a tile is the first of the next.
@@ -177,10 +178,7 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile], dtype: DTypeLike) -> Gr
         (1, 2 * m_rows * (rows + 1) - height - 1),
         (1, 2 * m_columns * (columns + 1) - width - 1),
     )
-    # Rounded here too, there is less to move; but the results of a layer with tiles of three XLA then writes element by
-    # element.
-    rounded = x.astype(dtype) if m_rows == m_columns == 2 else x
-    padded = jnp.pad(rounded, ((0, 0), *border, (0, 0))).astype(x.dtype)
+    padded = jnp.pad(x, ((0, 0), *border, (0, 0)))
     # Rows are taken apart here and columns below: XLA joins a reshape to the padding, and loops that have to find both
     # columns and channels in their last index are several times as slow.
     strips = padded.reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
@@ -195,6 +193,37 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile], dtype: DTypeLike) -> Gr
         points = _combine(tiles[1].blocks, in_tile(unstack(row, 4), 3, columns))
         grid.append([point.transpose(0, 1, 3, 2, 4) for point in points])
     return grid
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
+    """The same from float32 rounded to bfloat16, `[n, rows, columns, 2, 2, c]` a point.
+
+    Its loops over the halves are the faster ones, but its transpose would be slow: the derivative is that of the above.
+    """
+    n, height, width, c = x.shape
+    (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
+    below, right = 2 * (m_rows * rows + 1) - height - 1, 2 * (m_columns * columns + 1) - width - 1
+    strip = pad(rounding.to_halves(x), 2, 1, right)
+    # Not padded but joined: where the layer before has tiles of three, XLA would compute all nine for each of them.
+    above_and_below = (jnp.zeros((n, size, *strip.shape[2:]), strip.dtype) for size in (1, below))
+    padded = jnp.concatenate([next(above_and_below), strip, next(above_and_below)], axis=1)
+    blocks = padded.reshape(n, m_rows * rows + 1, 2, m_columns * columns + 1, 2, c)
+
+    def block(i: int, j: int) -> Array:
+        """Row i and column j of the blocks in each tile."""
+        start, limit = (0, i, 0, j, 0, 0), (n, i + m_rows * (rows - 1) + 1, 2, j + m_columns * (columns - 1) + 1, 2, c)
+        return rounding.from_halves(lax.slice(blocks, start, limit, (1, m_rows, 1, m_columns, 1, 1)))
+
+    grid = [[block(i, j) for j in range(m_columns + 1)] for i in range(m_rows + 1)]
+    points = _combine_both(tiles[0].blocks, tiles[1].blocks, grid)
+    return [[point.transpose(0, 1, 3, 2, 4, 5) for point in row] for row in points]
+
+
+@_halves_to_points.defjvp
+def _halves_to_points_jvp(tiles: tuple[Tile, Tile], primals: tuple[Array], tangents: tuple[Array]) -> tuple[Grid, Grid]:
+    points = _halves_to_points(*primals, tiles)
+    return points, jax.tree.map(lambda t, point: t.reshape(point.shape), _image_to_points(*tangents, tiles), points)
 
 
 def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int]) -> Array:

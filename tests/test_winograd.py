@@ -32,21 +32,22 @@ def test_a_tile_is_the_filter_of_two_taps(outputs):
     assert tile.size == (3 if outputs % 3 == 0 else 2)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 6), (10, 14), (6, 18)])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_value_and_gradients_are_those_of_the_native_convolution(name, height, width):
+def test_value_and_gradients_are_those_of_the_native_convolution(name, height, width, dtype):
     h, w = (height // 2, width // 2) if name == "conv" else (height, width)
     x, k = normal(0, 3, height, width, 17), normal(1, 4, 4, 17, 19)
     function = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}[name]
 
     def by_winograd(x, k):
-        return function(x, winograd.prepare(k, (h, w), transpose=name != "conv"), jnp.float32)
+        return function(x, winograd.prepare(k, (h, w), transpose=name != "conv"), dtype)
 
     want, pull_want = jax.vjp(partial(FUNCTIONS[name], lowering="native"), x, k)
     got, pull_got = jax.vjp(by_winograd, x, k)
     cotangent = normal(2, *want.shape)
     for g, v in zip((got, *pull_got(cotangent)), (want, *pull_want(cotangent)), strict=True):
-        assert relative_error(g, v) < 16 * float(jnp.finfo(jnp.float32).eps)
+        assert relative_error(g, v) < (16 if dtype == jnp.float32 else 1) * float(jnp.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
