@@ -165,6 +165,14 @@ def test_bfloat16_is_accumulated_in_float32(name, lowering):
     assert float(y[0, 0, 0, 0]) == corner * 256
 
 
+@pytest.mark.parametrize(("name", "features"), [("conv", 16), ("conv_transpose", 16), ("planes", 2), ("planes", 16)])
+def test_a_narrower_kernel_narrows_the_products(name, features):
+    x, k = normal(0, 2, 8, 12, 32), normal(1, 4, 4, 32, features).astype(jnp.bfloat16)
+    hlo = jax.jit(partial(FORMS[name], lowering="matmul")).lower(x, k).as_text()
+    products = re.findall(r"dot_general .* : \(tensor<[\dx]*(\w+)>, tensor<[\dx]*(\w+)>\) -> tensor<[\dx]*(\w+)>", hlo)
+    assert set(products) == {("bf16", "bf16", "f32")}
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_an_empty_batch_stays_empty(name, lowering):

@@ -33,7 +33,7 @@ def test_a_tile_is_the_filter_of_two_taps(outputs):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 6), (10, 14), (6, 18)])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 6), (8, 12), (10, 14), (6, 18)])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_value_and_gradients_are_those_of_the_native_convolution(name, height, width, dtype):
     h, w = (height // 2, width // 2) if name == "conv" else (height, width)
