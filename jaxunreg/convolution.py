@@ -298,12 +298,12 @@ def _column_pairs(x: Array, kernel: Array) -> Array:
     """
     n, h, w, c_in = x.shape
     c_out = kernel.shape[3]
-    x, taps = x.astype(kernel.dtype), kernel.reshape(4, 2, 2, c_in, c_out)
+    taps = kernel.reshape(4, 2, 2, c_in, c_out)
     if _pairs_pay(c_in, c_out):
         both = taps[:, ::-1].transpose(1, 3, 0, 2, 4).reshape(2 * c_in, 8 * c_out)
-        return _product(_neighbours(x), both).reshape(n, h, w + 1, 4, 2 * c_out)
+        return _product(rounding.move(_neighbours, x, kernel.dtype), both).reshape(n, h, w + 1, 4, 2 * c_out)
     each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
-    products = _product(x.reshape(n * h * w, c_in), each)
+    products = _product(rounding.cast(x, kernel.dtype).reshape(n * h * w, c_in), each)
     own, following = winograd.unstack(products.reshape(n, h, w, 2, 4, 2 * c_out), 3)
     return winograd.add_shifted(own, following, 2)
 

@@ -12,8 +12,8 @@ coefficients are 0, 1 and 1/2, so that float32 loses no more than a bit; F(4, 2)
 loses two, and was no faster.
 
 Each map here is written in operations whose transpose is the fast form of its adjoint (`split` and not slices, padding
-at the ends and not between), since JAX derives the gradients from them. The transform also moves less memory than
-im2col, which writes each pixel four times: 9/4 times for m = 2, 16/9 for m = 3.
+at the ends and not between), since JAX derives the gradients from them; the one that is not says so. The transform also
+moves less memory than im2col, which writes each pixel four times: 9/4 times for m = 2, 16/9 for m = 3.
 """
 
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     Args:
       x: `[n, 2h, 2w, c_in]`.
       taps: from `prepare(kernel, (h, w))`.
-      dtype: of the products' operands; the additions are in that of `x`.
+      dtype: of the products' operands; the additions are in that of `x`. For bfloat16 a float32 `x` is rounded too.
 
     Returns:
       `[n, h, w, c_out]`, the dtype of `x`.
@@ -203,11 +203,11 @@ def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
     """
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
-    below, right = 2 * (m_rows * rows + 1) - height - 1, 2 * (m_columns * columns + 1) - width - 1
+    bottom, right = 2 * (m_rows * rows + 1) - height - 1, 2 * (m_columns * columns + 1) - width - 1
     strip = pad(rounding.to_halves(x), 2, 1, right)
-    # Not padded but joined: where the layer before has tiles of three, XLA would compute all nine for each of them.
-    above_and_below = (jnp.zeros((n, size, *strip.shape[2:]), strip.dtype) for size in (1, below))
-    padded = jnp.concatenate([next(above_and_below), strip, next(above_and_below)], axis=1)
+    # Rows are joined and not padded: after a layer with tiles of three XLA's loop would be four times as slow.
+    above, below = (jnp.zeros((n, size, *strip.shape[2:]), strip.dtype) for size in (1, bottom))
+    padded = jnp.concatenate([above, strip, below], axis=1)
     blocks = padded.reshape(n, m_rows * rows + 1, 2, m_columns * columns + 1, 2, c)
 
     def block(i: int, j: int) -> Array:
