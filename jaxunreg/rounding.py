@@ -62,23 +62,46 @@ def narrows(x: Array, dtype: DTypeLike) -> bool:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 2))
-def move(function: Callable[[Array], Array], x: Array, dtype: DTypeLike) -> Array:
-    """`function(x.astype(dtype))` for a function that only moves elements and adds zeros; ties go away from zero.
+def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeLike) -> Array:
+    """`function` of the parts as `dtype`, for one that only moves elements and adds zeros; ties go away from zero.
 
     >>> import jax.numpy as jnp
-    >>> move(lambda x: jnp.pad(x, 1), jnp.array([0.5]), jnp.bfloat16).tolist()
+    >>> move(lambda x: jnp.pad(x, 1), (jnp.array([0.5]),), jnp.bfloat16).tolist()
     [0.0, 0.5, 0.0]
     """
-    if not narrows(x, dtype):
-        return function(x.astype(dtype))
-    return lax.bitcast_convert_type(function(to_halves(x)), jnp.bfloat16)
+    if not narrows(parts[0], dtype):
+        return function(*(part.astype(dtype) for part in parts))
+    return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
 
 
 @move.defjvp
 def _move_jvp(
-    function: Callable[[Array], Array], dtype: DTypeLike, primals: tuple[Array], tangents: tuple[Array]
+    function: Callable[..., Array],
+    dtype: DTypeLike,
+    primals: tuple[tuple[Array, ...]],
+    tangents: tuple[tuple[Array, ...]],
 ) -> tuple[Array, Array]:
-    return move(function, *primals, dtype), function(tangents[0].astype(dtype))
+    return move(function, *primals, dtype), function(*(part.astype(dtype) for part in tangents[0]))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
+    """`jnp.stack(parts, axis)`, rounded to `dtype` in memory, ties away from zero; the derivative is not rounded.
+
+    >>> import jax.numpy as jnp
+    >>> stack([jnp.array([1.0]), jnp.array([1.0 + 2.0**-9])], 0, jnp.bfloat16).tolist()
+    [[1.0], [1.0]]
+    """
+    if not narrows(parts[0], dtype):
+        return jnp.stack(parts, axis)
+    return from_halves(jnp.stack([to_halves(part) for part in parts], axis))
+
+
+@stack.defjvp
+def _stack_jvp(
+    axis: int, dtype: DTypeLike, primals: tuple[list[Array]], tangents: tuple[list[Array]]
+) -> tuple[Array, Array]:
+    return stack(*primals, axis, dtype), jnp.stack(*tangents, axis)
 
 
 @jax.custom_jvp

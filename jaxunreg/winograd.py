@@ -121,7 +121,8 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     Args:
       x: `[n, h, w, c_in]`.
       taps: from `prepare(kernel, (h, w), transpose=True)`.
-      dtype: of the products' operands; the additions are in that of `x`.
+      dtype: of the products' operands; the additions are in that of `x`. For bfloat16, tiles of three
+        round float32 sums over columns too, before those over rows.
 
     Returns:
       `[n, 2h, 2w, c_out]`, the dtype of `x`.
@@ -134,7 +135,7 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     n, h, w, _ = x.shape
     tiles = tile(h), tile(w)
     points = _products(_outputs_to_points(x, tiles), taps, dtype)
-    return _points_to_image(points, tiles, (n, 2 * h, 2 * w))
+    return _points_to_image(points, tiles, (n, 2 * h, 2 * w), dtype)
 
 
 def _products(points: Grid, taps: list[Array], dtype: DTypeLike) -> Grid:
@@ -226,8 +227,8 @@ def _halves_to_points_jvp(tiles: tuple[Tile, Tile], primals: tuple[Array], tange
     return points, jax.tree.map(lambda t, point: t.reshape(point.shape), _image_to_points(*tangents, tiles), points)
 
 
-def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int]) -> Array:
-    """The adjoint of `_image_to_points`."""
+def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int], dtype: DTypeLike) -> Array:
+    """The adjoint of `_image_to_points`; with tiles of three, sums over columns are kept in memory as `dtype`."""
     n, height, width = shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     c = grid[0][0].shape[-1] // 4
@@ -236,10 +237,12 @@ def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, 
         *own, following = parts
         return [add_shifted(own[0], following, axis), *(pad(part, axis, 0, 1) for part in own[1:])]
 
+    # Narrow where it is read more than twice, else rounding costs what it saves.
+    narrow = dtype if m_rows == 3 else grid[0][0].dtype
     strips = []
     for row in grid:
         points = [point.reshape(n, rows, columns, 2, 2 * c).transpose(0, 1, 3, 2, 4) for point in row]
-        strips.append(jnp.stack(overlap(_combine(tiles[1].blocks.T, points), 3), axis=4))
+        strips.append(rounding.stack(overlap(_combine(tiles[1].blocks.T, points), 3), 4, narrow))
     blocks = jnp.stack(overlap(_combine(tiles[0].blocks.T, strips), 1), axis=2)
     image = blocks.reshape(n, 2 * m_rows * (rows + 1), 2 * m_columns * (columns + 1), c)
     return image[:, 1 : height + 1, 1 : width + 1]

@@ -55,7 +55,7 @@ def test_halves_are_the_same_but_for_ties_which_go_away_from_zero(every_kind):
 def test_other_dtypes_are_converted_as_ever(dtype):
     x = jnp.array([1.0, 1.0 + 2.0**-9, -3.0])
     np.testing.assert_array_equal(rounding.cast(x, dtype), x.astype(dtype))
-    np.testing.assert_array_equal(rounding.move(jnp.flip, x, dtype), jnp.flip(x.astype(dtype)))
+    np.testing.assert_array_equal(rounding.move(jnp.flip, (x,), dtype), jnp.flip(x.astype(dtype)))
     half = x.astype(jnp.bfloat16)
     assert rounding.cast(half, jnp.bfloat16) is half
 
@@ -66,7 +66,7 @@ def test_other_dtypes_are_converted_as_ever(dtype):
     [
         (partial(rounding.cast, dtype=jnp.bfloat16), lambda x: x.astype(jnp.bfloat16)),
         (
-            lambda x: rounding.move(lambda x: jnp.pad(x[::-1], 1), x, jnp.bfloat16),
+            lambda x: rounding.move(lambda x: jnp.pad(x[::-1], 1), (x,), jnp.bfloat16),
             lambda x: jnp.pad(x[::-1].astype(jnp.bfloat16), 1),
         ),
     ],
@@ -80,6 +80,16 @@ def test_derivatives_are_those_of_the_conversion(function, plain, transform):
     (y, pull), (_, pull_plain) = (jax.vjp(transform(f), x) for f in (function, plain))
     cotangent = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape).astype(jnp.bfloat16)
     np.testing.assert_array_equal(pull(cotangent)[0], pull_plain(cotangent)[0])
+
+
+def test_a_stack_is_rounded_and_its_derivative_is_not():
+    x, t = (jnp.asarray(np.random.default_rng(seed).normal(size=(4, 5)), jnp.float32) for seed in (0, 1))
+    function = partial(rounding.stack, axis=1, dtype=jnp.bfloat16)
+    value, tangent = jax.jvp(lambda x: function([x, 2.0 * x]), (x,), (t,))
+    plain = jnp.stack([x, 2.0 * x], axis=1)
+    np.testing.assert_array_equal(value, plain.astype(jnp.bfloat16).astype(jnp.float32))
+    np.testing.assert_array_equal(tangent, jnp.stack([t, 2.0 * t], axis=1))
+    np.testing.assert_array_equal(rounding.stack([x, 2.0 * x], 1, jnp.float32), plain)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
