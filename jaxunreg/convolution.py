@@ -324,7 +324,7 @@ def _pixels(x: Array, dtype: DTypeLike) -> Array:
     if not rounding.narrows(x, dtype):
         return x.astype(dtype).reshape(-1, x.shape[3])
     # In two parts, or XLA rounds in the loop that adds up the layer before, which is then three times as slow.
-    return rounding.move(join, (x[:, :1], x[:, 1:]), dtype)
+    return rounding.move(join, tuple(lax.split(x, (1, x.shape[1] - 1), axis=1)), dtype)
 
 
 def _pairs_pay(c_in: int, c_out: int) -> bool:

@@ -61,7 +61,6 @@ def narrows(x: Array, dtype: DTypeLike) -> bool:
     return x.dtype == jnp.float32 and jnp.dtype(dtype) == jnp.bfloat16
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 2))
 def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeLike) -> Array:
     """`function` of the parts as `dtype`, for one that only moves elements and adds zeros; ties go away from zero.
 
@@ -69,22 +68,11 @@ def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeL
     >>> move(lambda x: jnp.pad(x, 1), (jnp.array([0.5]),), jnp.bfloat16).tolist()
     [0.0, 0.5, 0.0]
     """
-    if not narrows(parts[0], dtype):
-        return function(*(part.astype(dtype) for part in parts))
-    return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
+    if narrows(parts[0], dtype):
+        return _move_halves(function, parts)
+    return function(*(part.astype(dtype) for part in parts))
 
 
-@move.defjvp
-def _move_jvp(
-    function: Callable[..., Array],
-    dtype: DTypeLike,
-    primals: tuple[tuple[Array, ...]],
-    tangents: tuple[tuple[Array, ...]],
-) -> tuple[Array, Array]:
-    return move(function, *primals, dtype), function(*(part.astype(dtype) for part in tangents[0]))
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
     """`jnp.stack(parts, axis)`, rounded to `dtype` in memory, ties away from zero; the derivative is not rounded.
 
@@ -92,16 +80,29 @@ def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
     >>> stack([jnp.array([1.0]), jnp.array([1.0 + 2.0**-9])], 0, jnp.bfloat16).tolist()
     [[1.0], [1.0]]
     """
-    if not narrows(parts[0], dtype):
-        return jnp.stack(parts, axis)
+    return _stack_halves(parts, axis) if narrows(parts[0], dtype) else jnp.stack(parts, axis)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _move_halves(function: Callable[..., Array], parts: tuple[Array, ...]) -> Array:
+    return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
+
+
+@_move_halves.defjvp
+def _move_halves_jvp(
+    function: Callable[..., Array], primals: tuple[tuple[Array, ...]], tangents: tuple[tuple[Array, ...]]
+) -> tuple[Array, Array]:
+    return _move_halves(function, *primals), function(*(part.astype(jnp.bfloat16) for part in tangents[0]))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _stack_halves(parts: list[Array], axis: int) -> Array:
     return from_halves(jnp.stack([to_halves(part) for part in parts], axis))
 
 
-@stack.defjvp
-def _stack_jvp(
-    axis: int, dtype: DTypeLike, primals: tuple[list[Array]], tangents: tuple[list[Array]]
-) -> tuple[Array, Array]:
-    return stack(*primals, axis, dtype), jnp.stack(*tangents, axis)
+@_stack_halves.defjvp
+def _stack_halves_jvp(axis: int, primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
+    return _stack_halves(*primals, axis), jnp.stack(*tangents, axis)
 
 
 @jax.custom_jvp
