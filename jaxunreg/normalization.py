@@ -23,7 +23,7 @@ class Normalized(NamedTuple):
     variance: Float[Array, " channels"]
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3,))
+@partial(jax.jit, static_argnums=3)
 def batch_norm_relu(
     x: Float[Array, "*batch channels"],
     scale: Float[Array, " channels"],
@@ -50,12 +50,18 @@ def batch_norm_relu(
     >>> y.tolist(), mean.tolist(), variance.tolist()
     ([[0.0], [2.0]], [2.0], [1.0])
     """
+    # XLA would sum up one by one the parts that the layer before joins to `x`.
+    return _batch_norm_relu(lax.optimization_barrier(x), scale, bias, epsilon)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _batch_norm_relu(x: Array, scale: Array, bias: Array, epsilon: float) -> Normalized:
     mean, variance = _moments(x)
     before = _standardized(x, mean, variance, epsilon) * _last(scale, x) + _last(bias, x)
     return Normalized(jnp.maximum(0.0, before), mean, variance)
 
 
-@batch_norm_relu.defjvp
+@_batch_norm_relu.defjvp
 def _batch_norm_relu_jvp(
     epsilon: float, primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
 ) -> tuple[Normalized, Normalized]:

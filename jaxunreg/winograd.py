@@ -17,8 +17,9 @@ moves less memory than im2col, which writes each pixel four times: 9/4 times for
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +29,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from jaxunreg import rounding
-from jaxunreg.typing import Length
 
 Grid: TypeAlias = list[list[Array]]
 
 
-class Tile(NamedTuple):
-    """F(m, 2): how m outputs come from m + 1 products.
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """F(m, 2): how m outputs come from m + 1 products. There is one object for each m, so that `jit` can take it.
 
     Attributes:
       blocks: `[m + 1, m + 1]`, blocks of the input to points.
@@ -108,11 +109,12 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     >>> conv(jnp.ones((1, 4, 6, 3)), prepare(jnp.ones((4, 4, 3, 8)), (2, 3)), jnp.float32)[0, :, :, 0].tolist()
     [[27.0, 36.0, 27.0], [27.0, 36.0, 27.0]]
     """
-    n, height, width, _ = x.shape
+    _, height, width, _ = x.shape
     tiles = tile(height // 2), tile(width // 2)
     to_points = _halves_to_points if rounding.narrows(x, dtype) else _image_to_points
-    points = _products(to_points(x, tiles), taps, dtype)
-    return _points_to_outputs(points, tiles, (n, height // 2, width // 2))
+    grid = to_points(x, tiles)
+    rows = [_row_to_outputs(row, matrices, tiles[1], dtype) for row, matrices in zip(grid, taps, strict=True)]
+    return _rows_to_outputs(rows, tiles[0], height // 2, width // 2)
 
 
 def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
@@ -132,42 +134,71 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     >>> conv_transpose(jnp.ones((1, 2, 2, 8)), taps, jnp.float32)[0, 0, :, 0].tolist()
     [8.0, 16.0, 16.0, 8.0]
     """
-    n, h, w, _ = x.shape
+    _, h, w, _ = x.shape
     tiles = tile(h), tile(w)
-    points = _products(_outputs_to_points(x, tiles), taps, dtype)
-    return _points_to_image(points, tiles, (n, 2 * h, 2 * w), dtype)
+    # Narrow where it is read more than twice, else rounding costs what it saves.
+    narrow = dtype if tiles[0].size == 3 else x.dtype
+    rows = zip(_outputs_to_rows(x, tiles), taps, strict=True)
+    strips = [_row_to_strip(row, matrices, tiles[1], dtype, narrow) for row, matrices in rows]
+    return _strips_to_image(strips, tiles[0], 2 * h, 2 * w)
 
 
-def _products(points: Grid, taps: list[Array], dtype: DTypeLike) -> Grid:
-    """Products of the points, as matrices `[tiles, columns]`, with the matrices `[columns, ...]` of `taps`.
+# What is done with each row of points is a function under `jit`, so that it is traced and differentiated once and not
+# for every row. XLA puts it back in place.
 
-    A row of points is one operation.
+
+def _products(points: list[Array], matrices: Array, dtype: DTypeLike) -> Array:
+    """Products of a row of points, each a matrix `[tiles, columns]`, with `matrices` `[points, columns, ...]`."""
+    # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
+    stacked = rounding.cast(jnp.stack(points), dtype)
+    left = stacked.reshape(len(points), -1, matrices.shape[1])
+    numbers = (((2,), (1,)), ((0,), (0,)))
+    return lax.dot_general(left, matrices.astype(dtype), numbers, preferred_element_type=points[0].dtype)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _row_to_outputs(points: list[Array], matrices: Array, tile: Tile, dtype: DTypeLike) -> list[Array]:
+    """A row of points of the image to its share in each column of outputs in a tile, `[n, rows, columns, c]`."""
+    products = _products(points, matrices, dtype).reshape(len(points), *points[0].shape[:3], -1)
+    return _combine(tile.outputs, unstack(products, 0))
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _row_to_strip(row: Array, matrices: Array, tile: Tile, dtype: DTypeLike, narrow: DTypeLike) -> Array:
+    """A row of points of the outputs to its share in the image, `[n, rows, 2, columns + 1, m, 2 c]`.
+
+    It is kept in memory as `narrow`.
     """
+    points = _combine(tile.outputs.T, unstack(row, 3))
+    products = _products(points, matrices, dtype).reshape(len(points), *points[0].shape[:3], 2, -1)
+    parts = [product.transpose(0, 1, 3, 2, 4) for product in unstack(products, 0)]
+    return rounding.stack(_overlap(_combine(tile.blocks.T, parts), 3), 4, narrow)
 
-    def products(row: list[Array], matrices: Array) -> list[Array]:
-        # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
-        stacked = rounding.cast(jnp.stack(row), dtype)
-        left = stacked.reshape(len(row), -1, matrices.shape[1])
-        numbers = (((2,), (1,)), ((0,), (0,)))
-        return unstack(lax.dot_general(left, matrices.astype(dtype), numbers, preferred_element_type=row[0].dtype), 0)
 
-    return [products(row, matrices) for row, matrices in zip(points, taps, strict=True)]
+def _overlap(parts: Sequence[Array], axis: int) -> list[Array]:
+    """The parts of tiles along an axis of tiles, which grows by one: the last of each is the first of the next."""
+    *own, following = parts
+    return [add_shifted(own[0], following, axis), *(pad(part, axis, 0, 1) for part in own[1:])]
 
 
 def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile], *, transpose: bool) -> list[Array]:
     """Kernel `[4, 4, c_in, c_out]` to one matrix a point, stacked along each row of points; see `prepare`."""
-    _, _, c_in, c_out = kernel.shape
+    # Row and column of the block, and within it.
+    taps = kernel.reshape(2, 2, 2, 2, *kernel.shape[2:])
+    return [_row_to_matrices(row, tiles[1], transpose) for row in _combine(tiles[0].taps, unstack(taps, 0))]
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _row_to_matrices(row: Array, tile: Tile, transpose: bool) -> Array:
+    """Taps `[2, 2, 2, c_in, c_out]` (row within the block, block column, column within it) to a row of matrices."""
+    *_, c_in, c_out = row.shape
 
     def matrix(point: Array) -> Array:
         # The axes within a block stay beside the channels of the image, which are those of the output if transposed.
         # Channels are not exchanged: their rows are copied, which is several times as fast.
         return point.transpose(2, 0, 1, 3).reshape(c_in, 4 * c_out) if transpose else point.reshape(4 * c_in, c_out)
 
-    # Row and column of the block, and within it.
-    taps = kernel.reshape(2, 2, 2, 2, c_in, c_out)
-    rows = _combine(tiles[0].taps, unstack(taps, 0))
-    grid = [_combine(tiles[1].taps, unstack(row, 1)) for row in rows]
-    return [jnp.stack([matrix(point) for point in row]) for row in grid]
+    return jnp.stack([matrix(point) for point in _combine(tile.taps, unstack(row, 1))])
 
 
 def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
@@ -179,21 +210,27 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
         (1, 2 * m_rows * (rows + 1) - height - 1),
         (1, 2 * m_columns * (columns + 1) - width - 1),
     )
-    padded = jnp.pad(x, ((0, 0), *border, (0, 0)))
+    padded = pad_ends(x, ((0, 0), *border, (0, 0)))
     # Rows are taken apart here and columns below: XLA joins a reshape to the padding, and loops that have to find both
     # columns and channels in their last index are several times as slow.
-    strips = padded.reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
+    blocks = padded.reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
+    strips = _combine(tiles[0].blocks, _in_tile(unstack(blocks, 2), 1, rows))
+    return [_strip_to_points(strip, tiles[1], columns) for strip in strips]
 
-    def in_tile(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
-        own = [lax.slice_in_dim(part, 0, count, axis=axis) for part in parts]
-        return [*own, lax.slice_in_dim(parts[0], 1, count + 1, axis=axis)]
 
-    grid = []
-    for strip in _combine(tiles[0].blocks, in_tile(unstack(strips, 2), 1, rows)):
-        row = strip.reshape(n, rows, 2, columns + 1, m_columns, 2 * c)
-        points = _combine(tiles[1].blocks, in_tile(unstack(row, 4), 3, columns))
-        grid.append([point.transpose(0, 1, 3, 2, 4) for point in points])
-    return grid
+@partial(jax.jit, static_argnums=(1, 2))
+def _strip_to_points(strip: Array, tile: Tile, columns: int) -> list[Array]:
+    """Blocks joined to a row of points, `[n, rows, 2, width, c]`, to its points, `[n, rows, columns, 2, 2 c]`."""
+    n, rows, _, _, c = strip.shape
+    row = strip.reshape(n, rows, 2, columns + 1, tile.size, 2 * c)
+    points = _combine(tile.blocks, _in_tile(unstack(row, 4), 3, columns))
+    return [point.transpose(0, 1, 3, 2, 4) for point in points]
+
+
+def _in_tile(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
+    """The parts that each of `count` tiles along an axis sees: its own, and the first of the next."""
+    own = [lax.slice_in_dim(part, 0, count, axis=axis) for part in parts]
+    return [*own, lax.slice_in_dim(parts[0], 1, count + 1, axis=axis)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -227,45 +264,28 @@ def _halves_to_points_jvp(tiles: tuple[Tile, Tile], primals: tuple[Array], tange
     return points, jax.tree.map(lambda t, point: t.reshape(point.shape), _image_to_points(*tangents, tiles), points)
 
 
-def _points_to_image(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int], dtype: DTypeLike) -> Array:
-    """The adjoint of `_image_to_points`; with tiles of three, sums over columns are kept in memory as `dtype`."""
-    n, height, width = shape
-    (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
-    c = grid[0][0].shape[-1] // 4
-
-    def overlap(parts: Sequence[Array], axis: int) -> list[Array]:
-        *own, following = parts
-        return [add_shifted(own[0], following, axis), *(pad(part, axis, 0, 1) for part in own[1:])]
-
-    # Narrow where it is read more than twice, else rounding costs what it saves.
-    narrow = dtype if m_rows == 3 else grid[0][0].dtype
-    strips = []
-    for row in grid:
-        points = [point.reshape(n, rows, columns, 2, 2 * c).transpose(0, 1, 3, 2, 4) for point in row]
-        strips.append(rounding.stack(overlap(_combine(tiles[1].blocks.T, points), 3), 4, narrow))
-    blocks = jnp.stack(overlap(_combine(tiles[0].blocks.T, strips), 1), axis=2)
-    image = blocks.reshape(n, 2 * m_rows * (rows + 1), 2 * m_columns * (columns + 1), c)
+def _strips_to_image(strips: list[Array], tile: Tile, height: int, width: int) -> Array:
+    """The shares of all rows of points to the image `[n, height, width, c]`."""
+    n, rows, _, columns, m_columns, c = strips[0].shape
+    blocks = jnp.stack(_overlap(_combine(tile.blocks.T, strips), 1), axis=2)
+    image = blocks.reshape(n, 2 * tile.size * (rows + 1), 2 * m_columns * columns, c // 2)
     return image[:, 1 : height + 1, 1 : width + 1]
 
 
-def _points_to_outputs(grid: Grid, tiles: tuple[Tile, Tile], shape: tuple[Length, int, int]) -> Array:
-    """One matrix `[tiles, c]` a point to the outputs `[n, h, w, c]`."""
-    n, h, w = shape
-    (m_rows, m_columns), (rows, columns) = _sizes(tiles, h, w)
-    c = grid[0][0].shape[-1]
-    points = [[point.reshape(n, rows, columns, c) for point in row] for row in grid]
-    square = _combine_both(tiles[0].outputs, tiles[1].outputs, points)
-    y = jnp.stack([jnp.stack(row, axis=3) for row in square], axis=2)
-    return y.reshape(n, rows * m_rows, columns * m_columns, c)[:, :h, :w]
+def _rows_to_outputs(grid: Grid, tile: Tile, h: int, w: int) -> Array:
+    """The shares of all rows of points, each a list of columns, to the outputs `[n, h, w, c]`."""
+    n, rows, columns, c = grid[0][0].shape
+    by_column = [_combine(tile.outputs, column) for column in zip(*grid, strict=True)]
+    y = jnp.stack([jnp.stack(row, axis=3) for row in zip(*by_column, strict=True)], axis=2)
+    return y.reshape(n, rows * tile.size, columns * len(by_column), c)[:, :h, :w]
 
 
-def _outputs_to_points(y: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """The adjoint of `_points_to_outputs`, but `[n, rows, columns, c]` a point and not yet a matrix."""
+def _outputs_to_rows(y: Array, tiles: tuple[Tile, Tile]) -> list[Array]:
+    """The outputs `[n, h, w, c]` to what becomes a row of points each, `[n, rows, columns, m, c]`."""
     n, h, w, c = y.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, h, w)
-    y = jnp.pad(y, ((0, 0), (0, rows * m_rows - h), (0, columns * m_columns - w), (0, 0)))
-    square = [unstack(row, 3) for row in unstack(y.reshape(n, rows, m_rows, columns, m_columns, c), 2)]
-    return _combine_both(tiles[0].outputs.T, tiles[1].outputs.T, square)
+    y = pad_ends(y, ((0, 0), (0, rows * m_rows - h), (0, columns * m_columns - w), (0, 0)))
+    return _combine(tiles[0].outputs.T, unstack(y.reshape(n, rows, m_rows, columns, m_columns, c), 2))
 
 
 def _sizes(tiles: tuple[Tile, Tile], h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -289,9 +309,10 @@ def _weighted_sum(weights: np.ndarray, parts: Sequence[Array]) -> Array:
     terms = [(weight, part) for weight, part in zip(weights.tolist(), parts, strict=True) if weight]
     # One with a plus sign first, so that nothing is negated; every row and column of the matrices above has one.
     terms.sort(key=lambda term: term[0] < 0)
+    # `lax` and not operators, which take longer to trace.
     (_, total), *others = ((weight, part if abs(weight) == 1 else abs(weight) * part) for weight, part in terms)
     for weight, part in others:
-        total = total + part if weight > 0 else total - part
+        total = lax.add(total, part) if weight > 0 else lax.sub(total, part)
     return total
 
 
@@ -303,9 +324,14 @@ def unstack(x: Array, axis: int) -> list[Array]:
 
 def add_shifted(x: Array, y: Array, axis: int) -> Array:
     """`x` plus `y` moved on by one along an axis, which grows by one."""
-    return pad(x, axis, 0, 1) + pad(y, axis, 1, 0)
+    return lax.add(pad(x, axis, 0, 1), pad(y, axis, 1, 0))
 
 
 def pad(x: Array, axis: int, before: int, after: int) -> Array:
     """Zeros at both ends of one axis."""
-    return jnp.pad(x, [(before, after) if index == axis else (0, 0) for index in range(x.ndim)])
+    return pad_ends(x, [(before, after) if index == axis else (0, 0) for index in range(x.ndim)])
+
+
+def pad_ends(x: Array, widths: Sequence[tuple[int, int]]) -> Array:
+    """`jnp.pad`, which takes several times as long to trace."""
+    return lax.pad(x, np.zeros((), x.dtype), [(before, after, 0) for before, after in widths])

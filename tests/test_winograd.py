@@ -93,3 +93,25 @@ def test_vmap_over_images_and_over_weights_makes_no_loop(name):
     for member in range(3):
         want = FUNCTIONS[name](x[member], k[member], lowering="native")
         assert relative_error(function(x, k)[member], want) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_rows_of_points_are_traced_once(name, dtype):
+    x, k = normal(0, 2, 12, 12, 16), normal(1, 4, 4, 16, 16)
+    h = 6 if name == "conv" else 12
+    function = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}[name]
+
+    def loss(x, k):
+        return function(x, winograd.prepare(k, (h, h), transpose=name != "conv"), dtype).sum()
+
+    programs: dict[str, list] = {}
+    for equation in jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, k).eqns:
+        if "_row_to_" in equation.params.get("name", ""):
+            programs.setdefault(equation.params["name"], []).append(equation.params["jaxpr"])
+    row = "_row_to_outputs" if name == "conv" else "_row_to_strip"
+    assert sorted(programs) == sorted([row, "_row_to_matrices"])
+    for rows in programs.values():
+        # Forward and backward, of four rows each.
+        assert len(rows) == 8
+        assert len({id(program) for program in rows}) == 2
