@@ -73,7 +73,9 @@ def prepare(kernel: Array, outputs: tuple[int, int], *, transpose: bool = False)
     return Prepared(kernel, winograd.prepare(kernel, outputs, transpose=transpose))
 
 
-def conv(x: Array, kernel: Array | Prepared, *, lowering: str = "auto") -> Float[Array, "n rows columns c_out"]:
+def conv(
+    x: Array, kernel: Array | Prepared, *, lowering: str = "auto", dtype: DTypeLike | None = None
+) -> Float[Array, "n rows columns c_out"]:
     """4x4 convolution with stride 2 and padding 1, which halves height and width.
 
     `y[n, i, j, o] = sum_{u, v, c} x[n, 2i + u - 1, 2j + v - 1, c] kernel[u, v, c, o]`, with zeros outside
@@ -82,30 +84,37 @@ def conv(x: Array, kernel: Array | Prepared, *, lowering: str = "auto") -> Float
 
     Args:
       x: `[n, height, width, c_in]`, floating point, height and width even.
-      kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it. Its dtype is that
-        of the products' operands (where that is faster they are wider); below 32 bits they are accumulated in float32.
+      kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
+      dtype: of the products' operands (where that is faster they are wider): the kernel's, which is the default, or a
+        narrower one. Below 32 bits they are accumulated in float32. A wider kernel is rounded after all additions.
 
     Returns:
       `[n, height / 2, width / 2, c_out]`, the dtype of `x`.
 
     Raises:
       ValueError: wrong rank, odd height or width, a kernel that does not fit `x`, or an unknown lowering.
-      TypeError: a kernel wider than `x`, or a dtype that is not floating point.
+      TypeError: a kernel wider than `x`, a `dtype` wider than the kernel, or one that is not floating point.
 
     >>> import jax.numpy as jnp
     >>> conv(jnp.ones((1, 4, 6, 3)), jnp.ones((4, 4, 3, 8)))[0, :, :, 0].tolist()
     [[27.0, 36.0, 27.0], [27.0, 36.0, 27.0]]
     """
     kernel = kernel if isinstance(kernel, Prepared) else Prepared(kernel, None)
-    _check("conv", x, kernel.kernel, lowering)
+    operands = _check("conv", x, kernel.kernel, lowering, dtype)
     if x.shape[1] % 2 or x.shape[2] % 2:
         raise ValueError(f"conv got x of shape {x.shape}, expected an even height and width to halve. Crop or pad it.")
-    return _lower(x, kernel, lowering, matmul=_conv_matmul, native=_conv_native)
+    matmul, native = (partial(function, dtype=operands) for function in (_conv_matmul, _conv_native))
+    return _lower(x, kernel, lowering, matmul=matmul, native=native)
 
 
 def conv_transpose(
-    x: Array, kernel: Array | Prepared, *, lowering: str = "auto", planes: bool = False
+    x: Array,
+    kernel: Array | Prepared,
+    *,
+    lowering: str = "auto",
+    dtype: DTypeLike | None = None,
+    planes: bool = False,
 ) -> Float[Array, "n rows columns c_out"] | Float[Array, "c_out 4 n pixels"]:
     """Transposed 4x4 convolution with stride 2 and padding 1, which doubles height and width.
 
@@ -120,9 +129,9 @@ def conv_transpose(
 
     Args:
       x: `[n, height, width, c_in]`, floating point.
-      kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it. Its dtype is that
-        of the products' operands; below 32 bits they are accumulated in float32.
+      kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
+      dtype: of the products' operands, as in `conv`.
       planes: return `to_planes` of the result, which a CPU makes, and sums over, faster where `c_out` is small.
 
     Returns:
@@ -130,15 +139,16 @@ def conv_transpose(
 
     Raises:
       ValueError: wrong rank, a kernel that does not fit `x`, or an unknown lowering.
-      TypeError: a kernel wider than `x`, or a dtype that is not floating point.
+      TypeError: a kernel wider than `x`, a `dtype` wider than the kernel, or one that is not floating point.
 
     >>> import jax.numpy as jnp
     >>> conv_transpose(jnp.ones((1, 2, 2, 8)), jnp.ones((4, 4, 8, 3)))[0, 0, :, 0].tolist()
     [8.0, 16.0, 16.0, 8.0]
     """
     kernel = kernel if isinstance(kernel, Prepared) else Prepared(kernel, None)
-    _check("conv_transpose", x, kernel.kernel, lowering)
-    matmul, native = (partial(function, planes=planes) for function in (_conv_transpose_matmul, _conv_transpose_native))
+    operands = _check("conv_transpose", x, kernel.kernel, lowering, dtype)
+    functions = _conv_transpose_matmul, _conv_transpose_native
+    matmul, native = (partial(function, dtype=operands, planes=planes) for function in functions)
     return _lower(x, kernel, lowering, matmul=matmul, native=native)
 
 
@@ -160,7 +170,8 @@ def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
     return blocks.transpose(5, 2, 4, 0, 1, 3).reshape(channels, 4, n, rows * columns // 4)
 
 
-def _check(name: str, x: Array, kernel: Array, lowering: str) -> None:
+def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike | None) -> jnp.dtype:
+    """The dtype of the products' operands."""
     if lowering not in get_args(Lowering):
         raise ValueError(f"{name} got lowering={lowering!r}, expected one of {list(get_args(Lowering))}.")
     if x.ndim != 4:
@@ -176,6 +187,15 @@ def _check(name: str, x: Array, kernel: Array, lowering: str) -> None:
             f"{name} got x of {x.dtype} and a kernel of {kernel.dtype}, expected floating-point dtypes, the kernel's "
             "that of x or narrower. Cast one of them."
         )
+    operands = jnp.dtype(kernel.dtype if dtype is None else dtype)
+    if not jnp.issubdtype(operands, jnp.floating) or (
+        operands != kernel.dtype and operands.itemsize >= kernel.dtype.itemsize
+    ):
+        raise TypeError(
+            f"{name} got dtype={operands} and a kernel of {kernel.dtype}, expected a floating-point dtype, that of the "
+            "kernel or narrower. Cast the kernel."
+        )
+    return operands
 
 
 _Convolution = Callable[[Array, Prepared], Array]
@@ -187,10 +207,10 @@ def _lower(x: Array, kernel: Prepared, lowering: str, *, matmul: _Convolution, n
     return (matmul if lowering == "matmul" else native)(x, kernel)
 
 
-def _conv_native(x: Array, kernel: Prepared) -> Array:
+def _conv_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype) -> Array:
     y = lax.conv_general_dilated(
-        x.astype(kernel.kernel.dtype),
-        kernel.kernel,
+        x.astype(dtype),
+        kernel.kernel.astype(dtype),
         window_strides=(2, 2),
         padding=((1, 1), (1, 1)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -198,12 +218,12 @@ def _conv_native(x: Array, kernel: Prepared) -> Array:
     return y.astype(x.dtype)
 
 
-def _conv_transpose_native(x: Array, kernel: Prepared, *, planes: bool) -> Array:
+def _conv_transpose_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype, planes: bool) -> Array:
     # A convolution over x with a zero between neighbours; the kernel turned by 180 degrees scatters, not
     # gathers.
     y = lax.conv_general_dilated(
-        x.astype(kernel.kernel.dtype),
-        kernel.kernel[::-1, ::-1],
+        x.astype(dtype),
+        kernel.kernel[::-1, ::-1].astype(dtype),
         window_strides=(1, 1),
         padding=((2, 2), (2, 2)),
         lhs_dilation=(2, 2),
@@ -217,7 +237,7 @@ def _conv_transpose_native(x: Array, kernel: Prepared, *, planes: bool) -> Array
 # whatever rearranges an operand is written in operations whose transpose is the fast form of its adjoint.
 
 
-def _conv_matmul(x: Array, kernel: Prepared) -> Array:
+def _conv_matmul(x: Array, kernel: Prepared, *, dtype: jnp.dtype) -> Array:
     n, height, width, c_in = x.shape
     c_out = kernel.kernel.shape[3]
     outputs = height // 2, width // 2
@@ -227,23 +247,24 @@ def _conv_matmul(x: Array, kernel: Prepared) -> Array:
     # In 32 bits, as the transpose adds up, and XLA adds bfloat16 slowly.
     wide = x.astype(_accumulator(x))
     if points is not None:
-        return winograd.conv(wide, points, kernel.kernel.dtype).astype(x.dtype)
+        return winograd.conv(wide, points, dtype).astype(x.dtype)
     # In 32 bits: a product this thin waits for memory, and XLA moves bfloat16 slowly; im2col of 32x32x3 images takes
     # four times as long.
     y = _product(_patches(wide), kernel.kernel.reshape(16 * c_in, c_out).astype(wide.dtype))
     return y.reshape(n, *outputs, c_out).astype(x.dtype)
 
 
-def _conv_transpose_matmul(x: Array, kernel: Prepared, *, planes: bool) -> Array:
+def _conv_transpose_matmul(x: Array, kernel: Prepared, *, dtype: jnp.dtype, planes: bool) -> Array:
     n, height, width, c_in = x.shape
     c_out = kernel.kernel.shape[3]
     points = kernel.points
     if points is None and _winograd_pays(n, (height, width), c_in, c_out):
         points = winograd.prepare(kernel.kernel.astype(_accumulator(x)), (height, width), transpose=True)
     if points is not None:
-        y = winograd.conv_transpose(x.astype(_accumulator(x)), points, kernel.kernel.dtype).astype(x.dtype)
+        y = winograd.conv_transpose(x.astype(_accumulator(x)), points, dtype).astype(x.dtype)
         return to_planes(y) if planes else y
-    y = _overlap_planes(x, kernel.kernel) if planes else _overlap_add(_column_pairs(x, kernel.kernel))
+    narrow = kernel.kernel.astype(dtype)
+    y = _overlap_planes(x, narrow) if planes else _overlap_add(_column_pairs(x, narrow))
     return y.astype(x.dtype)
 
 

@@ -148,11 +148,10 @@ class Convolution(nn.Module):
         return _layer(self, x, kernel, self._apply, prepare_kernel, train=train, axis=0 if self.planes else -1)
 
     def _apply(self, x: Array, kernel: Array | Prepared) -> Array:
-        dtype = jnp.dtype(self.config.precision)
-        kernel = jax.tree.map(lambda part: part.astype(dtype), kernel)
+        lowering, dtype = self.config.lowering, self.config.precision
         if self.transpose:
-            return conv_transpose(x, kernel, lowering=self.config.lowering, planes=self.planes)
-        return conv(x, kernel, lowering=self.config.lowering)
+            return conv_transpose(x, kernel, lowering=lowering, dtype=dtype, planes=self.planes)
+        return conv(x, kernel, lowering=lowering, dtype=dtype)
 
     def _kernel_init(self) -> Any:
         init = getattr(nn.initializers, self.config.initializer)()

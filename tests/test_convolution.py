@@ -11,7 +11,7 @@ from jax import export
 from jax.sharding import PartitionSpec as P
 from scipy.signal import correlate2d
 
-from jaxunreg.convolution import conv, conv_transpose, to_planes
+from jaxunreg.convolution import conv, conv_transpose, prepare, to_planes
 
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
 FORMS = {**FUNCTIONS, "planes": partial(conv_transpose, planes=True)}
@@ -171,6 +171,27 @@ def test_a_narrower_kernel_narrows_the_products(name, features):
     hlo = jax.jit(partial(FORMS[name], lowering="matmul")).lower(x, k).as_text()
     products = re.findall(r"dot_general .* : \(tensor<[\dx]*(\w+)>, tensor<[\dx]*(\w+)>\) -> tensor<[\dx]*(\w+)>", hlo)
     assert set(products) == {("bf16", "bf16", "f32")}
+
+
+@pytest.mark.parametrize(("name", "features"), [("conv", 16), ("conv_transpose", 16), ("planes", 2), ("planes", 16)])
+def test_a_dtype_narrows_the_products_of_a_wider_kernel(name, features):
+    x, k = normal(0, 2, 8, 12, 32), normal(1, 4, 4, 32, features)
+    for lowering, operation in (("matmul", "dot_general"), ("native", "convolution")):
+        function = partial(FORMS[name], lowering=lowering, dtype=jnp.bfloat16)
+        hlo = jax.jit(function).lower(x, k).as_text()
+        operands = re.findall(rf"{operation}.* : \(tensor<[\dx]*(\w+)>, tensor<[\dx]*(\w+)>\) ->", hlo)
+        assert set(operands) == {("bf16", "bf16")}
+        assert function(x, k).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_wider_kernel_is_rounded_once(name):
+    x, k = normal(0, 8, 12, 12, 16), normal(1, 4, 4, 16, 16)
+    outputs = (6, 6) if name == "conv" else (12, 12)
+    prepared = jax.tree.map(lambda part: part.astype(jnp.bfloat16), prepare(k, outputs, transpose=name != "conv"))
+    function = jax.jit(partial(FUNCTIONS[name], lowering="matmul", dtype=jnp.bfloat16))
+    np.testing.assert_array_equal(function(x, k), function(x, prepared))
+    assert not np.array_equal(function(x, k), function(x, k.astype(jnp.bfloat16)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -379,6 +400,16 @@ def test_what_does_not_fit_is_refused(name, x, k, options, error, message):
 def test_a_wider_kernel_and_what_is_not_floating_are_refused(name, x, k):
     with pytest.raises(TypeError, match=f"{name} got x of {jnp.dtype(x)} and a kernel of {jnp.dtype(k)}"):
         FUNCTIONS[name](jnp.zeros((1, 4, 4, 2), x), jnp.zeros((4, 4, 2, 2), k))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("k", "dtype"), [(jnp.bfloat16, jnp.float32), (jnp.bfloat16, jnp.float16), (jnp.float32, jnp.int16)]
+)
+def test_a_dtype_wider_than_the_kernel_and_one_that_is_not_floating_are_refused(name, k, dtype):
+    message = f"{name} got dtype={jnp.dtype(dtype)} and a kernel of {jnp.dtype(k)}, expected .* Cast the kernel"
+    with pytest.raises(TypeError, match=message):
+        FUNCTIONS[name](jnp.zeros((1, 4, 4, 2)), jnp.zeros((4, 4, 2, 2), k), dtype=dtype)
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 4, 2), (1, 4, 5, 2)])
