@@ -170,8 +170,13 @@ def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
     return blocks.transpose(5, 2, 4, 0, 1, 3).reshape(channels, 4, n, rows * columns // 4)
 
 
+def _is_within(dtype: jnp.dtype, widest: jnp.dtype) -> bool:
+    """Whether a dtype is floating point, and `widest` or narrower."""
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and (dtype == widest or dtype.itemsize < widest.itemsize)
+
+
 def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike | None) -> jnp.dtype:
-    """The dtype of the products' operands."""
+    """Refuse what does not fit; else the dtype of the products' operands."""
     if lowering not in get_args(Lowering):
         raise ValueError(f"{name} got lowering={lowering!r}, expected one of {list(get_args(Lowering))}.")
     if x.ndim != 4:
@@ -181,16 +186,13 @@ def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike |
             f"{name} got x of shape {x.shape} and a kernel of shape {kernel.shape}, expected a kernel "
             f"[4, 4, {x.shape[3]}, c_out]."
         )
-    floating = all(jnp.issubdtype(part.dtype, jnp.floating) for part in (x, kernel))
-    if not floating or (kernel.dtype != x.dtype and kernel.dtype.itemsize >= x.dtype.itemsize):
+    if not jnp.issubdtype(x.dtype, jnp.floating) or not _is_within(kernel.dtype, x.dtype):
         raise TypeError(
             f"{name} got x of {x.dtype} and a kernel of {kernel.dtype}, expected floating-point dtypes, the kernel's "
             "that of x or narrower. Cast one of them."
         )
     operands = jnp.dtype(kernel.dtype if dtype is None else dtype)
-    if not jnp.issubdtype(operands, jnp.floating) or (
-        operands != kernel.dtype and operands.itemsize >= kernel.dtype.itemsize
-    ):
+    if not _is_within(operands, kernel.dtype):
         raise TypeError(
             f"{name} got dtype={operands} and a kernel of {kernel.dtype}, expected a floating-point dtype, that of the "
             "kernel or narrower. Cast the kernel."
@@ -300,7 +302,7 @@ def _patches(x: Array) -> Array:
     """im2col: the 4x4 patch under each output pixel, `[n, 2h, 2w, c]` to `[n h w, 16 c]`."""
     n, height, width, c = x.shape
     h, w = height // 2, width // 2
-    blocks = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(n, h + 1, 2, w + 1, 2 * c)
+    blocks = winograd.pad_ends(x, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(n, h + 1, 2, w + 1, 2 * c)
 
     def part(a: int, b: int) -> Array:
         return blocks[:, a : a + h, :, b : b + w].transpose(0, 1, 3, 2, 4)

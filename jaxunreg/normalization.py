@@ -50,7 +50,8 @@ def batch_norm_relu(
     >>> y.tolist(), mean.tolist(), variance.tolist()
     ([[0.0], [2.0]], [2.0], [1.0])
     """
-    # XLA would sum up one by one the parts that the layer before joins to `x`.
+    # Under `jit`, so that layers of one shape are traced and differentiated once. Without the barrier XLA would sum up
+    # one by one the parts that the layer before joins to `x`.
     return _batch_norm_relu(lax.optimization_barrier(x), scale, bias, epsilon)
 
 

@@ -309,9 +309,9 @@ def _weighted_sum(weights: np.ndarray, parts: Sequence[Array]) -> Array:
     terms = [(weight, part) for weight, part in zip(weights.tolist(), parts, strict=True) if weight]
     # One with a plus sign first, so that nothing is negated; every row and column of the matrices above has one.
     terms.sort(key=lambda term: term[0] < 0)
-    # `lax` and not operators, which take longer to trace.
     (_, total), *others = ((weight, part if abs(weight) == 1 else abs(weight) * part) for weight, part in terms)
     for weight, part in others:
+        # Not by operators, which take longer to trace.
         total = lax.add(total, part) if weight > 0 else lax.sub(total, part)
     return total
 
@@ -333,5 +333,5 @@ def pad(x: Array, axis: int, before: int, after: int) -> Array:
 
 
 def pad_ends(x: Array, widths: Sequence[tuple[int, int]]) -> Array:
-    """`jnp.pad`, which takes several times as long to trace."""
+    """Zeros at both ends of every axis, as by `jnp.pad`, which takes several times as long to trace."""
     return lax.pad(x, np.zeros((), x.dtype), [(before, after, 0) for before, after in widths])

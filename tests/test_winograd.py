@@ -11,6 +11,7 @@ from jaxunreg import winograd
 from jaxunreg.convolution import Prepared, conv, conv_transpose, prepare
 
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
+BY_WINOGRAD = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -38,10 +39,9 @@ def test_a_tile_is_the_filter_of_two_taps(outputs):
 def test_value_and_gradients_are_those_of_the_native_convolution(name, height, width, dtype):
     h, w = (height // 2, width // 2) if name == "conv" else (height, width)
     x, k = normal(0, 3, height, width, 17), normal(1, 4, 4, 17, 19)
-    function = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}[name]
 
     def by_winograd(x, k):
-        return function(x, winograd.prepare(k, (h, w), transpose=name != "conv"), dtype)
+        return BY_WINOGRAD[name](x, winograd.prepare(k, (h, w), transpose=name != "conv"), dtype)
 
     want, pull_want = jax.vjp(partial(FUNCTIONS[name], lowering="native"), x, k)
     got, pull_got = jax.vjp(by_winograd, x, k)
@@ -100,10 +100,9 @@ def test_vmap_over_images_and_over_weights_makes_no_loop(name):
 def test_rows_of_points_are_traced_once(name, dtype):
     x, k = normal(0, 2, 12, 12, 16), normal(1, 4, 4, 16, 16)
     h = 6 if name == "conv" else 12
-    function = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}[name]
 
     def loss(x, k):
-        return function(x, winograd.prepare(k, (h, h), transpose=name != "conv"), dtype).sum()
+        return BY_WINOGRAD[name](x, winograd.prepare(k, (h, h), transpose=name != "conv"), dtype).sum()
 
     programs: dict[str, list] = {}
     for equation in jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, k).eqns:
