@@ -24,7 +24,7 @@ from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images, to_float
-from jaxunreg.progress import ProgressBar, status
+from jaxunreg.progress import ProgressBar, short, status
 from jaxunreg.scoring import Model, make_scorer, score_images
 from jaxunreg.typing import AnyImages, PRNGKey, PyTree, Variables
 from jaxunreg.vae import VAE
@@ -476,7 +476,7 @@ def fit(
         stopped. By default JAX's default device; in several processes (`jaxunreg.parallel.start`) those of all. There
         each process is given the same arguments and reads its own share of each batch, the first alone writes, reads
         and shows progress, and `evaluate` is called in each.
-      progress: show a bar with loss, D, A, M, images a second and the time left.
+      progress: show a bar with loss, D, A, M where the model has them, images a second and the time left.
       description: the bar's title.
 
     Returns:
@@ -758,4 +758,6 @@ def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str
 
 def _shown(metrics: StepMetrics, rate: float) -> str:
     d, a, m = (float(np.mean(term)) for term in metrics.terms)
-    return f"loss {float(np.mean(metrics.loss)):.1f}  D {d:.1f}  A {a:.1f}  M {m:.1f}  {rate:.0f} images/s"
+    # An autoencoder's loss is its error, without terms.
+    terms = f"D {short(d)}  A {short(a)}  M {short(m)}  " if d or a else ""
+    return f"loss {short(float(np.mean(metrics.loss)))}  {terms}{rate:.0f} images/s"

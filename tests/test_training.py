@@ -376,6 +376,14 @@ def test_the_bar_shows_the_terms_and_the_throughput(capsys, monkeypatch):
         assert part in shown
 
 
+def test_the_bar_of_an_autoencoder_shows_its_error_with_its_digits_and_no_terms(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    model = ju.Autoencoder(ju.AutoencoderConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    ju.fit(model, images(), CONFIG, key=jax.random.key(0), progress=True)
+    shown = capsys.readouterr().err
+    assert re.search(r"loss 0\.\d{2,}  \d+ images/s", shown)
+
+
 def test_one_key_gives_the_same_bits_twice():
     """Two runs from one key give the same bits."""
     chex.assert_trees_all_equal(fit().variables, fit().variables)
