@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
 
 from jaxunreg.metrics import Interval
+from jaxunreg.text import rounded
 
 FORMAT = 1
 
@@ -197,7 +198,7 @@ class Calibration:
         rate = self.realised_rate(false_positive_rate, confidence=confidence)
         unit = f" {self.unit}" if self.unit else ""
         return (
-            f"threshold {_rounded(threshold)}{unit} at a false-positive rate of {100 * false_positive_rate:.4g} % "
+            f"threshold {rounded(threshold)}{unit} at a false-positive rate of {100 * false_positive_rate:.4g} % "
             f"from {self.count} held-out normal image{'s' if self.count > 1 else ''}; the realised rate lies in "
             f"{100 * rate.low:.2g}-{100 * rate.high:.2g} % with {100 * confidence:.4g} % probability"
         )
@@ -302,11 +303,6 @@ def _largest_rank(rate: float, ranks: int) -> int:
     while j / ranks > rate:
         j -= 1
     return j
-
-
-def _rounded(number: float) -> str:
-    """A score for people to read: one decimal, or four digits where that would show too few."""
-    return f"{number:.1f}".removesuffix(".0") if abs(number) >= 100 else f"{number:.4g}"
 
 
 def _real_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:

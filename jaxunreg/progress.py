@@ -72,11 +72,6 @@ def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool
                 print(f"{description} {done}/{total}", file=sys.stderr, flush=True)
 
 
-def short(value: float) -> str:
-    """A number for the side of a bar: one decimal, or three digits where that would hide it."""
-    return f"{value:.1f}" if abs(value) >= 10.0 else f"{value:.3g}"
-
-
 @contextlib.contextmanager
 def status(visible: bool, description: str) -> Iterator[None]:
     """Say on stderr what is going on while nothing can be counted; in a log file once."""

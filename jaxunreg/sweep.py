@@ -26,8 +26,9 @@ from jaxunreg.batches import batch_indices, check_whole_images, stay_on_device
 from jaxunreg.checkpoint import Checkpoints, describe_model, fingerprint, to_json
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
-from jaxunreg.progress import ProgressBar, short
+from jaxunreg.progress import ProgressBar
 from jaxunreg.scoring import Model, filled, fold
+from jaxunreg.text import rounded
 from jaxunreg.training import (
     Evaluation,
     HeldOut,
@@ -719,7 +720,7 @@ class _Part:
     def _shown(self, step: int, rate: float) -> str:
         losses = self.history.loss[:, step - 1]
         losses = losses[np.isfinite(losses)]
-        spread = f"loss {short(float(losses.min()))} to {short(float(losses.max()))}  " if losses.size else ""
+        spread = f"loss {rounded(float(losses.min()))} to {rounded(float(losses.max()))}  " if losses.size else ""
         failed = f"  {len(self.failures)} failed" if self.failures else ""
         return f"{len(self.members)} members  {spread}{rate:.0f} images/s{failed}"
 

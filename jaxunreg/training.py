@@ -24,8 +24,9 @@ from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images, to_float
-from jaxunreg.progress import ProgressBar, short, status
+from jaxunreg.progress import ProgressBar, status
 from jaxunreg.scoring import Model, make_scorer, score_images
+from jaxunreg.text import rounded
 from jaxunreg.typing import AnyImages, PRNGKey, PyTree, Variables
 from jaxunreg.vae import VAE
 
@@ -759,5 +760,5 @@ def _step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str
 def _shown(metrics: StepMetrics, rate: float) -> str:
     d, a, m = (float(np.mean(term)) for term in metrics.terms)
     # An autoencoder's loss is its error, without terms.
-    terms = f"D {short(d)}  A {short(a)}  M {short(m)}  " if d or a else ""
-    return f"loss {short(float(np.mean(metrics.loss)))}  {terms}{rate:.0f} images/s"
+    terms = f"D {rounded(d)}  A {rounded(a)}  M {rounded(m)}  " if d or a else ""
+    return f"loss {rounded(float(np.mean(metrics.loss)))}  {terms}{rate:.0f} images/s"
