@@ -421,8 +421,8 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
         `{"step", "held_out": {"loss", "d", "a", "m"}}` held-out images and
         `{"step", "auc": {"l", "d", "a", "m"}}` the ROC AUC; one line may hold several, other keys are left
         alone, and of two lines of one step the later counts (a resumed run writes again what followed its
-        checkpoint). A term that is zero throughout is not drawn. More than 250
-        training records are drawn as means over equally many.
+        checkpoint). A term that is zero throughout, as an autoencoder's D and A, is not drawn and nor is its AUC; a
+        loss of one term alone is drawn once. More than 250 training records are drawn as means over equally many.
       title: title of the figure.
 
     Returns:
@@ -440,13 +440,16 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     training = {name: _series(records, name) for name in terms}
     held_out = {name: _series([_nested(record, "held_out") for record in records], name) for name in terms}
     auc = {name: _series([_nested(record, "auc") for record in records], name) for name in _SCORES}
-    auc = {name: series for name, series in auc.items() if series}
     if not training["loss"] and not held_out["loss"]:
         raise ValueError(f"got {len(records)} records without a loss; expected metrics.jsonl, with 'step' and 'loss'")
 
-    shown = [name for name in terms[1:] if any((*training[name].values(), *held_out[name].values()))]
+    values = {name: [*training[name].values(), *held_out[name].values()] for name in terms[1:]}
+    shown = [name for name in values if any(values[name])]
+    unseen = [name for name in values if values[name] and name not in shown]
     if len(shown) == 1:  # The loss itself, under its other name.
+        unseen += shown
         shown = []
+    auc = {name: series for name, series in auc.items() if series and name not in unseen}
     figure = Figure(figsize=(_PAGE_WIDTH, 3.0 + (2.1 if shown else 0.0)), dpi=_DPI, layout="constrained")
     figure.suptitle(title)
     grid = figure.add_gridspec(2 if shown else 1, 6, height_ratios=[1.25, 1.0] if shown else [1.0])
@@ -471,7 +474,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     places["loss"].legend(loc="best")
     places["loss"].set_ylabel("nats per image" if shown else "mean over images")
     if auc:
-        places["auc"] = figure.add_subplot(grid[0, 4:])
+        places["auc"] = figure.add_subplot(grid[0, 4:], sharex=places["loss"])
         places["auc"].axhline(0.5, color=_QUIET, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
         places["auc"].set_title("ROC AUC")
         for name, series in auc.items():
@@ -483,7 +486,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
                 linestyle=look.line,
                 marker=look.marker,
                 markersize=2.6,
-                label=look.label,
+                label="loss" if name == "l" and unseen and not shown else look.label,
             )
         low = min(0.5, *(min(series.values()) for series in auc.values())) - 0.02
         high = max(0.5, *(max(series.values()) for series in auc.values())) + 0.02

@@ -404,6 +404,11 @@ def test_a_model_without_terms_has_one_panel_and_no_nats() -> None:
     figure = plots.training_curves(lines, title="AE")
     assert len(figure.axes) == 1
     assert "nats" not in figure.axes[0].get_ylabel()
+    # D and A are constants, whose AUC is 0.5 and says nothing, and M is the loss.
+    lines[-1] |= {"auc": {"l": 0.7, "d": 0.5, "a": 0.5, "m": 0.7}}
+    figure = plots.training_curves(lines, title="AE")
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "ROC AUC"]
+    assert curves(figure.axes[1]) == {"loss": ([5], [0.7])}
 
 
 def test_the_first_steps_do_not_set_the_range() -> None:
