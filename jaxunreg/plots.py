@@ -443,9 +443,9 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     if not training["loss"] and not held_out["loss"]:
         raise ValueError(f"got {len(records)} records without a loss; expected metrics.jsonl, with 'step' and 'loss'")
 
-    values = {name: [*training[name].values(), *held_out[name].values()] for name in terms[1:]}
-    shown = [name for name in values if any(values[name])]
-    unseen = [name for name in values if values[name] and name not in shown]
+    points = {name: [*training[name].values(), *held_out[name].values()] for name in terms[1:]}
+    shown = [name for name in points if any(points[name])]
+    unseen = [name for name in points if points[name] and name not in shown]
     if len(shown) == 1:  # The loss itself, under its other name.
         unseen += shown
         shown = []
