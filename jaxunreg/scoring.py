@@ -154,13 +154,14 @@ def fold(model: Model, variables: Variables) -> Variables:
 
 
 def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
-    """D, A and M of any number of images, by one compiled program whatever their number.
+    """D, A and M of any number of images, by one compiled program whatever their number, and one for a few.
 
     Args:
       scorer: from `make_scorer`.
       images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
-      batch_size: images at a time; by default as many as stay in a processor's cache. The last batch is padded, and
-        what was padded is cut off again.
+      batch_size: images at a time; by default as many as stay in a processor's cache, and one where there is at most
+        an eighth of that, and at most 16: a camera's one image then need not wait for the rest of a batch. The last
+        batch is padded, and what was padded is cut off again.
 
     Returns:
       NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
@@ -531,13 +532,16 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
     """Results of a method of the model for any number of images, as a NumPy tree, without the padding."""
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
-    batch_size = images_a_batch(scorer, batch_size)
-    call = batch_size * _BATCHES_A_CALL
-    scorer = fold_scorer(scorer)
+    batch = images_a_batch(scorer, batch_size)
+    if batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL):
+        batch = 1  # With weights as they are: preparing them takes longer than such a call.
+    else:
+        scorer = fold_scorer(scorer)
+    call = batch * _BATCHES_A_CALL
     results: list[Any] = []
     waiting = None
     for start in range(0, len(images), call):
-        result = _one_call(method, scorer, np.asarray(images[start : start + call]), batch_size)
+        result = _one_call(method, scorer, np.asarray(images[start : start + call]), batch)
         # One call is prepared while the one before it runs, and no more, so that memory does not grow.
         if waiting is not None:
             results.append(jax.tree.map(np.asarray, waiting))

@@ -71,6 +71,26 @@ def test_ragged_streams_compile_once(scorer, images):
     assert scoring.apply_in_batches._cache_size() <= before + 1
 
 
+def test_a_few_images_need_not_wait_for_a_whole_batch(scorer, images, monkeypatch):
+    many = np.concatenate([images] * 3)
+    whole = ju.score_images(scorer, many)
+    sizes = []
+    one_call = scoring._one_call
+
+    def recorded(method, scorer, images, batch_size):
+        sizes.append((len(images), batch_size))
+        return one_call(method, scorer, images, batch_size)
+
+    monkeypatch.setattr(scoring, "_one_call", recorded)
+    before = scoring.apply_in_batches._cache_size()
+    for count in (1, 7, 16):
+        few = ju.score_images(scorer, many[:count])
+        chex.assert_trees_all_close(few, jax.tree.map(lambda leaf, count=count: leaf[:count], whole), rtol=1e-4)
+    assert scoring.apply_in_batches._cache_size() <= before + 1
+    ju.score_images(scorer, many[:17])
+    assert sizes == [(1, 1), (7, 1), (16, 1), (17, scoring.images_a_batch(scorer, None))]
+
+
 def test_more_images_than_one_call_takes_are_scored_in_order(scorer, images):
     many = np.concatenate([images] * 6)
     assert len(many) > 2 * scoring._BATCHES_A_CALL
