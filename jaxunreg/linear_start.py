@@ -108,7 +108,9 @@ def linear_start(model: VAE | Autoencoder, images: AnyImages, key: PRNGKey) -> V
     if config.base_channels < 2:
         raise ValueError(f"got base_channels={config.base_channels}; expected at least 2 for a linear start")
     count = min(len(images), max(2, PIXELS // int(np.prod(config.image_shape))))
-    x = np.asarray(to_float(images[np.linspace(0, len(images) - 1, count).astype(int)]))
+    chosen = np.linspace(0, len(images) - 1, count).astype(int)
+    # In no order: of files that are sorted by kind, or crops by image, the first would not stand for all below.
+    x = np.asarray(to_float(images[np.random.default_rng(0).permutation(chosen)]))
     drawn = jax.jit(model.init)(key, jnp.zeros((1, *config.image_shape), jnp.float32))
     variables = jax.tree.map(np.array, drawn)
     params, stats = variables["params"], variables["batch_stats"]

@@ -65,6 +65,23 @@ def test_sigma_follows_how_much_of_an_image_is_missed():
     assert 0.6 < np.mean(terms.m) / (0.5 * images[0].size) < 1.2
 
 
+def test_the_order_of_the_images_does_not_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    smooth = np.repeat(np.repeat(rng.uniform(0.4, 0.6, (64, 4, 4, 1)), 4, 1), 4, 2)
+    textured = rng.uniform(0.0, 1.0, (192, 16, 16, 1))
+    images = np.concatenate([smooth, textured]).astype(np.float32)
+    # As with more images than the random features are measured on.
+    monkeypatch.setattr("jaxunreg.linear_start._batch", lambda config, values: 48)
+    model = ju.VAE(ju.VAEConfig(image_shape=(16, 16, 1), depth=2, base_channels=8, latent_dim=8))
+
+    def start(images):
+        scorer = ju.make_scorer(model, linear_start(model, images, jax.random.key(0)))
+        return np.mean(ju.score_images(scorer, textured.astype(np.float32)).nelbo)
+
+    by_kind, mixed = start(images), start(images[rng.permutation(len(images))])
+    assert abs(by_kind - mixed) < 10.0
+
+
 def test_it_beats_many_steps_from_random_weights():
     images = smooth_images(600)
     config = ju.TrainConfig(steps=100, batch_size=64)
