@@ -24,6 +24,8 @@ from jaxunreg.typing import AnyImages, PRNGKey
 _CROPS = 2**32 - 1
 # What threads may read ahead.
 _BYTES_AHEAD = 2**28
+# What a 32-bit index reaches.
+_MOST_PIXELS = 2**31 - 1
 
 
 @runtime_checkable
@@ -284,13 +286,14 @@ def make_batches(
     """
     if isinstance(images, np.ndarray | jax.Array):
         check_whole_images(images, shape, batch_size)
-        nbytes = images.nbytes
+        nbytes, reachable = images.nbytes, True
     else:
         check_training_images(images, shape)
-        nbytes = int(image_sizes(images).prod(axis=1).sum()) * shape[-1] * images[0].dtype.itemsize
+        pixels = int(image_sizes(images).prod(axis=1).sum())
+        nbytes, reachable = pixels * shape[-1] * images[0].dtype.itemsize, pixels <= _MOST_PIXELS
     # Not by the memory that happens to be free here, where all processes must choose alike.
     several = mesh is not None and mesh.is_multi_process
-    resident = on_device == "yes" if several else stay_on_device(nbytes, on_device)
+    resident = on_device == "yes" or (not several and reachable and stay_on_device(nbytes, on_device))
     feed = _Feed(mesh, batch_size, steps_per_dispatch)
     if isinstance(images, np.ndarray | jax.Array):
         return _WholeImages(images, key, feed, resident=resident)
@@ -407,7 +410,7 @@ class _ResidentCrops:
         self._plan, self._feed = plan, feed
         areas = plan.sizes.prod(axis=1)
         self._first = np.concatenate([[0], np.cumsum(areas)])
-        if self._first[-1] > np.iinfo(np.int32).max:
+        if self._first[-1] > _MOST_PIXELS:
             raise ValueError(
                 f"got {self._first[-1]} pixels with images_on_device='yes'; expected at most 2^31 - 1, which a 32-bit "
                 "index reaches; use images_on_device='no'"
@@ -456,7 +459,8 @@ class _StreamedCrops:
         return self._feed.batches(np.stack([next(self._iterator) for _ in range(count)]))
 
     def _reading_from(self, start: int) -> Iterator[np.ndarray]:
-        nbytes = self._plan.batch_size * math.prod(self._plan.patch) * np.asarray(self._images[0]).itemsize
+        first = np.asarray(self._images[0])
+        nbytes = self._plan.batch_size * math.prod(self._plan.patch) * first.shape[-1] * first.itemsize
         ahead = min(2 * self._plan.a_dispatch, max(2, _BYTES_AHEAD // nbytes)) if self._threads else 0
         options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=ahead)
         return iter(grain.MapDataset.range(start, self._steps).map(self._crops).to_iter_dataset(options))

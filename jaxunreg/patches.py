@@ -222,13 +222,15 @@ def _calls(
     parts: list[_Part] = []
     patches: list[np.ndarray] = []
     room = patches_a_call
+    kind = None
     for k, image in enumerate(images):
         pixels = np.asarray(image)
         grid = patch_grid(*pixels.shape[:2], patch=patch, stride=stride)
-        if patches and (pixels.dtype, pixels.shape[2]) != (patches[0].dtype, patches[0].shape[3]):
+        kind = kind or (pixels.dtype, pixels.shape[2])
+        if (pixels.dtype, pixels.shape[2]) != kind:
             raise ValueError(
-                f"got image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {patches[0].dtype} with "
-                f"{patches[0].shape[3]}; expected one kind; convert them all"
+                f"got image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {kind[0]} with "
+                f"{kind[1]}; expected one kind; convert them all"
             )
         windows = np.lib.stride_tricks.sliding_window_view(pixels, patch, axis=(0, 1))
         all_corners = grid.corners

@@ -39,6 +39,7 @@ from jaxunreg.training import (
     TrainConfig,
     TrainState,
     check_same_run,
+    describe_config,
     for_platform,
     init_state,
     next_stop,
@@ -730,7 +731,7 @@ class _Part:
         return to_json(
             {
                 "model": describe_model(self.sweep.model),
-                "train": dataclasses.asdict(self.config),
+                "train": describe_config(self.config),
                 "members": [dataclasses.asdict(member) for member in self.members],
                 "images": {"shape": self.sweep.images.shape, "sha256": self.sweep.images_sha256},
             }

@@ -701,13 +701,10 @@ class _Run:
     @functools.cached_property
     def description(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
-        config = dataclasses.asdict(self.config)
-        # Where the images lie and who reads them changes no batch.
-        del config["images_on_device"], config["loader_threads"]
         return to_json(
             {
                 "model": describe_model(self.model),
-                "train": config,
+                "train": describe_config(self.config),
                 "key": np.asarray(jax.random.key_data(self.key)).tolist(),
                 "images": self.batches.description,
             }
@@ -721,6 +718,14 @@ def _rest(state: TrainState) -> dict[str, PyTree]:
 @jax.jit
 def _all_finite(tree: PyTree) -> Array:
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
+
+
+def describe_config(config: TrainConfig) -> dict[str, Any]:
+    """What of a configuration must be the same for a run to go on."""
+    fields = dataclasses.asdict(config)
+    # Where the images lie and who reads them changes no batch.
+    del fields["images_on_device"], fields["loader_threads"]
+    return fields
 
 
 def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.batches import SizedImages, crop_corners, make_batches, random_crops, select
+from jaxunreg.batches import SizedImages, _StreamedCrops, crop_corners, make_batches, random_crops, select
 
 SHAPE = (8, 8, 1)
 SIZES = ((8, 8), (20, 9), (11, 30), (15, 15), (40, 12))
@@ -153,6 +153,9 @@ def test_too_many_pixels_for_an_index_are_refused(monkeypatch):
     huge.sizes = np.array([[8, 8], [2**16, 2**16], [8, 8], [8, 8], [8, 8]])
     with pytest.raises(ValueError, match="images_on_device='no'"):
         batches(huge)
+    monkeypatch.setattr("jaxunreg.batches._free_memory", lambda: 1e12)
+    how = {"batch_size": 6, "steps": 20, "steps_per_dispatch": 4, "threads": 0}
+    assert isinstance(make_batches(huge, SHAPE, jax.random.key(3), on_device="auto", **how), _StreamedCrops)
 
 
 def test_no_crop_a_image_is_refused(key):

@@ -100,6 +100,7 @@ def test_what_has_no_place_in_a_tree_is_listed(tmp_path, caplog):
     (root / "readme.txt").write_text("hello")
     (root / "train" / "good" / "Thumbs.db").write_bytes(b"x")
     (root / "train" / "good" / ".hidden.png").write_bytes(b"x")
+    (root / "ground_truth" / "crack" / "._000_mask.png").write_bytes(b"x")
     write(root / "test" / "stray.png", gray(0))
     write(root / "test" / "crack" / "deeper" / "0.png", gray(0))
     write(root / "validation" / "good" / "0.png", gray(0))

@@ -254,7 +254,8 @@ def test_a_sweep_that_was_killed_ends_with_the_same_bits(swept, tmp_path):
 
     # Once more: nothing is left to do, on whatever devices.
     before = (part / "metrics.jsonl").read_bytes()
-    again = fit_sweep(directory=tmp_path, devices=jax.devices()[:2], **evaluate)
+    elsewhere = dataclasses.replace(CONFIG, loader_threads=1)
+    again = fit_sweep(directory=tmp_path, devices=jax.devices()[:2], config=elsewhere, **evaluate)
     chex.assert_trees_all_equal(again.stacked, swept.stacked)
     chex.assert_trees_all_equal(again.history, swept.history)
     assert again.evaluations == resumed.evaluations

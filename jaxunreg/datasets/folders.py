@@ -19,6 +19,7 @@ from jaxunreg.datasets.image_files import (
     Skipped,
     check_files,
     image_stem,
+    is_hidden,
     list_folder,
     load_files,
 )
@@ -298,7 +299,8 @@ def _tree_masks(
         # Here all images are masks, whether or not their names say so; those that do lie beside no image.
         reported += [skipped for skipped in found.reported if skipped.path.suffix.lower() not in SUFFIXES]
         reported += _unexpected(found.folders, "mvtec")
-        for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES):
+        images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        for path in sorted(path for path in images if not is_hidden(path.name)):
             of_stem.setdefault(image_stem(path) or path.stem, []).append(path)
     return masks
 

@@ -253,7 +253,7 @@ def load_files(
     for path in (Path(path).expanduser() for path in paths):
         if path.is_dir():
             for folder in (path, *(folder for folder in sorted(path.rglob("*")) if folder.is_dir())):
-                if not any(_is_hidden(part) or part == "ground_truth" for part in folder.relative_to(path).parts):
+                if not any(is_hidden(part) or part == "ground_truth" for part in folder.relative_to(path).parts):
                     listing = list_folder(folder)
                     files += [ImageFile(image, label) for image in listing.images]
                     reported += listing.reported
@@ -291,7 +291,7 @@ def list_folder(folder: Path) -> Listing:
     """Sort a folder's entries into images, masks, subfolders and what is none of these."""
     images, folders, reported = [], [], []
     for path in sorted(folder.iterdir()):
-        if _is_hidden(path.name):
+        if is_hidden(path.name):
             continue
         if path.is_dir():
             folders.append(path)
@@ -327,7 +327,8 @@ def image_stem(mask: Path) -> str | None:
     return None
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a name is of what an operating system hides or leaves behind, as `._007.png`."""
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
