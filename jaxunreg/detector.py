@@ -160,7 +160,7 @@ class AnomalyDetector:
 
         def noted() -> Iterator[np.ndarray]:
             for image in images:
-                sizes.append(image.shape[:2])
+                sizes.append(np.shape(image)[:2])
                 yield image
 
         for maps in score_each(self.scorer, noted(), stride=self.stride):

@@ -171,7 +171,7 @@ class ShardedScorer:
         """
         _refuse_traced(images)
         shape = self.scorer.model.config.image_shape
-        if images.ndim == 4 and len(images) == 0:
+        if isinstance(images, np.ndarray | jax.Array) and images.ndim == 4 and len(images) == 0:
             check_images(np.zeros((1, *images.shape[1:]), images.dtype), (None, *shape))
             return Decomposition(*(np.zeros(0, np.float32) for _ in Decomposition._fields))
         check_images(images, (None, *shape))

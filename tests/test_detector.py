@@ -238,6 +238,12 @@ def test_a_config_out_of_range_is_refused(fields, message, no_type_checks):
         dataclasses.replace(CONFIG, **fields)
 
 
+def test_a_path_in_place_of_an_image_is_named(detector, no_type_checks):
+    for method in (detector.scores, detector.heat_maps):
+        with pytest.raises(TypeError, match="got str; expected a NumPy or JAX array"):
+            next(method(["part.png"]))
+
+
 def test_a_detector_refuses_a_rate_that_it_cannot_support(detector):
     with pytest.raises(ValueError, match=r"expected at least 1/\(6 \+ 1\) = 0.143"):
         dataclasses.replace(detector, false_positive_rate=0.1)

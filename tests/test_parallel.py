@@ -191,6 +191,11 @@ def test_what_cannot_be_sharded_is_refused(scorer, images, picture):
         shard.heat_map(picture, stride=4, term="l")
 
 
+def test_what_is_no_array_is_named(scorer, images, no_type_checks):
+    with pytest.raises(TypeError, match="got list; expected a NumPy or JAX array"):
+        ju.sharded_scorer(scorer, batch_size=2)(list(images))
+
+
 def test_inside_of_a_program_it_says_what_to_use(scorer, images, picture):
     shard = ju.sharded_scorer(scorer, batch_size=2)
     with pytest.raises(TypeError, match=r"inside of jit.*jax.vmap\(scorer\)"):
