@@ -77,6 +77,9 @@ Score images: a row for each as soon as it is scored.
 Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
 threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous patch in pixels,
 heat_map (its file), reason (why a file was skipped). Skipped files come first, and do not change the exit code.
+
+Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
+NAME-mask, NAME_gt, and what lies in `ground_truth`. These are skipped; given by its own name a file is scored.
 """
     + "\n"
     + _EXIT_CODES.format(
@@ -185,6 +188,8 @@ def score(
     if heat_maps is not None:
         _check_outside(heat_maps, targets)
     images = load_files(targets, color=_color(detector), on_error=on_error, min_size=detector.patch)
+    if heat_maps is not None:
+        _check_apart(heat_maps, [file.path for file in images.files])
     if images.bits != detector.bits:
         _say(f"the model was made of {detector.bits}-bit images, these have {images.bits} bits; both mean [0, 1]")
     to_screen = output == "-"
@@ -438,6 +443,17 @@ def _check_outside(folder: Path, targets: Sequence[Path]) -> None:
             )
 
 
+def _check_apart(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse heat maps that would lie beside an image, as those of single files may."""
+    beside = {path.parent.resolve() for path in paths}
+    for target in _heat_map_files(paths, folder):
+        if target.parent.resolve() in beside:
+            raise CommandError(
+                f"got --heat-maps {folder}, where {target} would lie among the images that are scored; expected "
+                "another folder, or it would be scored as an image the next time"
+            )
+
+
 # --- score -----------------------------------------------------------------------------------------------
 
 _COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width", "heat_map", "reason")
@@ -476,20 +492,24 @@ def _verdicts(
     if heat_maps is None:
         yield from ((path, verdict, None) for path, verdict in zip(paths, verdicts, strict=True))
         return
+    targets = _heat_map_files(paths, heat_maps)
     from jaxunreg.plots import save_figure  # matplotlib is slow to import
     from jaxunreg.plots_detection import verdict_overlay
 
-    # All in one tree, so that images of one name in two folders do not meet.
-    absolute = [path.absolute() for path in paths]
-    root = Path(os.path.commonpath([path.parent for path in absolute]))
     heats = detector.heat_maps(images, stride=stride, smooth=True)
-    for k, (path, verdict, heat) in enumerate(zip(paths, verdicts, heats, strict=True)):
-        relative = absolute[k].relative_to(root)
-        # With its own suffix, since a.png and a.jpg may lie side by side.
-        target = heat_maps / relative.parent / f"{relative.name}.png"
+    for k, (path, verdict, heat, target) in enumerate(zip(paths, verdicts, heats, targets, strict=True)):
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_figure(verdict_overlay(detector, images[k], heat, verdict, title=relative.as_posix()), target)
+        title = target.relative_to(heat_maps).with_suffix("").as_posix()
+        save_figure(verdict_overlay(detector, images[k], heat, verdict, title=title), target)
         yield path, verdict, target
+
+
+def _heat_map_files(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Where the heat map of each image goes: all in one tree, so that images of one name in two folders do not meet."""
+    resolved = [path.parent.resolve() / path.name for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in resolved]))
+    # With its own suffix, since a.png and a.jpg may lie side by side.
+    return [folder / path.relative_to(root).with_name(f"{path.name}.png") for path in resolved]
 
 
 # --- evaluate --------------------------------------------------------------------------------------------

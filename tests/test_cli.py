@@ -129,9 +129,12 @@ def test_rows_and_exit_codes(parts, model, normal_image, capsys):
     assert cli.main(["score", str(parts / "crack"), str(normal_image), "--model", str(model)]) == 3
     out, err = capsys.readouterr()
     found = rows(out)
+    assert [Path(row["path"]).name for row in found[:3]] == ["0_mask.png", "1_mask.png", "2_mask.png"]
+    assert [row["verdict"] for row in found[:3]] == ["skipped"] * 3
+    found = found[3:]
     assert [Path(row["path"]).name for row in found] == ["0.png", "1.png", "2.png", normal_image.name]
     assert [row["verdict"] for row in found] == ["anomalous"] * 3 + ["normal"]
-    assert "3 of 4 images are anomalous, 0 files were skipped" in err
+    assert "3 of 4 images are anomalous, 3 files were skipped" in err
     detector = ju.AnomalyDetector.load(model)
     images = [np.asarray(Image.open(row["path"]))[..., None] for row in found]
     for row, verdict in zip(found, detector.scores(images), strict=True):
@@ -216,6 +219,22 @@ def test_heat_maps_are_pictures_of_the_whole_image(model, tmp_path, capsys):
     inside = ["score", str(tmp_path / "in"), "--model", str(model), "--heat-maps", str(tmp_path / "in" / "maps")]
     assert cli.main(inside) == 1
     assert "would be scored as images the next time" in capsys.readouterr().err
+
+
+def test_heat_maps_stay_in_their_folder_and_apart_from_the_images(model, tmp_path, monkeypatch, capsys):
+    write(tmp_path / "in" / "a.png", odd(5))
+    write(tmp_path / "more" / "b.png", odd(6))
+    monkeypatch.chdir(tmp_path / "in")
+    run = ["score", "a.png", "../more/b.png", "--model", str(model), "--heat-maps"]
+    assert cli.main([*run, str(tmp_path / "deep" / "maps")]) == 3
+    found = {path.relative_to(tmp_path / "deep" / "maps").as_posix() for path in tmp_path.rglob("*.png.png")}
+    assert found == {"in/a.png.png", "more/b.png.png"}
+    capsys.readouterr()
+    for folder in (".", str(tmp_path)):
+        alone = ["score", "a.png", "--model", str(model), "--heat-maps", folder] if folder == "." else [*run, folder]
+        assert cli.main(alone) == 1
+        assert "would lie among the images that are scored" in capsys.readouterr().err
+    assert not (tmp_path / "in" / "a.png.png").exists()
 
 
 def test_a_thousand_images_of_many_sizes_compile_nothing_new(model, tmp_path, capsys):
@@ -427,7 +446,7 @@ def test_rows_of_a_real_process_are_pure(parts, model, tmp_path):
     command = [sys.executable, "-m", "jaxunreg", "score", str(parts / "crack"), "--model", str(model)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 3, done.stderr
-    assert [row["verdict"] for row in rows(done.stdout)] == ["anomalous"] * 3
+    assert [row["verdict"] for row in rows(done.stdout)] == ["skipped"] * 3 + ["anomalous"] * 3
     assert done.stdout.startswith("path,score,p_value,threshold,verdict,top,left,height,width,heat_map,reason\n")
 
 

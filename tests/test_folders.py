@@ -491,7 +491,7 @@ def test_files_and_folders_to_score(tmp_path):
     (tmp_path / "lot" / "notes.txt").write_text("x")
     images = load_files([one, str(tmp_path / "lot")])
     assert [file.path.name for file in images.files] == ["z.png", "a.png", "b.png", "c.png"]
-    assert [entry.path.name for entry in images.skipped] == ["notes.txt"]
+    assert [entry.path.name for entry in images.skipped] == ["notes.txt", "a_mask.png"]
     assert images.mask(0) is None
     with pytest.raises(ValueError, match="4 of 4 images have an unknown label"):
         _ = images.is_anomalous
@@ -499,6 +499,28 @@ def test_files_and_folders_to_score(tmp_path):
         load_files([tmp_path / "x.png"])
     with pytest.raises(ValueError, match="got no image"):
         load_files([])
+
+
+def test_nothing_below_a_folder_is_left_out_silently(tmp_path):
+    write(tmp_path / "lot" / "bolt.png", gray(0))
+    write(tmp_path / "lot" / "bolt_gt.png", gray(1))
+    write(tmp_path / "lot" / "ground_truth" / "crack" / "1.png", gray(2))
+    write(tmp_path / "far" / "nut.png", gray(3))
+    (tmp_path / "lot" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "lot")
+    images = load_files([tmp_path / "lot"])
+    assert [file.path for file in images.files] == [
+        tmp_path / "lot" / "bolt.png",
+        tmp_path / "lot" / "link" / "nut.png",
+    ]
+    reasons = {path.relative_to(tmp_path / "lot").as_posix(): reason for path, reason in images.skipped}
+    assert "is a mask of bolt.png" in reasons["bolt_gt.png"]
+    assert "lies in `ground_truth`" in reasons["ground_truth/crack/1.png"]
+    assert "is the same folder as" in reasons["link/back"]
+    assert len(reasons) == 3
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"got no image in .*empty; expected files"):
+        load_files([tmp_path / "lot", tmp_path / "empty"])
 
 
 def test_images_are_lazy_and_a_sequence(tmp_path, monkeypatch):

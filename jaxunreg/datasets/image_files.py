@@ -232,8 +232,8 @@ def load_files(
     """Load images of which nothing is known, to score them.
 
     Args:
-      paths: files, and folders, of which all images below are taken in the order of their names, without the
-        masks beside them and without hidden files.
+      paths: files, and folders, of which all images below are taken in the order of their names, without hidden
+        files. What is a mask by its name or lies in `ground_truth` is left out and listed in `skipped`.
       color: one choice for all images. `"auto"` is gray if all images are, be they stored as RGB or not.
       on_error: whether a file that cannot be used raises, or is left out and listed in `skipped`.
       min_size: the least height and width, in pixels.
@@ -246,17 +246,20 @@ def load_files(
     Raises:
       ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
       FileNotFoundError: a file or folder does not exist.
-      ValueError: there is no image.
+      ValueError: there is no image, or none in a folder.
     """
     files: list[ImageFile] = []
     reported: list[Skipped] = []
     for path in (Path(path).expanduser() for path in paths):
         if path.is_dir():
-            for folder in (path, *(folder for folder in sorted(path.rglob("*")) if folder.is_dir())):
-                if not any(is_hidden(part) or part == "ground_truth" for part in folder.relative_to(path).parts):
-                    listing = list_folder(folder)
-                    files += [ImageFile(image, label) for image in listing.images]
-                    reported += listing.reported
+            images, others = _list_below(path)
+            if not images:
+                raise ValueError(
+                    f"got no image in {path}; expected files with a suffix among {', '.join(SUFFIXES)}, which are "
+                    "neither hidden nor named as masks"
+                )
+            files += [ImageFile(image, label) for image in images]
+            reported += others
         elif not path.exists():
             raise FileNotFoundError(f"{path} does not exist; expected an image or a folder of images")
         else:
@@ -271,6 +274,36 @@ def load_files(
     return ImageFiles(
         checked.files, checked.sizes, checked.channels, checked.bits, skipped=(*reported, *checked.skipped)
     )
+
+
+def _list_below(top: Path) -> tuple[list[Path], list[Skipped]]:
+    """The images in a folder and all its subfolders, and what is none; each folder in the order of its names."""
+    images: list[Path] = []
+    reported: list[Skipped] = []
+    seen: dict[Path, Path] = {}
+
+    def add(folder: Path, holds_masks: bool) -> None:
+        before = seen.setdefault(folder.resolve(), folder)
+        if before != folder:
+            reported.append(Skipped(folder, f"is the same folder as {before}, of which the images are taken"))
+            return
+        listing = list_folder(folder)
+        reported.extend(listing.reported)
+        masks = {mask: image.name for image, masks in listing.masks.items() for mask in masks}
+        for mask, image in sorted(masks.items()):
+            reported.append(Skipped(mask, f"is a mask of {image} by its name; give the file itself to score it"))
+        if holds_masks:
+            reported.extend(
+                Skipped(path, "is a mask, since it lies in `ground_truth`; give the file itself to score it")
+                for path in listing.images
+            )
+        else:
+            images.extend(listing.images)
+        for inner in listing.folders:
+            add(inner, holds_masks or inner.name == "ground_truth")
+
+    add(top, False)
+    return images, reported
 
 
 # --- what lies in a folder -------------------------------------------------------------------------------
