@@ -329,7 +329,7 @@ def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> F
         _check_scores(name, pair)
     figure = Figure(figsize=(4.8, 4.9), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=12.0)
+    axes.set_title(title, fontsize=12.0, parse_math=False)
     looks = [_Look("", color, line, "") for color, line in zip(_COLORS, _DASHES, strict=True)]
     _draw_roc(axes, curves, looks[: len(curves)], thick=0)
     return figure

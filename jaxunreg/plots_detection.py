@@ -93,7 +93,7 @@ def heat_map_overlay(
     figure = Figure(figsize=(_WIDTH, total), dpi=_DPI)
     # The end of a path tells more than its beginning.
     title = title if len(title) <= _LETTERS_A_TITLE else f"…{title[1 - _LETTERS_A_TITLE :]}"
-    figure.text(side / _WIDTH, 1 - 0.12 / total, title, va="top", fontsize=11, fontweight="bold")
+    figure.text(side / _WIDTH, 1 - 0.12 / total, title, va="top", fontsize=11, fontweight="bold", parse_math=False)
     color = ANOMALOUS if is_anomalous else NORMAL
     figure.text(side / _WIDTH, 1 - 0.34 / total, verdict, va="top", fontsize=10, color=color)
     figure.text(side / _WIDTH, 0.1 / total, "\n".join(lines), va="bottom", fontsize=8.5, color="#5A5A5A")
@@ -172,7 +172,7 @@ def heat_map_examples(
     heights = [max(shapes[k][0] for k in block) for block in blocks]
     total = above + sum(caption_room + 2 * height + gap for height in heights) + below
     figure = Figure(figsize=(_WIDTH, total), dpi=_DPI)
-    figure.suptitle(title, y=1 - 0.1 / total, va="top")
+    figure.suptitle(title, y=1 - 0.1 / total, va="top", parse_math=False)
     top = total - above
     for block, height in zip(blocks, heights, strict=True):
         top -= caption_room
@@ -187,7 +187,7 @@ def heat_map_examples(
                 _outline(axes, masks[k])
             caption, is_anomalous = captions[k]
             color = ANOMALOUS if is_anomalous else NORMAL
-            figure.text(left / _WIDTH, (top + 0.05) / total, caption, fontsize=9, color=color)
+            figure.text(left / _WIDTH, (top + 0.05) / total, caption, fontsize=9, color=color, parse_math=False)
         top -= 2 * height + gap
     axes = figure.add_axes((0.25, 0.42 / total, 0.5, 0.1 / total))
     bar = figure.colorbar(ScalarMappable(norm, _COLORMAP), cax=axes, orientation="horizontal", extend="max")
@@ -229,7 +229,7 @@ def score_strips(
         raise ValueError("got no kind of image, or one without a finite score; expected at least one score each")
     figure = Figure(figsize=(_WIDTH, 0.9 + 0.42 * len(scores)), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)
     # The same scatter in every run, since figures have the same bytes.
     rng = np.random.default_rng(0)
     for row, values in enumerate(scores.values()):
@@ -238,7 +238,7 @@ def score_strips(
         axes.scatter(values, heights, s=7, color=color, alpha=0.45, linewidths=0, rasterized=True)
         axes.plot([np.median(values)] * 2, [row - 0.36, row + 0.36], color=color, linewidth=1.8)
     axes.axvline(threshold, color="#222222", linewidth=1.0, linestyle=(0, (5, 2)))
-    axes.set_yticks(range(len(scores)), list(scores))
+    axes.set_yticks(range(len(scores)), list(scores), parse_math=False)
     axes.set_ylim(len(scores) - 0.45, -0.75)
     axes.set_xlabel(label)
     everything = np.concatenate(list(scores.values()))
