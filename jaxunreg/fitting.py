@@ -98,6 +98,8 @@ class DetectorConfig:
                 f"got calibration_fraction={self.calibration_fraction}; expected a number between 0 and 1, e.g. 0.25"
             )
         images_needed(self.false_positive_rate)
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"got seed={self.seed}; expected an integer of 64 bits, -2**63 to 2**63 - 1")
 
     def model(self, channels: int) -> VAE:
         """The network for gray (1) or RGB (3) images."""
