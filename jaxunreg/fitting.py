@@ -185,7 +185,7 @@ def fit_detector(
         term=config.term,
         top_k=config.top_k,
         false_positive_rate=config.false_positive_rate,
-        bits=images.bits if isinstance(images, ImageFiles) else 8 * images[0].dtype.itemsize,
+        bits=images.bits if isinstance(images, ImageFiles) else 8 if images[0].dtype == np.uint8 else 32,
         record={
             **made_of,
             "parts": len(set(groups)),
