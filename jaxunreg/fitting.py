@@ -178,6 +178,8 @@ def fit_detector(
             return detector
         _begin(target, made_of)
     scorer = _train(images, ~out, config, channels, key, target, progress)
+    if target is not None:
+        _write_note(target, made_of)
     detector = calibrate_detector(
         scorer,
         _select(images, chosen),
@@ -292,16 +294,25 @@ def _select(images: ImageFiles | Sequence[np.ndarray], indices: list[int]) -> An
 
 def _begin(target: Path, made_of: Mapping[str, Any]) -> None:
     """Make the folder of a run, or see that it is one."""
-    note = target / TRAINING / "config.json"
+    training = target / TRAINING
+    note = training / "config.json"
     try:
         if target.exists() and not note.exists() and (not target.is_dir() or any(target.iterdir())):
             raise CheckpointError(
                 f"got {target}, which is already used for something else; expected a new or empty folder, or one in "
                 "which a training was stopped; choose another output"
             )
-        note.parent.mkdir(parents=True, exist_ok=True)
-        # Which of it must be the same for the training to go on is for `fit` to say.
-        with replacing(note) as file:
+        training.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    # With a checkpoint it is for `fit` to say whether the training may go on, and the old note stays until it has.
+    if not note.exists() or not any(path.name.isdigit() for path in training.glob("checkpoints/*")):
+        _write_note(target, made_of)
+
+
+def _write_note(target: Path, made_of: Mapping[str, Any]) -> None:
+    try:
+        with replacing(target / TRAINING / "config.json") as file:
             file.write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise cannot_write(target, error) from error
