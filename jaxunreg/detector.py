@@ -193,7 +193,7 @@ class AnomalyDetector:
         Raises:
           TypeError, ValueError: see `heat_map`.
         """
-        for maps in heat_map_each(self.scorer, images, stride=stride or self.stride):
+        for maps in heat_map_each(self.scorer, images, stride=self.stride if stride is None else stride):
             heat = getattr(maps, self.term)
             yield _smoothed(heat, self.smoothing) if smooth else heat
 
@@ -393,12 +393,25 @@ def check_scoring(term: str, stride: int, patch: int, top_k: int) -> None:
     """
     if term not in get_args(Term):
         raise ValueError(f"got term={term!r}; expected one of {list(get_args(Term))}")
-    if not 1 <= stride <= patch:
-        raise ValueError(
-            f"got stride={stride}; expected 1 to {patch}, the size of a patch, since a longer one leaves pixels unseen"
-        )
+    check_stride("stride", stride, patch)
     if not 1 <= top_k <= MOST_TOP_K:
         raise ValueError(f"got top_k={top_k}; expected 1 to {MOST_TOP_K}")
+
+
+def check_stride(name: str, stride: int, patch: int) -> None:
+    """Refuse a stride that is no step, or with which pixels would be in no patch.
+
+    Raises:
+      ValueError: as said, by the name of the argument.
+
+    >>> check_stride("heat_map_stride", 0, 96)
+    Traceback (most recent call last):
+    ValueError: got heat_map_stride=0; expected 1 to 96, the size of a patch, since a longer one leaves pixels unseen
+    """
+    if not 1 <= stride <= patch:
+        raise ValueError(
+            f"got {name}={stride}; expected 1 to {patch}, the size of a patch, since a longer one leaves pixels unseen"
+        )
 
 
 def _highest(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from jaxunreg.checkpoint import to_json
 from jaxunreg.datasets.image_files import GOOD, ImageFiles
-from jaxunreg.detector import LETTERS, AnomalyDetector, Box
+from jaxunreg.detector import LETTERS, AnomalyDetector, Box, check_stride
 from jaxunreg.metrics import Interval, average_precision, bytes_a_pixel, explained_by_complexity, roc_auc
 from jaxunreg.pixel_metrics import per_region_overlap, pixel_roc_auc
 from jaxunreg.progress import with_bar
@@ -237,7 +237,8 @@ def evaluate_detector(
       The scores, and all that is computed from them.
 
     Raises:
-      ValueError: images of unknown label, or without both normal images and defects.
+      ValueError: images of unknown label, or without both normal images and defects; a stride or a number of resamples
+        out of its range.
     """
     anomalous = images.is_anomalous
     if not anomalous.any() or anomalous.all():
@@ -245,7 +246,10 @@ def evaluate_detector(
             f"got {int((~anomalous).sum())} normal and {int(anomalous.sum())} defective images to evaluate "
             "on; expected both; give a folder with a test split that has normal images and defects"
         )
-    stride = heat_map_stride or detector.stride
+    stride = detector.stride if heat_map_stride is None else heat_map_stride
+    check_stride("heat_map_stride", stride, detector.patch)
+    if bootstrap < 1:
+        raise ValueError(f"got bootstrap={bootstrap}; expected at least 1")
     scores: dict[str, list[float]] = {term: [] for term in get_args(Term)}
     worst, complexities = [], []
 
