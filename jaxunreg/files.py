@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and their names."""
 
 import contextlib
 import os
@@ -25,3 +25,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def printable(name: str) -> str:
+    r"""A name of a file that can be written as UTF-8: bytes that are none of it become escapes.
+
+    >>> printable("caf\udce9.png")
+    'caf\\udce9.png'
+    """
+    return name.encode(errors="backslashreplace").decode()

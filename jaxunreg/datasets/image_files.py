@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from jaxunreg.datasets.image_pixels import SUFFIXES, ImageFileError, convert, find_bombs, read_mask, read_pixels
+from jaxunreg.files import printable
 
 GOOD = "good"
 """The label of an image that is assumed normal; any other is the name of a defect."""
@@ -476,6 +477,8 @@ def check_files(
 
 
 def _look_at(file: ImageFile, min_size: int | None) -> _Look:
+    if printable(str(file.path)) != str(file.path):
+        raise ImageFileError(file.path, "has a name that is not UTF-8; rename it, or the folder that has such a name")
     pixels = read_pixels(file.path)
     height, width = pixels.shape[:2]
     if min(height, width) < (min_size or 1):
