@@ -10,7 +10,7 @@ from jaxunreg import plots, plots_detection
 from jaxunreg.datasets.image_files import Skipped
 from jaxunreg.detector import LETTERS
 from jaxunreg.evaluation import Evaluation, describe, examples
-from jaxunreg.files import replacing
+from jaxunreg.files import printable, replacing
 from jaxunreg.plots_detection import scale_note
 from jaxunreg.provenance import device, versions
 from jaxunreg.report import Section, write_page
@@ -43,8 +43,26 @@ def write_evaluation(
     """
     detector, images, results = found.detector, found.images, found.results
     letter = LETTERS[detector.term]
+    output.mkdir(parents=True, exist_ok=True)
+    # First, since a folder with this file may be written again after an interrupt.
+    content = {
+        **describe(found),
+        "data": data,
+        "images_used": images_used,
+        "skipped": [{"path": str(path), "reason": reason} for path, reason in skipped],
+        "versions": versions(),
+        "device": device(),
+        **results,
+    }
+    with replacing(output / "evaluation.json") as file:
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with replacing(output / "scores.csv") as path, path.open("w", encoding="utf-8", newline="") as table:
+        rows = list(found.rows())
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     figures = output / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    figures.mkdir(exist_ok=True)
     anomalous = images.is_anomalous
     sections = []
 
@@ -99,22 +117,6 @@ def write_evaluation(
         "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map. "
         f"{scale_note(detector)}",
     )
-    content = {
-        **describe(found),
-        "data": data,
-        "images_used": images_used,
-        "skipped": [{"path": str(path), "reason": reason} for path, reason in skipped],
-        "versions": versions(),
-        "device": device(),
-        **results,
-    }
-    with replacing(output / "evaluation.json") as file:
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with replacing(output / "scores.csv") as path, path.open("w", encoding="utf-8", newline="") as table:
-        rows = list(found.rows())
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     area = results["image"][detector.term]["roc_auc"]
     verdicts = results["verdicts"]
     page = output / "index.html"
@@ -156,5 +158,5 @@ def _details(
         "training": json.dumps(record.get("config", {}).get("train", {})),
         "device": device(),
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-        **{f"skipped: {path.name}": reason for path, reason in skipped},
+        **{printable(f"skipped: {path}"): printable(reason) for path, reason in skipped},
     }
