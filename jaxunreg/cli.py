@@ -23,9 +23,9 @@ from rich.table import Table as RichTable
 import jaxunreg as ju
 from jaxunreg.compilation import keep_compiled
 from jaxunreg.datasets.folders import FolderDataset, load_folder
-from jaxunreg.datasets.image_files import Color, ImageFiles, OnError, Skipped, load_files
-from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict
-from jaxunreg.files import replacing
+from jaxunreg.datasets.image_files import Color, ImageFiles, OnError, Skipped, list_folder, load_files
+from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict, check_stride
+from jaxunreg.files import printable, replacing
 from jaxunreg.fitting import DetectorConfig, fit_detector
 from jaxunreg.metrics import Interval
 from jaxunreg.progress import with_bar
@@ -185,11 +185,15 @@ def score(
     if not targets:
         raise CommandError("got nothing to score; expected images or folders")
     detector = _load(model, false_positive_rate, top_k)
+    if heat_map_stride is not None:
+        check_stride("heat_map_stride", heat_map_stride, detector.patch)
+    _check_file(output)
     if heat_maps is not None:
         _check_outside(heat_maps, targets)
     images = load_files(targets, color=_color(detector), on_error=on_error, min_size=detector.patch)
     if heat_maps is not None:
         _check_apart(heat_maps, [file.path for file in images.files])
+        _make_folder("--heat-maps", heat_maps)
     if images.bits != detector.bits:
         _say(f"the model was made of {detector.bits}-bit images, these have {images.bits} bits; both mean [0, 1]")
     to_screen = output == "-"
@@ -258,14 +262,17 @@ def evaluate(
         color=_color(detector),
         on_error=on_error,
         min_size=detector.patch,
-        test_fraction=made_of.get("test_fraction"),
+        test_fraction=None if _has_split(directory) else made_of.get("test_fraction"),
         seed=detector.record.get("config", {}).get("seed", 0),
     )
     images, skipped, which = _unseen(detector, data)
+    if output is not None:
+        _make_folder("--output", output)
     _say(which)
     _show_images("evaluating on", data, images)
     found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    # The names of defects are printed as they are.
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
     for table in found.tables():
         _print_table(console, table.header, table.rows, table.caption, table.note)
     if output is not None:
@@ -304,7 +311,15 @@ def main(args: Sequence[str] | None = None) -> int:
                 # The reader of the rows has had enough; Python would complain of it once more when it ends.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return ERROR
-            _say(f"[bold red]error:[/] {escape(_as_options(str(error) or type(error).__name__))}", markup=True)
+            _say_error(str(error) or type(error).__name__)
+            return ERROR
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            _say_error(
+                f"the device has too little memory: {str(error).splitlines()[0]}; free some, or fit with a smaller "
+                "batch_size, base_channels or patch"
+            )
             return ERROR
         except KeyboardInterrupt:
             resume = "; start the same command again to go on from the last checkpoint" if args[:1] == ["fit"] else ""
@@ -317,7 +332,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _say(text: str, *, markup: bool = False) -> None:
     """One line on stderr."""
-    Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=markup)
+    Console(stderr=True, emoji=False).print(printable(text), soft_wrap=True, highlight=False, markup=markup)
+
+
+def _say_error(message: str) -> None:
+    _say(f"[bold red]error:[/] {escape(_as_options(message))}", markup=True)
 
 
 class _ToStderr(logging.Handler):
@@ -351,6 +370,7 @@ _NAMES = sorted(
 )
 _ASSIGNED = re.compile(rf"\b({'|'.join(_NAMES)})(?:=| is )(['\"]?)([\w.+-]+)\2")
 _NAMED = re.compile(rf"(?<![\w-])({'|'.join(name for name in _NAMES if '_' in name)})\b")
+_PREFIXED = re.compile(rf"\b(?:model\.config|train)\.({'|'.join(_NAMES)})\b")
 
 
 def _as_options(message: str) -> str:
@@ -358,12 +378,15 @@ def _as_options(message: str) -> str:
 
     >>> _as_options("got stride=0; expected 1 to 96; or raise the false_positive_rate")
     'got --stride 0; expected 1 to 96; or raise the --false-positive-rate'
+    >>> _as_options("train.learning_rate was 3e-05, is now 0.001; model.config.depth was 5, is now 4")
+    '--learning-rate was 3e-05, is now 0.001; --depth was 5, is now 4'
     """
 
     def option(name: str) -> str:
         return "--" + name.replace("_", "-")
 
     message = " ".join(message.split())
+    message = _PREFIXED.sub(lambda match: option(match[1]), message)
     message = _ASSIGNED.sub(lambda match: f"{option(match[1])} {match[3]}", message)
     return _NAMED.sub(lambda match: option(match[1]), message)
 
@@ -407,6 +430,12 @@ def _load(model: Path, false_positive_rate: float | None, top_k: int | None) -> 
 
 def _color(detector: AnomalyDetector) -> Color:
     return "gray" if detector.channels == 1 else "rgb"
+
+
+def _has_split(directory: Path) -> bool:
+    """Whether `load_folder` takes the test split from disk."""
+    folder = directory.expanduser()
+    return folder.is_dir() and {"train", "test"} <= {inner.name.lower() for inner in list_folder(folder).folders}
 
 
 def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
@@ -469,6 +498,7 @@ def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], No
             table.writeheader()
 
         def write(row: Mapping[str, Any]) -> None:
+            row = {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
             if format == "csv":
                 table.writerow(row)
             else:
@@ -480,8 +510,35 @@ def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], No
     if output == "-":
         yield writer(sys.stdout)
         return
-    with replacing(Path(output)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    path = Path(output)
+    if _is_special(path):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield writer(file)
+        return
+    # A link stays one.
+    with replacing(path.resolve()) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         yield writer(file)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a device or the like, which is written into and not replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _check_file(output: str) -> None:
+    """Refuse a place where no file can be written, before anything is scored."""
+    path = Path(output)
+    if output == "-" or _is_special(path):
+        return
+    if not output or path.is_dir():
+        raise CommandError(f"got --output {output!r}, which is no name of a file; expected one, e.g. scores.csv, or -")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise CommandError(f"got --output {output}, but there is no folder {folder}; make it, or choose another file")
+    if not os.access(folder, os.W_OK):
+        raise CommandError(
+            f"got --output {output}, but the folder {folder} cannot be written; expected one that can; choose another"
+        )
 
 
 def _verdicts(
@@ -510,6 +567,20 @@ def _heat_map_files(paths: Sequence[Path], folder: Path) -> list[Path]:
     root = Path(os.path.commonpath([path.parent for path in resolved]))
     # With its own suffix, since a.png and a.jpg may lie side by side.
     return [folder / path.relative_to(root).with_name(f"{path.name}.png") for path in resolved]
+
+
+def _make_folder(option: str, folder: Path) -> None:
+    """Make a folder for results, or see that it can be written, before the work that they take."""
+    reason: object = "permission denied"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise CommandError(
+            f"got {option} {folder}, which cannot be written: {reason}; expected a new folder, or one with room on a "
+            "disk; choose another one"
+        )
 
 
 # --- evaluate --------------------------------------------------------------------------------------------

@@ -459,3 +459,156 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(parts, model, monkeyp
     monkeypatch.setattr(cli.sys.stdout, "fileno", lambda: 1, raising=False)
     assert cli.main(["score", str(parts / "crack"), "--model", str(model)]) == 1
     assert "error" not in capsys.readouterr().err
+
+
+def test_a_refused_fit_leaves_the_note_of_the_old_settings(parts, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "model"
+    arguments = ["fit", str(parts), "--output", str(folder), *TINY]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxunreg.fitting.calibrate_detector", stop)
+        assert cli.main(arguments) == 130
+    note = folder / "training" / "config.json"
+    before = note.read_bytes()
+    capsys.readouterr()
+    assert cli.main([*arguments, "--learning-rate", "0.5"]) == 1
+    assert " --learning-rate was 3e-05, is now 0.5" in capsys.readouterr().err
+    assert note.read_bytes() == before
+    assert cli.main([*arguments, "--top-k", "2"]) == 0
+    assert json.loads(note.read_text())["config"]["top_k"] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--output", "FOLDER"], "which is no name of a file; expected one"),
+        (["--output", ""], "which is no name of a file; expected one"),
+        (["--output", "FOLDER/none/x.csv"], "but there is no folder"),
+        (["--heat-maps", "FOLDER/file"], "which cannot be written"),
+        (["--heat-maps", "FOLDER/file/maps"], "which cannot be written"),
+        (["--heat-map-stride", "0"], "got --heat-map-stride 0; expected 1 to 8"),
+        (["--heat-map-stride", "9"], "got --heat-map-stride 9; expected 1 to 8"),
+    ],
+)
+def test_score_refuses_before_it_scores(option, message, normal_image, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ju.AnomalyDetector, "scores", lambda *_: 1 / 0)
+    (tmp_path / "file").write_text("")
+    option = [part.replace("FOLDER", str(tmp_path)) for part in option]
+    assert cli.main(["score", str(normal_image), "--model", str(model), *option]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_rows_go_through_a_link_and_into_a_pipe(normal_image, model, tmp_path):
+    run = ["score", str(normal_image), "--model", str(model), "--output"]
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert cli.main([*run, str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(rows((tmp_path / "real.csv").read_text())) == 1
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        try:
+            assert cli.main([*run, str(pipe)]) == 0
+            out, _ = reader.communicate(timeout=60)
+        finally:
+            reader.kill()
+    assert len(rows(out)) == 1
+    assert pipe.is_fifo()
+
+
+def test_names_are_taken_literally(model, tmp_path, capsys):
+    """No name of a file or of a defect is read as mathematics, as markup or as an emoji."""
+    data, maps = tmp_path / "$data^$", tmp_path / "maps"
+    for k in range(2):
+        write(data / "good" / f"{k}.png", good(500 + k))
+        write(data / "scratch [deep] :bug: $^$" / f"a[!b] $^$ {k}.png", odd(500 + k))
+    name = "scratch [deep] :bug: $^$"
+    assert cli.main(["score", str(data / name), "--model", str(model), "--heat-maps", str(maps)]) == 3
+    assert len(list(maps.glob("*.png"))) == 2
+    capsys.readouterr()
+    run = ["evaluate", str(data), "--model", str(model), "--bootstrap", "5", "--output", str(tmp_path / "report")]
+    assert cli.main(run) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_an_interrupted_evaluation_can_be_started_again(parts, model, tmp_path, monkeypatch, capsys):
+    run = ["evaluate", str(parts), "--model", str(model), "--bootstrap", "5", "--output", str(tmp_path / "report")]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxunreg.evaluation_page.plots_detection.score_strips", stop)
+        assert cli.main(run) == 130
+    assert cli.main(run) == 0
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_a_split_on_disk_goes_before_the_fraction_that_fit_was_told(parts, tmp_path, capsys):
+    folder = tmp_path / "model"
+    assert cli.main(["fit", str(parts), "--output", str(folder), *TINY, "--test-fraction", "0.2"]) == 0
+    tree = tmp_path / "tree"
+    for k in range(2):
+        write(tree / "train" / "good" / f"{k}.png", good(600 + k))
+        write(tree / "test" / "good" / f"{k}.png", good(610 + k))
+        write(tree / "test" / "crack" / f"{k}.png", odd(610 + k))
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(tree), "--model", str(folder), "--bootstrap", "5"]) == 0
+    assert "evaluating on 4 images (2 crack, 2 good)" in capsys.readouterr().err
+
+
+def test_the_page_lists_skipped_files_of_one_name(parts, model, tmp_path):
+    data = tmp_path / "data"
+    for kind, make in (("good", good), ("crack", odd)):
+        for k in range(2):
+            write(data / kind / f"{k}.png", make(700 + k))
+        (data / kind / "notes.txt").write_text("")
+    report = tmp_path / "report"
+    assert cli.main(["evaluate", str(data), "--model", str(model), "--bootstrap", "5", "--output", str(report)]) == 0
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert all(f"skipped: {data / kind / 'notes.txt'}" in page for kind in ("good", "crack"))
+
+
+def test_evaluate_refuses_before_it_scores(parts, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ju.AnomalyDetector, "scores", lambda *_: 1 / 0)
+    (tmp_path / "file").write_text("")
+    for option, message in (
+        (["--bootstrap", "0"], "got --bootstrap 0; expected at least 1"),
+        (["--heat-map-stride", "0"], "got --heat-map-stride 0; expected 1 to 8"),
+        (["--output", str(tmp_path / "file" / "report")], "which cannot be written"),
+    ):
+        assert cli.main(["evaluate", str(parts), "--model", str(model), *option]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_too_little_memory_and_too_long_a_seed_are_told_in_one_line(parts, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore")
+
+    monkeypatch.setattr(cli, "fit_detector", full)
+    run = ["fit", str(parts), "--output", str(tmp_path / "model"), *TINY]
+    assert cli.main(run) == 1
+    err = capsys.readouterr().err
+    assert "the device has too little memory: RESOURCE_EXHAUSTED: Out of memory" in err
+    assert "--batch-size" in err
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*run, "--seed", str(2**63)])
+    assert stop.value.code == 2
+    assert "expected an integer of 64 bits" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_told(model, normal_image, tmp_path, capsys):
+    shutil.copy(normal_image, tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    shutil.copy(normal_image, tmp_path / "b.png")
+    run = ["score", str(tmp_path), "--model", str(model)]
+    assert cli.main(run) == 1
+    err = capsys.readouterr().err
+    assert "caf\\udce9.png: has a name that is not UTF-8; rename it" in err
+    assert cli.main([*run, "--on-error", "skip", "--output", str(tmp_path / "x.csv")]) == 0
+    found = rows((tmp_path / "x.csv").read_text())
+    assert [Path(row["path"]).name for row in found] == ["caf\\udce9.png", "b.png"]
