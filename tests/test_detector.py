@@ -146,6 +146,18 @@ def test_heat_maps_are_those_of_the_term(detector):
     np.testing.assert_allclose(smooth, scipy.ndimage.gaussian_filter(raw, 0.25, mode="nearest"))
     low, high = detector.heat_scale
     assert low < detector.pixel_levels["m"][1] < high
+    with pytest.raises(ValueError, match="stride"):
+        list(detector.heat_maps([image], stride=0))
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(np.uint8, 8), (np.float16, 32), (np.float32, 32), (np.float64, 32)])
+def test_the_bits_of_arrays_are_those_of_images(dtype, bits, monkeypatch, no_type_checks):
+    monkeypatch.setattr(fitting, "_train", lambda *_: None)
+    monkeypatch.setattr(fitting, "calibrate_detector", lambda *_, **how: noted.append(how["bits"]))
+    noted: list[int] = []
+    images = [np.zeros((8, 8, 1), dtype)] * 20
+    ju.fit_detector(images, CONFIG, key=jax.random.key(0), progress=False)
+    assert noted == [bits]
 
 
 def test_a_detector_read_back_says_the_same_to_the_bit(detector, tmp_path):
@@ -231,6 +243,7 @@ def test_the_advice_of_that_refusal_works(files):
         ({"calibration_fraction": 1.0}, "calibration_fraction=1.0"),
         ({"false_positive_rate": 0.0}, "false_positive_rate is 0.0"),
         ({"base_channels": 0}, "got base_channels=0"),
+        ({"seed": 2**63}, "expected an integer of 64 bits"),
     ],
 )
 def test_a_config_out_of_range_is_refused(fields, message, no_type_checks):
