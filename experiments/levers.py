@@ -173,7 +173,7 @@ def main(args: list[str] | None = None) -> Path:
     write_table(run.directory, "levers", header, rows)
     page = draw(run, data, results, args)
     console.print(as_markdown(header, rows), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"results: {run.directory / 'results.json'}")
+    console.print(f"results: {run.directory / 'results.json'}", markup=False)
     print(page)
     return page
 

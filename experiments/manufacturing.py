@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import numpy as np
+from rich.markup import escape
 
 import jaxunreg as ju
 from experiments import manufacturing_page as page
@@ -243,7 +244,7 @@ def main(args: list[str] | None = None) -> Path:
     path = run.directory / "index.html"
     sections = figures(run, data.name, splits, scores, chosen)
     page.write(path, data, results, sections, runs.command_line(EXPERIMENT, args), record=run.record)
-    console.print(f"results: {run.directory / 'results.json'}")
+    console.print(f"results: {run.directory / 'results.json'}", markup=False)
     print(path)
     return path
 
@@ -274,9 +275,11 @@ def load_data(run: ManufacturingRun) -> FolderDataset:
     described = data.describe()
     fingerprint = described["train"]["fingerprint"] + described["test"]["fingerprint"]
     run.record_data({"fingerprint": hashlib.sha256(fingerprint.encode()).hexdigest(), **described})
-    console.print(f"data: {data.name} ({data.layout}), {len(data.train)} to train on, {len(data.test)} to test on")
+    console.print(
+        f"data: {data.name} ({data.layout}), {len(data.train)} to train on, {len(data.test)} to test on", markup=False
+    )
     for path, reason in data.skipped:
-        console.print(f"[yellow]skipped[/] {path}: {reason}", highlight=False)
+        console.print(f"[yellow]skipped[/] {escape(f'{path}: {reason}')}", highlight=False)
     return data
 
 

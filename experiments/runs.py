@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 import jaxunreg as ju
 from jaxunreg.checkpoint import to_json
@@ -159,7 +160,7 @@ def open_run(
                     "folder or the same settings; choose another --name, or delete the folder"
                 )
             record |= {"data": found["data"]} if "data" in found else {}
-            console.print(f"going on with the run in {directory}")
+            console.print(f"going on with the run in {directory}", markup=False)
         elif any(directory.iterdir()):
             raise RunError(f"got {directory}, which is already used for something else; choose another --name")
         run.write_json("config.json", record)
@@ -183,7 +184,7 @@ def run_command(main: Callable[[], Any]) -> None:
     try:
         main()
     except (RunError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, TypeError, OSError) as error:
-        console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("stopped; start the same command again to go on from the last checkpoint")

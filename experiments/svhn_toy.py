@@ -167,7 +167,7 @@ def main(args: list[str] | None = None) -> Path:
     results["timings"]["this_invocation"] = time.perf_counter() - began
     run.write_json("results.json", results)
     page = draw(run, data, models, reconstructions, mixture, results, args)
-    console.print(f"results: {run.directory / 'results.json'}")
+    console.print(f"results: {run.directory / 'results.json'}", markup=False)
     print(page)
     return page
 

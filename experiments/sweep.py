@@ -20,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from rich.markup import escape
+
 import jaxunreg as ju
 from experiments import runs, sweep_page
 from experiments.executors import Executor, LocalExecutor, RayExecutor
@@ -183,7 +185,7 @@ def main(args: list[str] | None = None) -> Path:
     if config.csv:
         sweep_page.write_csv(run.directory / "trials.csv", trials)
     path = sweep_page.draw(run.directory, run.record["config"], space, trials, results)
-    console.print(f"results: {run.directory / 'results.json'}")
+    console.print(f"results: {run.directory / 'results.json'}", markup=False)
     print(path)
     return path
 
@@ -273,7 +275,7 @@ def run_trials(
         if claimed and not left:
             if not waiting:
                 owners = ", ".join(sorted({trial.owner for trial in claimed}))
-                console.print(f"waiting for {len(claimed)} trials of {owners}")
+                console.print(f"waiting for {len(claimed)} trials of {owners}", markup=False)
             waiting = True
             time.sleep(min(1.0, max(0.01, min(trial.lease for trial in claimed) - now)))
             left = {trial.id: trial.config for trial in claimed}
@@ -312,7 +314,7 @@ def _run_groups(
             continue
         # The worker died. That is the machine's fault until it has happened often; then a trial's, to be found.
         attempts[group.name] = attempts.get(group.name, 1) + 1
-        console.print(f"[yellow]the worker of {len(group.members)} trials died: {outcomes}", highlight=False)
+        console.print(f"[yellow]the worker of {len(group.members)} trials died: {escape(outcomes)}", highlight=False)
         if attempts[group.name] <= config.attempts:
             table.begin_again(group.keys)
             executor.submit(group)
@@ -332,7 +334,11 @@ def _record(table: TrialTable, outcomes: Iterable[Outcome]) -> None:
             written = table.finish(outcome.key, outcome.result)
         else:
             written = table.fail(outcome.key, outcome.error or "")
-            console.print(f"[red]trial {outcome.key[:8]} failed:[/] {outcome.error}", highlight=False, soft_wrap=True)
+            console.print(
+                f"[red]trial {outcome.key[:8]} failed:[/] {escape(outcome.error or '')}",
+                highlight=False,
+                soft_wrap=True,
+            )
         if not written:
             console.print(f"trial {outcome.key[:8]} had been taken up by another process, whose result counts")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from rich.markup import escape
 
 import jaxunreg as ju
 from experiments.runs import RunError, console
@@ -69,7 +70,7 @@ def load_toy_data(config: ToyDataConfig) -> Data:
     for warning in caught:
         if issubclass(warning.category, DatasetFallbackWarning):
             console.rule("[bold white on red] WARNING ", style="red")
-            console.print(f"[bold red]{warning.message}")
+            console.print(f"[bold red]{escape(str(warning.message))}")
             console.rule(style="red")
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
@@ -81,7 +82,9 @@ def load_toy_data(config: ToyDataConfig) -> Data:
     split = len(dataset.train.images) - config.validation_size
     validation = dataset.train.images[split:]
     test = dataset.test
-    console.print(f"data: {dataset.name}, {split} to train on, {len(test.images)} to test on ({dataset.source})")
+    console.print(
+        f"data: {dataset.name}, {split} to train on, {len(test.images)} to test on ({dataset.source})", markup=False
+    )
     return Data(
         dataset=dataset,
         train=contaminate(dataset.train.images[:split], config.erase).images,

@@ -235,6 +235,37 @@ def test_an_error_of_a_group_costs_only_the_trial_that_it_comes_from(monkeypatch
         assert outcomes[trial_id(config)].error == wanted
 
 
+BRACKETS = "got [/job:worker/task:0] of shape [4, 4]; expected [batch, height, width, channels]"
+"""Would be taken for markup; the first is a closing tag of nothing."""
+
+
+def on_stderr(capsys) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_square_brackets_in_an_error_are_printed_as_they_are(tmp_path, capsys):
+    def fail() -> None:
+        raise ValueError(BRACKETS)
+
+    with pytest.raises(SystemExit, match="1"):
+        runs.run_command(fail)
+    assert on_stderr(capsys) == f"error: {BRACKETS}"
+
+    (key,) = TrialTable(tmp_path / "trials.sqlite").claim([trial(0)])
+    sweep._record(TrialTable(tmp_path / "trials.sqlite"), [Outcome(key, None, BRACKETS)])
+    assert f"trial {key[:8]} failed: {BRACKETS}" in on_stderr(capsys)
+
+
+def test_square_brackets_in_what_a_dead_worker_left_are_printed_as_they_are(tmp_path, capsys):
+    class Dying(Workers):
+        def wait(self) -> tuple[Group, str]:
+            return self.groups.pop(0), BRACKETS
+
+    table = TrialTable(tmp_path / "trials.sqlite")
+    sweep.run_trials(sweep.SweepConfig(attempts=1), table, Dying(1, {}), [trial(0)], None)
+    assert f"the worker of 1 trials died: {BRACKETS}" in on_stderr(capsys)
+
+
 class Workers:
     """An executor whose workers die as told, before any of them answers."""
 
