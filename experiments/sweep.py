@@ -72,7 +72,7 @@ class SweepConfig:
         driver alone writes the table.
       cpus_per_group: processors that a group asks Ray for, where the cluster has no accelerators; otherwise it asks for
         one accelerator.
-      attempts: how often a trial is begun whose worker died, at most.
+      attempts: how often a trial is begun whose worker died, at most; the last time alone, so that it fails by itself.
       retry_failed: train those again that failed before.
       checkpoints: keep checkpoints of a group while it trains, so that it goes on where it was killed. On a cluster the
         runs' folder must be one that all machines share.
@@ -290,42 +290,54 @@ def _run_groups(
     directory: Path | None,
     retry_failed: bool,
 ) -> None:
-    attempts: dict[str, int] = {}
+    # Those whose worker died; they are claimed already.
+    again: deque[Group] = deque()
     running = 0
-    while groups or running:
+    while groups or again or running:
         # Claimed when it can begin and not before, so that other processes find work as well.
-        while groups and running < executor.workers:
-            group = groups.popleft()
-            mine = set(table.claim(group.configs, retry_failed=retry_failed, attempts=config.attempts))
-            group = group.part([index for index, key in enumerate(group.keys) if key in mine])
-            if mine:
-                executor.submit(group)
-                running += 1
+        while (groups or again) and running < executor.workers:
+            if again:
+                group = again.popleft()
+                table.begin_again(group.keys)
+            else:
+                group = groups.popleft()
+                mine = set(table.claim(group.configs, retry_failed=retry_failed, attempts=config.attempts))
+                if not mine:
+                    continue
+                group = group.part([index for index, key in enumerate(group.keys) if key in mine])
+            executor.submit(group)
+            running += 1
         if not running:
             break
         group, outcomes = executor.wait()
+        running -= 1
         if not isinstance(outcomes, str):
-            running -= 1
             _record(table, outcomes)
             if directory is not None:
                 remove_checkpoints(directory, group)
             if config.progress:
-                console.print(f"{len(outcomes)} trials are through; {len(groups) + running} groups are left")
+                left = len(groups) + len(again) + running
+                console.print(f"{len(outcomes)} trials are through; {left} groups are left")
             continue
-        # The worker died. That is the machine's fault until it has happened often; then a trial's, to be found.
-        attempts[group.name] = attempts.get(group.name, 1) + 1
         console.print(f"[yellow]the worker of {len(group.members)} trials died: {escape(outcomes)}", highlight=False)
-        if attempts[group.name] <= config.attempts:
-            table.begin_again(group.keys)
-            executor.submit(group)
-        elif len(group.members) > 1:
-            running += 1
-            for half in group.halves():
-                table.begin_again(half.keys)
-                executor.submit(half)
-        else:
-            running -= 1
-            _record(table, [Outcome(group.keys[0], None, f"the worker died {config.attempts} times: {outcomes}")])
+        # That is the machine's fault until it has happened often; then a trial's, found by the last attempt, alone.
+        begun = {trial.id: trial.attempts for trial in table.trials(set(group.keys)) if _is_held(table, trial)}
+        together = []
+        for index, key in enumerate(group.keys):
+            if key not in begun:
+                continue
+            if begun[key] >= config.attempts:
+                _record(table, [Outcome(key, None, f"the worker died {begun[key]} times: {outcomes}")])
+            elif begun[key] == config.attempts - 1:
+                again.append(group.part([index]))
+            else:
+                together.append(index)
+        if together:
+            again.append(group.part(together))
+
+
+def _is_held(table: TrialTable, trial: Trial) -> bool:
+    return trial.state == "claimed" and trial.owner == table.owner
 
 
 def _record(table: TrialTable, outcomes: Iterable[Outcome]) -> None:

@@ -303,6 +303,37 @@ def test_a_worker_that_dies_is_replaced_and_a_trial_that_kills_its_workers_is_fo
     assert workers.most == 2
 
 
+@pytest.mark.parametrize(("attempts", "size", "begun"), [(1, 4, 1), (2, 4, 2), (5, 3, 5)])
+def test_no_trial_is_begun_more_often_than_allowed(tmp_path, attempts, size, begun):
+    configs = [trial(seed) for seed in range(size)]
+    keys = list(map(trial_id, configs))
+    workers = Workers(1, dict.fromkeys(keys, 10**6))
+    table = TrialTable(tmp_path / "trials.sqlite")
+    trials = sweep.run_trials(sweep.SweepConfig(attempts=attempts), table, workers, configs, None)
+    assert {key: workers.begun.count(key) for key in keys} == dict.fromkeys(keys, begun)
+    assert {found.attempts for found in trials} == {begun}
+    assert {found.error for found in trials} == {f"the worker died {begun} times: killed"}
+
+
+def test_a_trial_that_another_process_took_up_is_not_begun_again(tmp_path):
+    configs = [trial(0), trial(1)]
+    path = tmp_path / "trials.sqlite"
+    other = TrialTable(path)
+
+    class Late(Workers):
+        def wait(self) -> tuple[Group, list[Outcome] | str]:
+            if len(self.begun) == 2:
+                time.sleep(0.3)
+                other.claim(configs[:1])
+                other.finish(trial_id(configs[0]), result_of(configs[0]))
+            return super().wait()
+
+    workers = Late(1, dict.fromkeys(map(trial_id, configs), 1))
+    trials = sweep.run_trials(sweep.SweepConfig(), TrialTable(path, lease_seconds=0.2), workers, configs, None)
+    assert [found.state for found in trials] == ["done", "done"]
+    assert [workers.begun.count(trial_id(config)) for config in configs] == [1, 3]
+
+
 def test_trials_of_a_process_that_died_are_taken_up_and_those_of_a_living_one_are_waited_for(tmp_path):
     configs = [trial(seed) for seed in range(3)]
     path = tmp_path / "trials.sqlite"
