@@ -64,12 +64,11 @@ class Group(NamedTuple):
         return trial_id({"trials": self.keys})[:16]
 
     def part(self, indices: Iterable[int]) -> "Group":
-        """Some of the trials."""
+        """Some of the trials, at least one, padded no further than to the largest latent size among them."""
         indices = list(indices)
-        return self._replace(
-            members=tuple(self.members[index] for index in indices),
-            configs=tuple(self.configs[index] for index in indices),
-        )
+        members = [self.members[index] for index in indices]
+        (found,) = ju.group_members([self.model] * len(members), members)
+        return Group(found.model, self.train, found.members, tuple(self.configs[index] for index in indices))
 
     def halves(self) -> tuple["Group", "Group"]:
         """The first half of the trials and the rest."""

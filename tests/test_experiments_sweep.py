@@ -218,6 +218,17 @@ def test_groups_share_shape_and_training_and_give_every_worker_something():
     assert len(group_trials([*configs, longer], group_size=16, workers=1)[0]) == 3
 
 
+def test_a_part_of_a_group_has_the_model_of_its_own_largest_latent_size():
+    configs = [trial(0, latent_dim=n) for n in (9, 2, 5, 3)]
+    parts, _ = group_trials(configs, group_size=2, workers=1)
+    for group, sizes in zip(parts, [[2, 3], [5, 9]], strict=True):
+        assert [member.latent_dim for member in group.members] == sizes
+        assert group.model.config.latent_dim == sizes[-1]
+    (whole,), _ = group_trials(configs, group_size=4, workers=1)
+    assert whole.model.config.latent_dim == 9
+    assert [half.model.config.latent_dim for half in whole.halves()] == [3, 9]
+
+
 def test_an_error_of_a_group_costs_only_the_trial_that_it_comes_from(monkeypatch):
     def train(group: Group, *_: object) -> list[Outcome]:
         if any(member.latent_dim == 7 for member in group.members):
