@@ -81,7 +81,8 @@ class ManufacturingConfig:
       protocol: `trials` trains on one split again and again, as on the paper's screws; `folds` cross-validates over the
         normal images, as on its gears.
       trials: trials, or folds.
-      validation_fraction: share of the test groups that the settings are chosen on.
+      validation_fraction: share of the test groups that the settings are chosen on; with 0 they are chosen on the test
+        images, and the page says so.
       patch: height and width of a patch.
       stride: pixels from one patch to the next when scoring.
       top_k: how many of an image's most anomalous patches its score is the mean of.
@@ -469,7 +470,7 @@ Chosen: TypeAlias = dict[tuple[str, str], tuple[tuple[str, float], ...]]
 
 def choose(config: ManufacturingConfig, splits: Sequence[Split], scores: Scores, *, on: str = "validation") -> Chosen:
     """For each model and score the setting with the best mean ROC AUC, on the validation images (or, as the paper, on
-    the test images)."""
+    the test images; so too where no validation images are set apart)."""
     if config.validation_fraction == 0:
         on = "test"
     means: dict[tuple[str, str], dict[Any, list[float]]] = {}
@@ -614,11 +615,12 @@ def figures(
         if (model, name) in chosen
     }
     if curves:
+        best_on = "the validation images" if len(splits[0].validation) else "these same test images"
         add(
             "fig10_roc",
             "ROC curves (Fig. 10)",
             plots.roc_comparison(curves, title=name),
-            "Each model in the setting that was best on the validation images, trial 0. The higher a curve, the more "
+            f"Each model in the setting that was best on {best_on}, trial 0. The higher a curve, the more "
             "anomalous images are found (true positive rate) for the same share of good ones rejected (false positive "
             "rate).",
         )
@@ -642,7 +644,7 @@ def figures(
                 f"Training of the {LABELS[model]}",
                 plots.training_curves(records, title=f"{LABELS[model]}, {page.describe_setting(dict(cell.setting))}"),
                 "The objective and its terms, as means per crop, on training batches (with a sampled latent) and on "
-                "crops of normal validation images (at the posterior mean).",
+                "crops of normal validation images, where there are any (at the posterior mean).",
             )
     return sections
 

@@ -92,12 +92,20 @@ def write(
     """
     header, rows = table_one(results)
     split, config = results["split"], record["config"]
+    warnings = []
+    if split["validation"] == 0:
+        warnings.append(
+            "No images were set apart to choose settings on: they are chosen on the test images that they are measured "
+            "on, so the figures are optimistic."
+        )
+    if data.skipped:
+        warnings.append(f"{len(data.skipped)} files were skipped; they are listed below.")
     report.write_page(
         path,
         title="Manufacturing study: parts rejected by their most anomalous patch",
         subtitle=f"{data.name}, preset {results['preset']}, seed {results['seed']}",
         command=command,
-        warning=f"{len(data.skipped)} files were skipped; they are listed below." if data.skipped else None,
+        warning=" ".join(warnings) or None,
         summary=summary(results),
         tables=[
             report.Table(
@@ -105,17 +113,28 @@ def write(
                 header,
                 rows,
                 best=None,
-                note=f"Mean and standard deviation over {split['trials']} {split['protocol']}. Settings are chosen on "
-                f"{split['validation']} validation images and measured on {split['test']} others, except in the last "
-                "column, which does as the paper does. Pixel figures are of each model's setting for its headline "
-                "score. The rank correlation is Spearman's, between a normal image's score and the bytes a pixel of "
-                "its PNG.",
+                note=f"Mean and standard deviation over {split['trials']} {split['protocol']}. {how_chosen(split)} "
+                "Pixel figures are of each model's setting for its headline score. The rank correlation is Spearman's, "
+                "between a normal image's score and the bytes a pixel of its PNG.",
             ),
             by_defect(results),
         ],
         sections=sections,
         details=details(data, results),
         config=config,
+    )
+
+
+def how_chosen(split: Mapping[str, Any]) -> str:
+    """Which images settings are chosen on and measured on; `split` is that of the results."""
+    if split["validation"] == 0:
+        return (
+            f"There are no validation images: settings are chosen on the {split['test']} test images that they are "
+            "measured on, in every column, as the paper does."
+        )
+    return (
+        f"Settings are chosen on {split['validation']} validation images and measured on {split['test']} others, "
+        "except in the last column, which does as the paper does."
     )
 
 

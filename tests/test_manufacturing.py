@@ -87,6 +87,9 @@ def test_a_run_writes_the_table_the_figures_and_the_page(folder):
     assert "\\toprule" in (folder / "table1.tex").read_text(encoding="utf-8")
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "Table I" in page
+    assert "Settings are chosen on 3 validation images and measured on 6 others" in page
+    assert "best on the validation images" in page
+    assert "No images were set apart" not in page
     for figure in ("fig10_roc", "fig11_heat_maps", "training_vae", "training_ae"):
         with Image.open(folder / "figures" / f"{figure}.png") as image:
             assert min(image.size) > 300
@@ -159,6 +162,15 @@ def test_settings_are_chosen_on_the_validation_images_alone(tmp_path):
     }
     assert choose(config, [split], scores) == {("pca", "score"): good.setting}
     assert choose(config, [split], scores, on="test") == {("pca", "score"): bad.setting}
+
+
+def test_without_validation_images_the_page_says_that_settings_are_chosen_on_the_test_images(tmp_path):
+    args = [*OPTIONS, "--parts", "6", "--models", "forest", "--validation-fraction", "0", "--runs-dir", str(tmp_path)]
+    page = manufacturing.main(args).read_text(encoding="utf-8")
+    assert "No images were set apart to choose settings on" in page
+    assert "settings are chosen on the 3 test images that they are measured on" in page
+    assert "best on these same test images" in page
+    assert "validation images and measured" not in page
 
 
 def test_a_folder_without_labels_is_refused(tmp_path):
