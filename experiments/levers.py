@@ -163,8 +163,9 @@ def main(args: list[str] | None = None) -> Path:
     config = runs.parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
     began = time.perf_counter()
     run = runs.open_run(config.directory, config, args, experiment=EXPERIMENT, free=("levers",))
-    data = load_toy_data(config)
-    run.record_data(describe_data(data.dataset))
+    with run.removed_if_refused():
+        data = load_toy_data(config)
+        run.record_data(describe_data(data.dataset))
     scores = {name: train_lever(run, data, name) for name in config.levers}
     results = summarise(run, scores)
     results["timings"]["this_invocation"] = time.perf_counter() - began

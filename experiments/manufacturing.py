@@ -230,7 +230,8 @@ def main(args: list[str] | None = None) -> Path:
     config = runs.parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
     began = time.perf_counter()
     run = runs.open_run(config.directory, config, args, experiment=EXPERIMENT)
-    data = load_data(run)
+    with run.removed_if_refused():
+        data = load_data(run)
     splits = [split_data(config, data, trial) for trial in range(config.trials)]
     scores = {cell: score_cell(run, splits[cell.trial], cell) for cell in cells(config)}
     chosen = choose(config, splits, scores)

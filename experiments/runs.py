@@ -1,11 +1,12 @@
 """What all studies do alike: a folder that goes on where it stopped, a command line, a record of what it ran on."""
 
+import contextlib
 import dataclasses
 import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -95,6 +96,20 @@ class Run(Generic[ConfigT]):
                 f"the data of now ({description['name']}); choose another --name, or delete the folder"
             )
         self.write_json("config.json", {**record, "data": description})
+
+    @contextlib.contextmanager
+    def removed_if_refused(self) -> Iterator[None]:
+        """Remove the folder after an error in the body if nothing but what `open_run` made is in it and no data."""
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(OSError):
+                made = {path.name for path in self.directory.iterdir()} == {"config.json", "figures"}
+                if made and "data" not in self.record:
+                    (self.directory / "figures").rmdir()
+                    (self.directory / "config.json").unlink()
+                    self.directory.rmdir()
+            raise
 
 
 def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, description: str | None) -> ConfigT:

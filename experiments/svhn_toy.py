@@ -153,7 +153,8 @@ def main(args: list[str] | None = None) -> Path:
     config = parse(args)
     began = time.perf_counter()
     run = open_run(config, args)
-    data = load_data(run)
+    with run.removed_if_refused():
+        data = load_data(run)
 
     vae, reconstructions = train_vae(run, data)
     models: dict[str, Scores] = {"vae": vae, "ae": train_ae(run, data)}

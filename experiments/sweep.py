@@ -166,8 +166,9 @@ def main(args: list[str] | None = None) -> Path:
     configs: dict[str, dict[str, Any]] = {}
     with make_executor(config) as executor:
         run = open_run(config, args)
-        data = load_toy_data(config)
-        run.record_data(describe_data(data.dataset))
+        with run.removed_if_refused():
+            data = load_toy_data(config)
+            run.record_data(describe_data(data.dataset))
         table = TrialTable(config.table or run.directory / "trials.sqlite", config.lease_seconds)
         directory = (run.directory / "groups").absolute() if config.checkpoints else None
         executor.prepare(Images.of(data), directory)

@@ -180,6 +180,27 @@ def test_a_folder_without_labels_is_refused(tmp_path):
         manufacturing.main(args)
 
 
+def test_nothing_is_left_of_a_run_whose_images_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    folder = tmp_path / "runs" / "manufacturing" / "mine"
+    args = ["--runs-dir", str(tmp_path / "runs"), "--name", "mine", "--no-progress"]
+    for data in ("nowhere", "empty"):
+        with pytest.raises((OSError, ValueError)):
+            manufacturing.main(["--data", str(tmp_path / data), *args])
+        assert folder.parent.exists()
+        assert not folder.exists()
+
+
+def test_a_run_that_began_on_other_images_is_left_as_it_is(tmp_path):
+    config = ManufacturingConfig(runs_dir=tmp_path)
+    run = runs.open_run(config.directory, config, [], experiment="manufacturing")
+    run.record_data({"name": "these", "fingerprint": "1"})
+    with pytest.raises(runs.RunError, match="began on other data"), run.removed_if_refused():
+        run.record_data({"name": "those", "fingerprint": "2"})
+    assert run.record["data"]["name"] == "these"
+    assert (run.directory / "figures").exists()
+
+
 def test_presets_are_the_same_code_and_the_paper_has_its_grids():
     assert PRESETS["paper"].base_channels == (16, 32, 64)
     assert PRESETS["paper"].latent_dims == (2, 5, 10, 20, 50, 100)

@@ -148,6 +148,7 @@ def test_more_validation_digits_than_there_are_is_refused(tmp_path):
 def test_fewer_test_digits_than_are_shown_are_refused(tmp_path):
     with pytest.raises(svhn_toy.RunError, match="got 31 test digits; expected at least 32"):
         svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--test-size", "31"])
+    assert not list((tmp_path / "svhn_toy").iterdir())
 
 
 def test_the_command_line_ends_with_one_line_of_error(tmp_path):
