@@ -23,8 +23,8 @@ from rich.table import Table as RichTable
 import jaxunreg as ju
 from jaxunreg.compilation import keep_compiled
 from jaxunreg.datasets.folders import FolderDataset, load_folder
-from jaxunreg.datasets.image_files import Color, ImageFiles, OnError, Skipped, list_folder, load_files
-from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict, check_stride
+from jaxunreg.datasets.image_files import Color, ImageFiles, OnError, Skipped, load_files
+from jaxunreg.detector import FILE, TRAINING, AnomalyDetector, ImageVerdict, cannot_write, check_stride
 from jaxunreg.files import printable, replacing
 from jaxunreg.fitting import DetectorConfig, fit_detector
 from jaxunreg.metrics import Interval
@@ -262,7 +262,7 @@ def evaluate(
         color=_color(detector),
         on_error=on_error,
         min_size=detector.patch,
-        test_fraction=None if _has_split(directory) else made_of.get("test_fraction"),
+        fallback_fraction=made_of.get("test_fraction"),
         seed=detector.record.get("config", {}).get("seed", 0),
     )
     images, skipped, which = _unseen(detector, data)
@@ -432,12 +432,6 @@ def _color(detector: AnomalyDetector) -> Color:
     return "gray" if detector.channels == 1 else "rgb"
 
 
-def _has_split(directory: Path) -> bool:
-    """Whether `load_folder` takes the test split from disk."""
-    folder = directory.expanduser()
-    return folder.is_dir() and {"train", "test"} <= {inner.name.lower() for inner in list_folder(folder).folders}
-
-
 def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
     """The images to evaluate on, those that are left out, and how they were chosen, in a sentence."""
     trained_here = detector.has_seen(data.train).any()
@@ -577,10 +571,7 @@ def _make_folder(option: str, folder: Path) -> None:
     except OSError as error:
         reason = error
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise CommandError(
-            f"got {option} {folder}, which cannot be written: {reason}; expected a new folder, or one with room on a "
-            "disk; choose another one"
-        )
+        raise cannot_write(f"{option} {folder}", reason)
 
 
 # --- evaluate --------------------------------------------------------------------------------------------

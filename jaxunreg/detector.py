@@ -453,7 +453,7 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
     )
 
 
-def cannot_write(target: Path, error: OSError) -> CheckpointError:
+def cannot_write(target: Path | str, error: object) -> CheckpointError:
     return CheckpointError(
         f"got {target}, which cannot be written: {error}; expected a folder with room on a disk; choose another one"
     )

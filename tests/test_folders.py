@@ -82,6 +82,7 @@ def test_an_mvtec_tree(tmp_path):
     assert len(set(groups)) == 11
     with pytest.raises(ValueError, match=r"test_fraction is 0\.5, but .*screw has a folder `test`"):
         load_folder(root, test_fraction=0.5)
+    assert load_folder(root, fallback_fraction=0.5).split == "as on disk"
 
 
 def test_an_mvtec_tree_without_a_test_split_or_with_images_in_train_itself(tmp_path):
@@ -90,6 +91,8 @@ def test_an_mvtec_tree_without_a_test_split_or_with_images_in_train_itself(tmp_p
     assert len(load_folder(tmp_path).train) == 4
     assert len(load_folder(tmp_path).test) == 0
     assert len(load_folder(tmp_path, test_fraction=0.5).test) == 2
+    assert len(load_folder(tmp_path, fallback_fraction=0.5).test) == 2
+    assert len(load_folder(tmp_path, test_fraction=0.0, fallback_fraction=0.5).test) == 0
     write(tmp_path / "Train" / "crack" / "0.png", gray(9))
     with pytest.raises(ValueError, match=r"Train/crack is a training folder called 'crack'; expected normal images"):
         load_folder(tmp_path)

@@ -106,6 +106,7 @@ def load_folder(
     on_error: OnError = "raise",
     min_size: int | None = None,
     test_fraction: float | None = None,
+    fallback_fraction: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> FolderDataset:
@@ -138,6 +139,7 @@ def load_folder(
       min_size: the least height and width, in pixels; default: no limit.
       test_fraction: the share of the normal groups for the test split, in [0, 1); default: 0.25 where there are
         defects to test on, else 0. Not for a tree that has its own test split.
+      fallback_fraction: the same for a folder of which it is not known whether it has a split, which then counts.
       seed: of the choice of these groups.
       progress: whether to show a progress bar if it takes more than a few seconds.
 
@@ -189,7 +191,8 @@ def load_folder(
         raise ValueError(f"{root}: no normal image is left, all {len(found.train)} were skipped")
     split = "as on disk"
     if not found.has_split:
-        fraction = test_fraction if test_fraction is not None else HELD_OUT if found.test else 0.0
+        default = HELD_OUT if found.test else 0.0
+        fraction = next(f for f in (test_fraction, fallback_fraction, default) if f is not None)
         unit = "tiles without a defect" if found.layout == "magnetic-tile" else "normal images"
         split = f"a share of {fraction:g} of the {unit} is held out for the test, seed {seed}"
         _, out = images.select(is_train).split(fraction, seed=seed)
