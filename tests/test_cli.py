@@ -547,9 +547,14 @@ def test_an_interrupted_evaluation_can_be_started_again(parts, model, tmp_path, 
     assert (tmp_path / "report" / "index.html").exists()
 
 
-def test_a_split_on_disk_goes_before_the_fraction_that_fit_was_told(parts, tmp_path, capsys):
+def test_a_split_on_disk_goes_before_the_fraction_that_fit_was_told(model, tmp_path, capsys):
     folder = tmp_path / "model"
-    assert cli.main(["fit", str(parts), "--output", str(folder), *TINY, "--test-fraction", "0.2"]) == 0
+    shutil.copytree(model, folder)
+    # As `fit --test-fraction 0.2` leaves it.
+    found = json.loads((folder / "detector.json").read_text())
+    assert found["record"]["data"]["test_fraction"] is None
+    found["record"]["data"]["test_fraction"] = 0.2
+    (folder / "detector.json").write_text(json.dumps(found))
     tree = tmp_path / "tree"
     for k in range(2):
         write(tree / "train" / "good" / f"{k}.png", good(600 + k))
