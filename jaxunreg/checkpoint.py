@@ -1,7 +1,10 @@
 """Weights and config together on disk, through orbax and without pickle."""
 
+import contextlib
 import dataclasses
 import hashlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxunreg.autoencoder import Autoencoder, AutoencoderConfig
+from jaxunreg.files import held
 from jaxunreg.scoring import Model
 from jaxunreg.typing import PyTree, Variables
 from jaxunreg.vae import VAE, VAEConfig
@@ -99,6 +103,28 @@ def fingerprint(tree: PyTree) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Be the only run that writes into a folder, until the body ends or the process does.
+
+    Where the file system has no locks, a warning says so.
+
+    Raises:
+      CheckpointError: another run is writing there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            certainly = stack.enter_context(held(directory))
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"got {directory}, into which another run is writing right now; expected a folder of its own for each; "
+                "wait until that run has ended and start again, or choose another folder"
+            ) from error
+        if not certainly:
+            warnings.warn(f"{directory} cannot be locked; keep other runs out of it until this one ends", stacklevel=2)
+        yield
+
+
 class Checkpoints:
     """The checkpoints of one training run: `DIRECTORY/<step>/`, the newest few of them.
 
@@ -109,15 +135,19 @@ class Checkpoints:
     Args:
       directory: created if it does not exist.
       keep: how many of the newest are kept.
+      alone: refuse other runs that ask for the same, until this is closed.
 
     Raises:
-      CheckpointError: the directory cannot be written.
+      CheckpointError: the directory cannot be written, or another run is alone in it.
     """
 
-    def __init__(self, directory: Path, *, keep: int = 2) -> None:
+    def __init__(self, directory: Path, *, keep: int = 2, alone: bool = False) -> None:
         self.directory = Path(directory).absolute()
+        self._hold = contextlib.ExitStack()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            if alone:
+                self._hold.enter_context(alone_in(self.directory))
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
@@ -138,6 +168,7 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self._manager.close()
+        self._hold.close()
 
     @property
     def latest_step(self) -> int | None:

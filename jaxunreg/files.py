@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and their names."""
+"""Files that are whole or not there, folders that one process holds, and names."""
 
 import contextlib
 import os
@@ -25,6 +25,48 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a folder that is there, for as long as the body runs or the process lives. It leaves no file.
+
+    Args:
+      folder: which one.
+      wait: until others that hold it have let it go.
+
+    Yields:
+      Whether it is held for certain: Windows and some network file systems have no such locks.
+
+    Raises:
+      BlockingIOError: it is held already, without `wait`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name, held(Path(name)) as certainly:
+    ...     print(certainly)
+    ...     with held(Path(name)):
+    ...         pass
+    Traceback (most recent call last):
+    BlockingIOError: [Errno 11] Resource temporarily unavailable
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            locked = False
+        else:
+            locked = True
+        yield locked
+    finally:
+        os.close(descriptor)
 
 
 def printable(name: str) -> str:

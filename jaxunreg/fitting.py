@@ -1,5 +1,6 @@
 """From normal images to a detector: a VAE trained on random crops, calibrated on images that are held out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,7 @@ import numpy as np
 
 from jaxunreg.batches import image_sizes
 from jaxunreg.calibration import images_needed
-from jaxunreg.checkpoint import CheckpointError, fingerprint, to_json
+from jaxunreg.checkpoint import CheckpointError, alone_in, fingerprint, to_json
 from jaxunreg.datasets.image_files import ImageFiles, held_out
 from jaxunreg.detector import (
     FILE,
@@ -142,8 +143,8 @@ def fit_detector(
     Raises:
       TypeError, ValueError: see `fit`; also too few images for the false-positive rate, before anything is trained.
       NonFiniteLossError: see `fit`.
-      CheckpointError: the directory cannot be written, holds something else, or a detector or training of other
-        images or another config.
+      CheckpointError: the directory cannot be written, another run is writing into it, or it holds something else, or
+        a detector or training of other images or another config.
 
     >>> import jax, jaxunreg as ju
     >>> rng = np.random.default_rng(0)
@@ -176,39 +177,42 @@ def fit_detector(
             detector = AnomalyDetector.load(target)
             _check_same(target, detector.record, made_of)
             return detector
-        _begin(target, made_of)
-    scorer = _train(images, ~out, config, channels, key, target, progress)
-    if target is not None:
-        _write_note(target, made_of)
-    detector = calibrate_detector(
-        scorer,
-        _select(images, chosen),
-        stride=config.stride,
-        term=config.term,
-        top_k=config.top_k,
-        false_positive_rate=config.false_positive_rate,
-        bits=images.bits if isinstance(images, ImageFiles) else 8 if images[0].dtype == np.uint8 else 32,
-        record={
-            **made_of,
-            "parts": len(set(groups)),
-            "trained_on": int((~out).sum()),
-            "held_out": int(out.sum()),
-            "calibrated_on": len(chosen),
-            "versions": versions(),
-            "device": device(),
-            **to_json(dict(record or {})),
-            "files": [file_hash(file.path) for file in images.files] if isinstance(images, ImageFiles) else [],
-        },
-        progress=progress,
-    )
-    if target is not None:
-        try:
-            detector.write_into(target)
-        except OSError as error:
-            raise cannot_write(target, error) from error
-        # What was needed to go on.
-        shutil.rmtree(target / TRAINING / "checkpoints", ignore_errors=True)
-    return detector
+        _make_folder(target)
+    with contextlib.nullcontext() if target is None else alone_in(target / TRAINING):
+        if target is not None:
+            _note_beginning(target, made_of)
+        scorer = _train(images, ~out, config, channels, key, target, progress)
+        if target is not None:
+            _write_note(target, made_of)
+        detector = calibrate_detector(
+            scorer,
+            _select(images, chosen),
+            stride=config.stride,
+            term=config.term,
+            top_k=config.top_k,
+            false_positive_rate=config.false_positive_rate,
+            bits=images.bits if isinstance(images, ImageFiles) else 8 if images[0].dtype == np.uint8 else 32,
+            record={
+                **made_of,
+                "parts": len(set(groups)),
+                "trained_on": int((~out).sum()),
+                "held_out": int(out.sum()),
+                "calibrated_on": len(chosen),
+                "versions": versions(),
+                "device": device(),
+                **to_json(dict(record or {})),
+                "files": [file_hash(file.path) for file in images.files] if isinstance(images, ImageFiles) else [],
+            },
+            progress=progress,
+        )
+        if target is not None:
+            try:
+                detector.write_into(target)
+            except OSError as error:
+                raise cannot_write(target, error) from error
+            # What was needed to go on.
+            shutil.rmtree(target / TRAINING / "checkpoints", ignore_errors=True)
+        return detector
 
 
 def _train(
@@ -292,7 +296,7 @@ def _select(images: ImageFiles | Sequence[np.ndarray], indices: list[int]) -> An
     return images.select(indices) if isinstance(images, ImageFiles) else [images[k] for k in indices]
 
 
-def _begin(target: Path, made_of: Mapping[str, Any]) -> None:
+def _make_folder(target: Path) -> None:
     """Make the folder of a run, or see that it is one."""
     training = target / TRAINING
     note = training / "config.json"
@@ -305,8 +309,13 @@ def _begin(target: Path, made_of: Mapping[str, Any]) -> None:
         training.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(target, error) from error
+
+
+def _note_beginning(target: Path, made_of: Mapping[str, Any]) -> None:
+    training = target / TRAINING
+    begun = any(path.name.isdigit() for path in training.glob("checkpoints/*"))
     # With a checkpoint it is for `fit` to say whether the training may go on, and the old note stays until it has.
-    if not note.exists() or not any(path.name.isdigit() for path in training.glob("checkpoints/*")):
+    if not begun or not (training / "config.json").exists():
         _write_note(target, made_of)
 
 

@@ -275,7 +275,7 @@ def fit_sweep(
     Raises:
       TypeError, ValueError: as `fit`; also no members, a latent size above the model's, no devices, or
         `members_at_once` below one.
-      CheckpointError: the directory cannot be written, or holds another sweep.
+      CheckpointError: the directory cannot be written, another run is writing into it, or it holds another sweep.
 
     >>> import jax, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=1, base_channels=4, latent_dim=3))
@@ -551,7 +551,7 @@ class _Part:
         self.keys = {member.seed: state.key[index] for index, member in enumerate(self.members)}
         if directory is None:
             return self._train(self.sweep.spread(state), None, progress, description)
-        with Checkpoints(directory / "checkpoints", keep=self.config.keep_checkpoints) as checkpoints:
+        with Checkpoints(directory / "checkpoints", keep=self.config.keep_checkpoints, alone=True) as checkpoints:
             log = MetricsLog(directory / "metrics.jsonl")
             state = self._resume(state, checkpoints, log)
             return self._train(self.sweep.spread(state), (checkpoints, log), progress, description)

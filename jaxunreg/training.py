@@ -488,7 +488,8 @@ def fit(
         images than a batch, an image in a sequence that is smaller than the model's, a batch size that the number of
         devices does not divide, a device named twice, or other arguments than in the first process.
       NonFiniteLossError: the loss or a parameter is not finite; the last good checkpoint is kept.
-      CheckpointError: the directory cannot be written, or holds a run of another model, config, key or images.
+      CheckpointError: the directory cannot be written, another run is writing into it, or it holds a run of another
+        model, config, key or images.
       ProcessError: in the other processes, where the first cannot write or resume.
 
     >>> import jax, jaxunreg as ju
@@ -527,7 +528,7 @@ def fit(
     with contextlib.ExitStack() as stack:
 
         def open_and_resume() -> tuple[_Files | None, TrainState]:
-            checkpoints = Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints)
+            checkpoints = Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints, alone=True)
             files: _Files = stack.enter_context(checkpoints), MetricsLog(Path(directory) / "metrics.jsonl")
             return files, run.resume(*files)
 

@@ -193,6 +193,15 @@ def test_an_autoencoder_is_padded_without_a_mask():
     assert not result.stacked["params"]["encoder"]["Dense_0"]["kernel"][0, :, 2:].any()
 
 
+def test_a_folder_has_one_sweep_at_a_time(tmp_path):
+    def start_another(*_: object) -> dict[str, float]:
+        with pytest.raises(ju.CheckpointError, match="another run is writing right now"):
+            fit_sweep(directory=tmp_path)
+        return {}
+
+    assert not fit_sweep(directory=tmp_path, evaluate=start_another).failures
+
+
 def test_other_devices_and_parts_change_nothing(swept, monkeypatch):
     """Three members in four slots on two devices, vectorised there, for three in a loop on one in two parts."""
     spy = Spy()

@@ -1,6 +1,7 @@
 """Training: the optimizer against PyTorch's definition, one compilation, resume after SIGKILL, and every stop."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -252,6 +253,29 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path):
         return [{k: v for k, v in record.items() if k != "images_per_second"} for record in records(directory)]
 
     assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+    def start_another(variables) -> dict[str, float]:
+        with pytest.raises(ju.CheckpointError, match="another run is writing right now"):
+            fit(directory=tmp_path / "run")
+        return {}
+
+    state = fit(directory=tmp_path / "run", evaluate=start_another)
+    fit(directory=tmp_path / "alone", evaluate=lambda variables: {})
+    steps = [[record["step"] for record in records(tmp_path / name)] for name in ("run", "alone")]
+    assert steps[0] == steps[1]
+    # The folder is free again.
+    chex.assert_trees_all_equal(fit(directory=tmp_path / "run").variables, state.variables)
+
+
+def test_where_folders_have_no_locks_a_run_says_so(tmp_path, monkeypatch):
+    def without_locks(*_: object) -> None:
+        raise OSError("Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with pytest.warns(UserWarning, match="run/checkpoints cannot be locked; keep other runs out of it"):
+        fit(directory=tmp_path / "run")
 
 
 def test_a_log_line_cut_short_by_a_kill_is_dropped(tmp_path):

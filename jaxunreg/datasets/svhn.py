@@ -27,6 +27,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from jaxunreg.datasets.dataset import Dataset, LabeledImages
+from jaxunreg.files import held
 
 OFFICIAL_URL = "http://ufldl.stanford.edu/housenumbers/"
 URL_VARIABLE = "JAXUNREG_SVHN_URL"
@@ -583,30 +584,6 @@ def _without_tfds_bars() -> Iterator[None]:
         tfds.display_progress_bar(before)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """One process at a time prepares a cache; the others of a sweep wait and then find it prepared.
-
-    Yields whether that is certain: Windows and some network file systems have no such locks.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
-            locked = False
-        else:
-            locked = True
-        yield locked
-    finally:
-        os.close(handle)
-
-
 def _is_prepared(builder: SvhnCropped) -> bool:
     return all((Path(builder.data_dir) / name).is_file() for name in ("dataset_info.json", "features.json"))
 
@@ -620,7 +597,8 @@ def _prepare(builder: SvhnCropped) -> None:
     made = sorted((folder for folder in needed if not folder.exists()), key=lambda folder: -len(folder.parts))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root) as certainly:
+        # One process at a time prepares a cache; the others of a sweep wait and then find it prepared.
+        with held(root, wait=True) as certainly:
             # What a killed process left; another one that is still at work must keep its own.
             for leftover in prepared.parent.glob("incomplete.*") if certainly else ():
                 shutil.rmtree(leftover)
