@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from jaxunreg import linear_start, parallel
 from jaxunreg.autoencoder import Autoencoder
-from jaxunreg.batches import Batches, TrainingImages, make_batches, random_crops, select
+from jaxunreg.batches import Batches, TrainingImages, image_sizes, make_batches, random_crops, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
 from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
@@ -271,10 +271,20 @@ def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: Trai
     if not isinstance(images, np.ndarray | jax.Array):
         height, width, channels = model.config.image_shape
         wanted = max(2, linear_start.PIXELS // (height * width * channels))
-        images = random_crops(crop_key, images, (height, width), per_image=-(-wanted // len(images)))
+        per_image = min(-(-wanted // len(images)), _CROPS_A_PLACE * _most_places(images, (height, width)))
+        images = random_crops(crop_key, images, (height, width), per_image=per_image)
     # Both models are what it can write; another one has no such layers.
     assert isinstance(model, VAE | Autoencoder)
     return state._replace(variables=linear_start.linear_start(model, images, init_key))
+
+
+# Small images have fewer different crops than the linear start takes; drawn so often, 1 in 50 of them is missed.
+_CROPS_A_PLACE = 4
+
+
+def _most_places(images: TrainingImages, patch: tuple[int, int]) -> int:
+    """In how many places a crop can lie in the largest image."""
+    return max(1, *np.prod(image_sizes(images) - patch + 1, axis=1).tolist())
 
 
 def _init_variables(model: Model, key: PRNGKey) -> Variables:

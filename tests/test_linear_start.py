@@ -148,6 +148,17 @@ def test_fixed_statistics_stay_and_training_improves_the_start():
     assert nats[1] < nats[0]
 
 
+def test_small_images_give_no_more_crops_than_they_have_places_for(monkeypatch):
+    """Of 3 x 1 and 1 x 2 places; some 8,000 crops an image would be copies of copies."""
+    seen = []
+    monkeypatch.setattr("jaxunreg.training.linear_start.linear_start", lambda model, crops, key: seen.append(crops))
+    height, width, channels = SIZES["image_shape"]
+    images = [np.zeros((height + more[0], width + more[1], channels), np.uint8) for more in ((2, 0), (0, 1))]
+    starting_state(ju.VAE(ju.VAEConfig(**SIZES)), ju.TrainConfig(steps=1, start="linear"), jax.random.key(0), images)
+    [crops] = seen
+    assert crops.shape == (2 * 4 * 3, height, width, channels)
+
+
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxunreg.linear_start.PIXELS", 2**20)  # fewer crops than are drawn in earnest
     images = list(smooth_images(20, size=24))  # larger than the model's, so that crops are drawn
