@@ -21,6 +21,7 @@ The linear channels have no use for batch statistics, and are harmed by their no
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -29,8 +30,9 @@ import numpy as np
 import scipy.linalg
 
 from jaxunreg.autoencoder import Autoencoder
+from jaxunreg.compilation import jit_once
 from jaxunreg.images import check_images, to_float
-from jaxunreg.networks import NetworkConfig, inverse_soft_clip
+from jaxunreg.networks import NetworkConfig, init_variables, inverse_soft_clip
 from jaxunreg.typing import AnyImages, PRNGKey, Variables
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -111,8 +113,7 @@ def linear_start(model: VAE | Autoencoder, images: AnyImages, key: PRNGKey) -> V
     chosen = np.linspace(0, len(images) - 1, count).astype(int)
     # In no order: of files that are sorted by kind, or crops by image, the first would not stand for all below.
     x = np.asarray(to_float(images[np.random.default_rng(0).permutation(chosen)]))
-    drawn = jax.jit(model.init)(key, jnp.zeros((1, *config.image_shape), jnp.float32))
-    variables = jax.tree.map(np.array, drawn)
+    variables = jax.tree.map(np.array, init_variables(model, key))
     params, stats = variables["params"], variables["batch_stats"]
 
     levels: list[_Level] = []
@@ -312,14 +313,12 @@ def _measure_random_features(model: Any, variables: Variables, x: np.ndarray, ke
     # With this the new average is the batch's.
     measuring = type(model)(dataclasses.replace(config, batch_norm_momentum=0.0))
     few = jnp.asarray(x[: _batch(config, 2**21)])
-    _, found = jax.jit(functools.partial(measuring.apply, method="training_terms", mutable=["batch_stats"]))(
-        jax.tree.map(jnp.asarray, variables), few, key
-    )
+    found = _batch_averages(measuring, jax.tree.map(jnp.asarray, variables), few, key)
     for part, layers in variables["batch_stats"].items():
         for layer, stats in layers.items():
             k = _linear_count(config, part, layer)
             for name, values in stats.items():
-                values[k:] = np.asarray(found["batch_stats"][part][layer][name])[k:]
+                values[k:] = np.asarray(found[part][layer][name])[k:]
 
 
 def _linear_count(config: NetworkConfig, part: str, layer: str) -> int:
@@ -335,6 +334,60 @@ def _linear_count(config: NetworkConfig, part: str, layer: str) -> int:
     return counts[number] if part == "encoder" else counts[depth - 2 - number]
 
 
+def _last_hidden(part: str, config: NetworkConfig) -> str:
+    """The layer before the last of the encoder or the decoder."""
+    if part == "encoder":
+        return f"Convolution_{config.depth - 1}"
+    return "Dense_0" if config.depth == 1 else f"Convolution_{config.depth - 2}"
+
+
+# The programs. The model is an argument, so that the next start of an equal one compiles nothing.
+
+
+@jit_once
+def _batch_averages(model: VAE | Autoencoder, variables: Variables, images: jax.Array, key: PRNGKey) -> Any:
+    """The running averages after a pass in training."""
+    _, updated = model.apply(variables, images, key, method="training_terms", mutable=["batch_stats"])
+    return updated["batch_stats"]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encoded(model: VAE, variables: Variables, images: jax.Array) -> jax.Array:
+    """What the encoder's last hidden layer returns."""
+    return _kept(model, variables, "encoder", images, method="encode")[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decoded(model: VAE, variables: Variables, images: jax.Array, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
+    """What the decoder's last hidden layer returns for samples of the posterior, and the squared errors."""
+    posterior = model.apply(variables, images, method="encode")
+    noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
+    z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
+    likelihood, hidden = _kept(model, variables, "decoder", z, method="decode")
+    return hidden, jnp.square(images - likelihood.mean)
+
+
+def _kept(model: VAE, variables: Variables, part: str, x: jax.Array, *, method: str) -> tuple[Any, jax.Array]:
+    """What a method returns, and what the last hidden layer of the encoder or decoder does."""
+    name = _last_hidden(part, model.config)
+    returned, kept = model.apply(
+        variables,
+        x,
+        method=method,
+        capture_intermediates=lambda module, _: module.name == name,
+        mutable=["intermediates"],
+    )
+    return returned, kept["intermediates"][part][name]["__call__"][0]
+
+
+def _parts(x: np.ndarray, size: int) -> Iterator[tuple[jax.Array, int]]:
+    """The images in parts of one size, and how many of each are not padding."""
+    for first in range(0, len(x), size):
+        part = x[first : first + size]
+        padding = [(0, size - len(part)), *[(0, 0)] * (x.ndim - 1)]
+        yield jnp.asarray(np.pad(part, padding)), len(part)
+
+
 def _batch(config: NetworkConfig, values: int) -> int:
     height, width, _ = config.image_shape
     return max(2, values // (height * width))
@@ -345,24 +398,10 @@ def _regress_posterior_variance(
 ) -> None:
     """Let `log sigma_z^2` of all components follow the image: what is missed of it, by its random features."""
     config: VAEConfig = model.config
-    name = f"Convolution_{config.depth - 1}"
     placed = jax.tree.map(jnp.asarray, variables)
-
-    @jax.jit
-    def forward(images: jax.Array) -> jax.Array:
-        _, kept = model.apply(
-            placed,
-            images,
-            method="encode",
-            capture_intermediates=lambda module, _: module.name == name,
-            mutable=["intermediates"],
-        )
-        return kept["intermediates"]["encoder"][name]["__call__"][0]
-
     size = _batch(config, 2**19)
-    k = _linear_count(config, "encoder", name)
-    parts = [np.asarray(forward(jnp.asarray(x[i : i + size])))[..., k:] for i in range(0, len(x), size)]
-    random = np.concatenate(parts)
+    k = _linear_count(config, "encoder", _last_hidden("encoder", config))
+    random = np.concatenate([np.asarray(_encoded(model, placed, part))[:n, ..., k:] for part, n in _parts(x, size)])
     weights, intercept = _gamma_regression(random.reshape(len(x), -1), missed.reshape(-1, 1))
     dense = variables["params"]["encoder"]["Dense_0"]
     height, width, channels = config.bottom_shape
@@ -377,27 +416,14 @@ def _regress_log_variance(model: VAE, variables: Variables, x: np.ndarray, key: 
     layer, with a logarithmic link: what minimises the mean of A + M is a generalised linear model, and convex."""
     config: VAEConfig = model.config
     channels, depth = config.image_shape[-1], config.depth
-    layer = "Dense_0" if depth == 1 else f"Convolution_{depth - 2}"
     placed = jax.tree.map(jnp.asarray, variables)
-
-    @jax.jit
-    def forward(images: jax.Array, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
-        posterior = model.apply(placed, images, method="encode")
-        noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
-        likelihood, kept = model.apply(
-            placed,
-            posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise,
-            method="decode",
-            capture_intermediates=lambda module, _: module.name == layer,
-            mutable=["intermediates"],
-        )
-        hidden = kept["intermediates"]["decoder"][layer]["__call__"][0]
-        return hidden, jnp.square(images - likelihood.mean)
-
     few = x[: _batch(config, 2**22)]
     size = _batch(config, 2**19)
-    parts = [forward(jnp.asarray(few[k : k + size]), jax.random.fold_in(key, k)) for k in range(0, len(few), size)]
-    hidden, squared = (np.concatenate([np.asarray(part[i]) for part in parts]) for i in (0, 1))
+    found = [
+        [np.asarray(values)[:n] for values in _decoded(model, placed, part, jax.random.fold_in(key, index * size))]
+        for index, (part, n) in enumerate(_parts(few, size))
+    ]
+    hidden, squared = (np.concatenate(values) for values in zip(*found, strict=True))
     n, height, width, count = hidden.shape
     padded = np.pad(hidden, ((0, 0), (1, 1), (1, 1), (0, 0)))
     kernel = variables["params"]["decoder"][f"Convolution_{depth - 1}"]["kernel"]

@@ -13,9 +13,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxunreg.compilation import jit_once
 from jaxunreg.convolution import Lowering, Prepared, conv, conv_transpose, on_platform, prepare
 from jaxunreg.normalization import batch_norm_relu
-from jaxunreg.typing import Images, Latents
+from jaxunreg.typing import Images, Latents, PRNGKey, Variables
 
 Precision = Literal["float32", "bfloat16"]
 Initializer = Literal["he_normal", "he_uniform", "lecun_normal", "glorot_uniform"]
@@ -97,6 +98,20 @@ class NetworkConfig:
         height, width, _ = self.image_shape
         step = 2**self.depth
         return height // step, width // step, self.base_channels * 2 ** (self.depth - 1)
+
+
+@jit_once
+def init_variables(model: Any, key: PRNGKey) -> Variables:
+    """`model.init`, in one program: op by op, a first call compiles some hundred small ones.
+
+    The model is an argument of it, so that the next seed of an equal one compiles nothing.
+
+    >>> import jax, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> sorted(init_variables(model, jax.random.key(0)))
+    ['batch_stats', 'params']
+    """
+    return model.init(key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
 
 
 class Folded(NamedTuple):

@@ -24,6 +24,7 @@ from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images, to_float
+from jaxunreg.networks import init_variables
 from jaxunreg.progress import ProgressBar, status
 from jaxunreg.scoring import Model, make_scorer, score_images
 from jaxunreg.text import rounded
@@ -235,7 +236,7 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     0
     """
     init_key, step_key = jax.random.split(key)
-    variables = _init_variables(model, init_key)
+    variables = init_variables(model, init_key)
     opt_state = make_optimizer(config).init(variables["params"])
     return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, step_key)
 
@@ -285,24 +286,6 @@ _CROPS_A_PLACE = 4
 def _most_places(images: TrainingImages, patch: tuple[int, int]) -> int:
     """In how many places a crop can lie in the largest image."""
     return max(1, *np.prod(image_sizes(images) - patch + 1, axis=1).tolist())
-
-
-def _init_variables(model: Model, key: PRNGKey) -> Variables:
-    # A program inside of another has no options of its own.
-    on_cpu = not isinstance(key, jax.core.Tracer) and next(iter(key.devices())).platform == "cpu"
-    return (_init_on_cpu if on_cpu else _init)(model, key)
-
-
-def _draw(model: Model, key: PRNGKey) -> Variables:
-    return model.init(key, jnp.zeros((1, *model.config.image_shape), jnp.float32))
-
-
-# In one program: op by op, a first call compiles some hundred small ones. The model is an argument, so that the next
-# seed of an equal one compiles nothing.
-_init = jax.jit(_draw, static_argnums=0)
-# A CPU's compiler spends longer on the drawing of random numbers than on a training step, unless it is told that a
-# program that runs once need not be fast: 1.3 s and not 11 s for the paper's network for 96x96.
-_init_on_cpu = jax.jit(_draw, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
 
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
