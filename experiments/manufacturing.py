@@ -44,7 +44,7 @@ from jaxunreg.baselines import (
     PCAResidualConfig,
 )
 from jaxunreg.batches import random_crops
-from jaxunreg.datasets.folders import FolderDataset, ImageFiles, load_folder
+from jaxunreg.datasets.folders import FolderDataset, ImageFileError, ImageFiles, load_folder
 from jaxunreg.datasets.image_files import GOOD, held_out
 from jaxunreg.datasets.parts import write_parts
 from jaxunreg.images import to_float
@@ -61,6 +61,9 @@ HEADLINE = {"vae": "m", "gmm": "m", "ae": "l"}
 
 KEPT = 20
 """How many of an image's highest patch scores are stored, so that `top_k` can be looked at afterwards."""
+
+# Height and width of the generated parts.
+_PART_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -256,18 +259,27 @@ def load_data(run: ManufacturingRun) -> FolderDataset:
     config = run.config
     folder = config.data
     if folder is None:
+        if config.patch > _PART_SIZE:
+            raise RunError(
+                f"got --patch {config.patch} without --data; expected at most {_PART_SIZE}, the height and width of a "
+                "generated part"
+            )
         folder = run.directory / "parts"
         if not folder.exists():
             console.print(f"no --data: {config.parts} parts are generated")
-            write_parts(folder, train=config.parts, test=max(1, config.parts // 5), seed=config.seed)
-    data = load_folder(
-        folder,
-        color=config.color,
-        on_error=config.on_error,
-        min_size=config.patch,
-        seed=config.seed,
-        progress=config.progress,
-    )
+            size = (_PART_SIZE, _PART_SIZE)
+            write_parts(folder, train=config.parts, test=max(1, config.parts // 5), seed=config.seed, image_size=size)
+    try:
+        data = load_folder(
+            folder,
+            color=config.color,
+            on_error=config.on_error,
+            min_size=config.patch,
+            seed=config.seed,
+            progress=config.progress,
+        )
+    except ImageFileError as error:
+        raise RunError(str(error).replace("on_error='skip'", "--on-error skip")) from error
     labels = set(data.test.labels)
     if GOOD not in labels or labels == {GOOD}:
         raise RunError(

@@ -191,6 +191,24 @@ def test_nothing_is_left_of_a_run_whose_images_are_refused(tmp_path):
         assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ("48", "a.png.*; or skip such files with --on-error skip$"),
+        ("288", "got --patch 288 without --data; expected at most 256"),
+    ],
+)
+def test_images_that_are_too_small_are_refused_in_terms_of_the_command_line(tmp_path, patch, message):
+    args = ["--patch", patch, "--runs-dir", str(tmp_path / "runs"), "--name", "mine", "--no-progress"]
+    if patch == "48":
+        (tmp_path / "good").mkdir()
+        Image.fromarray(np.zeros((32, 64), np.uint8)).save(tmp_path / "good" / "a.png")
+        args += ["--data", str(tmp_path / "good")]
+    with pytest.raises(runs.RunError, match=message):
+        manufacturing.main(args)
+    assert not (tmp_path / "runs" / "manufacturing" / "mine").exists()
+
+
 def test_a_run_that_began_on_other_images_is_left_as_it_is(tmp_path):
     config = ManufacturingConfig(runs_dir=tmp_path)
     run = runs.open_run(config.directory, config, [], experiment="manufacturing")

@@ -90,9 +90,10 @@ def test_fig_9_is_quoted_from_the_committed_results():
 
 def test_the_manufacturing_study_is_quoted_as_it_was_run():
     rows = json.loads((ROOT / "results" / "manufacturing-quick.json").read_text())["rows"]
+    text = " ".join(README.split())
     for model, score, words in (("vae", "m", "M there is"), ("vae", "l", "of L"), ("ae", "l", "of the AE")):
         (row,) = [row for row in rows if (row["model"], row["score"]) == (model, score)]
-        assert f"{words} {np.mean([trial['auc']['value'] for trial in row['trials']]):.3f}" in README
+        assert f"{words} {np.mean([trial['auc']['value'] for trial in row['trials']]):.3f}" in text
 
 
 def test_the_magnetic_tiles_are_quoted_from_the_committed_results():
