@@ -38,6 +38,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("jaxunreg", "beartype.beartype")
 
 
+_COMPILED: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: _COMPILED.append(event) if event.endswith("backend_compile_duration") else None
+)
+
+
+@pytest.fixture
+def compiled() -> list[str]:
+    """Grows by an entry for every program that is compiled."""
+    return _COMPILED
+
+
 @pytest.fixture
 def key() -> jax.Array:
     """A PRNG key, the same in every run."""

@@ -33,6 +33,7 @@ from jaxunreg.autoencoder import Autoencoder
 from jaxunreg.compilation import jit_once
 from jaxunreg.images import check_images, to_float
 from jaxunreg.networks import NetworkConfig, init_variables, inverse_soft_clip
+from jaxunreg.scoring import filled
 from jaxunreg.typing import AnyImages, PRNGKey, Variables
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -354,7 +355,7 @@ def _batch_averages(model: VAE | Autoencoder, variables: Variables, images: jax.
 @functools.partial(jax.jit, static_argnums=0)
 def _encoded(model: VAE, variables: Variables, images: jax.Array) -> jax.Array:
     """What the encoder's last hidden layer returns."""
-    return _kept(model, variables, "encoder", images, method="encode")[1]
+    return _kept(model, variables, "encoder", images)[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -363,17 +364,17 @@ def _decoded(model: VAE, variables: Variables, images: jax.Array, key: PRNGKey) 
     posterior = model.apply(variables, images, method="encode")
     noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
     z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
-    likelihood, hidden = _kept(model, variables, "decoder", z, method="decode")
+    likelihood, hidden = _kept(model, variables, "decoder", z)
     return hidden, jnp.square(images - likelihood.mean)
 
 
-def _kept(model: VAE, variables: Variables, part: str, x: jax.Array, *, method: str) -> tuple[Any, jax.Array]:
-    """What a method returns, and what the last hidden layer of the encoder or decoder does."""
+def _kept(model: VAE, variables: Variables, part: str, x: jax.Array) -> tuple[Any, jax.Array]:
+    """What the encoder or the decoder returns, and what its last hidden layer does."""
     name = _last_hidden(part, model.config)
     returned, kept = model.apply(
         variables,
         x,
-        method=method,
+        method={"encoder": "encode", "decoder": "decode"}[part],
         capture_intermediates=lambda module, _: module.name == name,
         mutable=["intermediates"],
     )
@@ -384,8 +385,7 @@ def _parts(x: np.ndarray, size: int) -> Iterator[tuple[jax.Array, int]]:
     """The images in parts of one size, and how many of each are not padding."""
     for first in range(0, len(x), size):
         part = x[first : first + size]
-        padding = [(0, size - len(part)), *[(0, 0)] * (x.ndim - 1)]
-        yield jnp.asarray(np.pad(part, padding)), len(part)
+        yield jnp.asarray(filled(part, size)), len(part)
 
 
 def _batch(config: NetworkConfig, values: int) -> int:

@@ -30,11 +30,6 @@ TINY = [
     *("--false-positive-rate", "0.2"),
 ]
 
-compiled: list[str] = []
-jax.monitoring.register_event_duration_secs_listener(
-    lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
-)
-
 
 @pytest.fixture(autouse=True)
 def no_cache_at_home(monkeypatch):
@@ -237,7 +232,7 @@ def test_heat_maps_stay_in_their_folder_and_apart_from_the_images(model, tmp_pat
     assert not (tmp_path / "in" / "a.png.png").exists()
 
 
-def test_a_thousand_images_of_many_sizes_compile_nothing_new(model, tmp_path, capsys):
+def test_a_thousand_images_of_many_sizes_compile_nothing_new(model, tmp_path, capsys, compiled):
     for k in range(1000):
         write(tmp_path / f"{k:04}.png", good(k, 8 + k % 7, 8 + k % 11))
     cli.main(["score", str(tmp_path / "0000.png"), "--model", str(model)])

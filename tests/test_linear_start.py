@@ -10,6 +10,7 @@ import scipy.stats
 from sklearn.decomposition import PCA
 
 import jaxunreg as ju
+from jaxunreg import linear_start as linear_start_module
 from jaxunreg.linear_start import linear_start
 from jaxunreg.networks import inverse_soft_clip, soft_clip
 from jaxunreg.training import init_state, starting_state
@@ -157,6 +158,19 @@ def test_small_images_give_no_more_crops_than_they_have_places_for(monkeypatch):
     starting_state(ju.VAE(ju.VAEConfig(**SIZES)), ju.TrainConfig(steps=1, start="linear"), jax.random.key(0), images)
     [crops] = seen
     assert crops.shape == (2 * 4 * 3, height, width, channels)
+
+
+def test_another_start_of_an_equal_model_compiles_nothing(compiled, monkeypatch):
+    monkeypatch.setattr(linear_start_module, "_batch", lambda config, values: values // 2**15)  # The last is smaller.
+    config = ju.VAEConfig(**{**SIZES, "base_channels": 4, "latent_dim": 3})
+    images = smooth_images(80)
+    programs = linear_start_module._encoded, linear_start_module._decoded
+    before = [program._cache_size() for program in programs]
+    linear_start(ju.VAE(config), images[:40], jax.random.key(0))
+    assert [program._cache_size() for program in programs] == [count + 1 for count in before]
+    compiled.clear()
+    linear_start(ju.VAE(config), images[40:], jax.random.key(1))
+    assert not compiled
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):

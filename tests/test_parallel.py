@@ -18,15 +18,6 @@ from jaxunreg.batches import make_batches, select
 from jaxunreg.training import init_state, train_steps
 
 COLLECTIVE = re.compile(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
-COMPILED: list[str] = []
-
-
-def note(event: str, seconds: float, **_: object) -> None:
-    if event.endswith("backend_compile_duration"):
-        COMPILED.append(event)
-
-
-jax.monitoring.register_event_duration_secs_listener(note)
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +57,19 @@ def part(terms: ju.Decomposition, count: int) -> ju.Decomposition:
 # The sharded scorer.
 
 
-def test_a_ragged_stream_scores_as_on_one_device_by_one_program(shard, images, wanted):
+def test_a_ragged_stream_scores_as_on_one_device_by_one_program(shard, images, wanted, compiled):
     """A call takes 64 on eight devices and 8 on one: none, fewer than devices, exact multiples, and several calls."""
-    COMPILED.clear()
+    compiled.clear()
     shard(images[:1])
-    assert COMPILED
-    COMPILED.clear()
+    assert compiled
+    compiled.clear()
     for count in (0, 1, 7, 16, 37, 150):
         scores = shard(images[:count])
         assert isinstance(scores.m, np.ndarray)
         assert scores.m.dtype == np.float32
         assert scores.m.shape == (count,)
         chex.assert_trees_all_close(scores, part(wanted, count), rtol=1e-4)
-    assert not COMPILED
+    assert not compiled
 
 
 def test_floats_and_arrays_on_a_device_score_alike(scorer, images, wanted):
