@@ -20,8 +20,9 @@ from jaxunreg.parallel import own_columns, replicate, split_columns
 from jaxunreg.scoring import filled
 from jaxunreg.typing import AnyImages, PRNGKey
 
-# The stream of the crops among those that are folded into a run's key.
-_CROPS = 2**32 - 1
+# The streams of the crops and of the order of images among those that are folded into a run's key: above the number of
+# any step, whose noise is drawn from the same key.
+_CROPS, _ORDER = 2**32 - 1, 2**32 - 2
 # What threads may read ahead.
 _BYTES_AHEAD = 2**28
 # What a 32-bit index reaches.
@@ -59,7 +60,7 @@ def batch_indices(key: PRNGKey, images: int, batch_size: int, start: int, count:
     an epoch and any step's batch is known without running those before it.
 
     Args:
-      key: PRNG key; the permutation of epoch e comes from `fold_in(key, e)`.
+      key: PRNG key; epoch e draws from a stream of its own, which step e's noise, `fold_in(key, e)`, does not share.
       images: how many images there are.
       batch_size: images a step.
       start: first step.
@@ -80,7 +81,8 @@ def batch_indices(key: PRNGKey, images: int, batch_size: int, start: int, count:
 
 
 def _permutation(key: PRNGKey, epoch: int, images: int) -> np.ndarray:
-    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), images), np.int32)
+    key = jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch)
+    return np.asarray(jax.random.permutation(key, images), np.int32)
 
 
 def crop_corners(

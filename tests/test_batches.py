@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.batches import SizedImages, _StreamedCrops, crop_corners, make_batches, random_crops, select
+from jaxunreg.batches import (
+    SizedImages,
+    _StreamedCrops,
+    batch_indices,
+    crop_corners,
+    make_batches,
+    random_crops,
+    select,
+)
 
 SHAPE = (8, 8, 1)
 SIZES = ((8, 8), (20, 9), (11, 30), (15, 15), (40, 12))
@@ -55,6 +63,15 @@ def batches(images: object, *, start: int = 0, count: int = 3, on_device: str = 
     source, indices = made.steps(start, count)
     assert indices.shape[:2] == (4, 6)
     return np.stack([np.asarray(select(source, jnp.asarray(rows), SHAPE)) for rows in indices[:count]])
+
+
+def test_the_order_of_an_epoch_is_not_drawn_from_the_key_of_a_steps_noise():
+    key = jax.random.key(3)
+    order = batch_indices(key, 50, 10, 0, 10).reshape(2, 50)
+    for epoch, images in enumerate(order):
+        assert sorted(images) == list(range(50))
+        assert not np.array_equal(images, jax.random.permutation(jax.random.fold_in(key, epoch), 50))
+    assert not np.array_equal(*order)
 
 
 def test_each_crop_is_a_part_of_an_image():
