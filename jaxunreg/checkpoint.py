@@ -99,7 +99,8 @@ def fingerprint(tree: PyTree) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        # As a view, since a copy of a memory-mapped file may be larger than the memory.
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -179,7 +180,7 @@ class Checkpoints:
         """Write a checkpoint; it is there whole or not at all.
 
         Raises:
-          CheckpointError: it could not be written, e.g. since the disk is full.
+          CheckpointError: it could not be written, e.g. since the disk is full, or there is a later one.
         """
         meta = {
             "format": FORMAT,
@@ -188,7 +189,7 @@ class Checkpoints:
             "sha256": {"variables": fingerprint(variables), "rest": fingerprint(rest)},
         }
         try:
-            self._manager.save(
+            saved = self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
@@ -202,6 +203,11 @@ class Checkpoints:
                 f"the last good checkpoint is that of step {self.latest_step}; free some disk space or choose another "
                 "folder, and start again to go on from there"
             ) from error
+        if not saved:
+            raise CheckpointError(
+                f"got step {step} to save in {self.directory}; expected one above {self.latest_step}, the latest "
+                "there; choose another folder"
+            )
 
     def config(self, step: int) -> dict[str, Any]:
         """What was given as `config` when step `step` was saved.
@@ -270,9 +276,10 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
     Args:
       directory: a folder that does not exist yet, or is empty.
       model: a `VAE` or an `Autoencoder`.
-      variables: its variables.
+      variables: its variables, as `init` and training make them.
 
     Raises:
+      ValueError: variables of another model, or such as `jaxunreg.scoring.fold` makes.
       CheckpointError: the folder is not empty or cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju, tempfile
@@ -284,6 +291,7 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
     >>> again == model
     True
     """
+    _check_variables(model, variables)
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CheckpointError(f"got {directory}, which is already used; expected a new or empty folder")
@@ -301,7 +309,7 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
       The model, built from the config that lies with the weights, and its variables.
 
     Raises:
-      CheckpointError: nothing is there, or it is cut short or altered.
+      CheckpointError: nothing is there, it is cut short or altered, or it is of a sweep.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -310,10 +318,35 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
         step = checkpoints.latest_step
         if step is None:
             raise CheckpointError(f"got {directory}, which has no checkpoint in it; expected one that was saved there")
-        model = build_model(checkpoints.config(step)["model"])
-        shape = (1, *model.config.image_shape)
-        like = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
-        return model, checkpoints.restore_variables(step, like)
+        config = checkpoints.config(step)
+        if "members" in config:
+            raise CheckpointError(
+                f"got {directory}, the checkpoints of a sweep of {len(config['members'])} members; expected those of "
+                "one model; run the sweep again, which reads them, and save what `SweepResult.variables` returns"
+            )
+        model = build_model(config["model"])
+        return model, checkpoints.restore_variables(step, _variables_like(model))
+
+
+def _variables_like(model: Model) -> Variables:
+    """Structure, shapes and dtypes of a model's variables."""
+    images = jax.ShapeDtypeStruct((1, *model.config.image_shape), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)
+
+
+def _check_variables(model: Model, variables: Variables) -> None:
+    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
+
+    found, wanted = shapes(variables), shapes(_variables_like(model))
+    differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"got variables that are not the model's: {name} is {found.get(name, 'missing')}, expected "
+            f"{wanted.get(name, 'none')} ({len(differing)} differ in all); give those that `init` or training made for "
+            "this model"
+        )
 
 
 _NOTHING = {"empty": np.zeros((), np.int32)}

@@ -81,7 +81,7 @@ def half_squared_distance(
     Args:
       x: the sample, any shape, floating point.
       mean: `mu_x`, same shape and dtype.
-      log_var: `log sigma_x^2`, same shape and dtype.
+      log_var: `log sigma_x^2`, same shape and dtype; in float32 above -88, where its inverse exponential overflows.
 
     Returns:
       Nats, same shape and dtype, never negative.
@@ -106,7 +106,7 @@ def decompose_gaussian(
     Args:
       x: the image, of any shape, e.g. `[height, width, channels]`.
       x_mean: mean of the likelihood at the posterior mean, same shape.
-      x_log_var: its log-variance, same shape.
+      x_log_var: its log-variance, same shape; in float32 above -88, see `half_squared_distance`.
       z_mean: posterior mean, e.g. `[latent]`.
       z_log_var: posterior log-variance, same shape.
       x_inverse_var: `exp(-x_log_var)`, where that is at hand already, same shape as `x`.

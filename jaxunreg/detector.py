@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from jaxunreg.autoencoder import Autoencoder
 from jaxunreg.calibration import Calibration, calibrate, images_needed
 from jaxunreg.checkpoint import CheckpointError, fingerprint, load_model, save_model, to_json
 from jaxunreg.datasets.image_files import ImageFiles
 from jaxunreg.decomposition import Decomposition
-from jaxunreg.files import replacing
+from jaxunreg.files import replacing, temporary_sibling
 from jaxunreg.patches import patch_grid
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring import Scorer, Term, heat_map_each, highest_scores, make_scorer, score_each
@@ -95,7 +96,8 @@ class AnomalyDetector:
       record: what it was made of and how, JSON data.
 
     Raises:
-      ValueError: a field out of its range, or a rate that so few held-out images cannot support.
+      ValueError: a field out of its range, a model of images that are not square, or a rate that so few held-out images
+        cannot support.
     """
 
     scorer: Scorer
@@ -109,7 +111,7 @@ class AnomalyDetector:
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_scoring(self.term, self.stride, self.patch, self.top_k)
+        check_scoring(self.term, self.stride, _patch(self.scorer), self.top_k)
         missing = set(get_args(Term)) - (set(self.held_out) & set(self.pixel_levels))
         if missing:
             raise ValueError(f"got held-out scores of {sorted(self.held_out)}; expected those of {sorted(missing)} too")
@@ -118,7 +120,7 @@ class AnomalyDetector:
     @property
     def patch(self) -> int:
         """Height and width of a patch, the model's."""
-        return self.scorer.model.config.image_shape[0]
+        return _patch(self.scorer)
 
     @property
     def channels(self) -> int:
@@ -128,7 +130,9 @@ class AnomalyDetector:
     @functools.cached_property
     def calibration(self) -> Calibration:
         """Of the image scores of the term."""
-        return calibrate([_mean_of_highest(row, self.top_k) for row in self.held_out[self.term]])
+        # An autoencoder's M is a mean squared error.
+        unit = "" if isinstance(self.scorer.model, Autoencoder) else "nats"
+        return calibrate([_mean_of_highest(row, self.top_k) for row in self.held_out[self.term]], unit=unit)
 
     @property
     def threshold(self) -> float:
@@ -228,7 +232,7 @@ class AnomalyDetector:
         target = Path(directory).absolute()
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise CheckpointError(f"got {directory}, which is already used; expected a new or empty folder")
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = temporary_sibling(target)
         try:
             temporary.mkdir(parents=True)
             self.write_into(temporary)
@@ -339,10 +343,10 @@ def calibrate_detector(
       The detector.
 
     Raises:
-      TypeError, ValueError: see `score_image`; also a rate that so few images cannot support.
+      TypeError, ValueError: see `score_image` and `AnomalyDetector`.
     """
     check_rate(len(images), false_positive_rate)
-    check_scoring(term, stride, scorer.model.config.image_shape[0], top_k)
+    check_scoring(term, stride, _patch(scorer), top_k)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
     maps = score_each(scorer, iter(images), stride=stride)
     for found in with_bar(maps, len(images), "calibrating", visible=progress):
@@ -352,7 +356,7 @@ def calibrate_detector(
     heats = heat_map_each(scorer, iter(images), stride=stride)
     for found in with_bar(heats, len(images), "calibrating heat maps", visible=progress):
         for name, part in pixels.items():
-            values = _smoothed(getattr(found, name), scorer.model.config.image_shape[0] * _SMOOTHING).ravel()
+            values = _smoothed(getattr(found, name), _patch(scorer) * _SMOOTHING).ravel()
             part.append(values[:: 1 + values.size // _PIXELS_AN_IMAGE])
     return AnomalyDetector(
         scorer,
@@ -412,6 +416,14 @@ def check_stride(name: str, stride: int, patch: int) -> None:
         raise ValueError(
             f"got {name}={stride}; expected 1 to {patch}, the size of a patch, since a longer one leaves pixels unseen"
         )
+
+
+def _patch(scorer: Scorer) -> int:
+    """Height and width of the model's images, or an error where they differ."""
+    height, width, _ = scorer.model.config.image_shape
+    if height != width:
+        raise ValueError(f"got a model of {height}x{width} images; expected as many rows as columns for a detector")
+    return height
 
 
 def _highest(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:

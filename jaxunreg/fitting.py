@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxunreg.batches import image_sizes
@@ -133,9 +134,10 @@ def fit_detector(
       config: see `DetectorConfig`.
       key: PRNG key of the training.
       directory: where the detector goes, with its training in `training/`. A training that was stopped there goes on;
-        a detector that is there and was made of the same images and config is loaded. Without it nothing is written.
+        a detector that is there and was made of the same images, config and key is loaded. Without it nothing is
+        written.
       progress: show progress bars.
-      record: what else to note of how the detector was made, JSON data.
+      record: what else to note of how the detector was made, JSON data; what this function notes goes before it.
 
     Returns:
       The detector.
@@ -144,7 +146,7 @@ def fit_detector(
       TypeError, ValueError: see `fit`; also too few images for the false-positive rate, before anything is trained.
       NonFiniteLossError: see `fit`.
       CheckpointError: the directory cannot be written, another run is writing into it, or it holds something else, or
-        a detector or training of other images or another config.
+        a detector or training of other images, another config or another key.
 
     >>> import jax, jaxunreg as ju
     >>> rng = np.random.default_rng(0)
@@ -167,6 +169,7 @@ def fit_detector(
     made_of = to_json(
         {
             "config": dataclasses.asdict(config),
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
             "images": len(images),
             "fingerprint": images.fingerprint if isinstance(images, ImageFiles) else fingerprint(list(images)),
         }
@@ -193,6 +196,7 @@ def fit_detector(
             false_positive_rate=config.false_positive_rate,
             bits=images.bits if isinstance(images, ImageFiles) else 8 if images[0].dtype == np.uint8 else 32,
             record={
+                **to_json(dict(record or {})),
                 **made_of,
                 "parts": len(set(groups)),
                 "trained_on": int((~out).sum()),
@@ -200,7 +204,6 @@ def fit_detector(
                 "calibrated_on": len(chosen),
                 "versions": versions(),
                 "device": device(),
-                **to_json(dict(record or {})),
                 "files": [file_hash(file.path) for file in images.files] if isinstance(images, ImageFiles) else [],
             },
             progress=progress,
@@ -331,12 +334,20 @@ def _check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, A
     def flat(config: Mapping[str, Any]) -> dict[str, Any]:
         return {**{k: v for k, v in config.items() if k != "train"}, **config["train"]}
 
+    missing = sorted(made_of.keys() - record.keys())
+    if missing:
+        raise CheckpointError(
+            f"got {target}, which holds a detector without a note of its {', '.join(missing)}; expected one that "
+            "`fit_detector` of this version made; choose another output, or load it by `AnomalyDetector.load`"
+        )
     before, now = flat(record["config"]), flat(made_of["config"])
     # Who reads the images, and how often a training is saved, changes no detector.
     free = {"images_on_device", "loader_threads", "checkpoint_every", "keep_checkpoints"}
     differing = [
         f"{k} was {before.get(k)}, is now {now.get(k)}" for k in now if before.get(k) != now[k] and k not in free
     ]
+    if before["seed"] == now["seed"] and record["key"] != made_of["key"]:
+        differing.append(f"key was {record['key']}, is now {made_of['key']}")
     if record["fingerprint"] != made_of["fingerprint"]:
         differing.append(f"it was made of other images ({record['images']}, now {made_of['images']})")
     if differing:

@@ -311,8 +311,8 @@ class Decoder(nn.Module):
         return last(x, train=train)
 
 
-# float32 reaches to exp(88).
-_LARGEST_EXPONENT = 80.0
+# float32 reaches from exp(-87) to exp(88).
+LARGEST_EXPONENT = 80.0
 # Between the bounds, so that exp(high - low) is far below the exponential of the above.
 SOFT_CLIP_MAX_WIDTH = 60.0
 
@@ -362,7 +362,7 @@ def _lifted(x: Array, low: float, high: float) -> Array:
     """`exp(x' - low)`."""
     # Not by a sigmoid, which not every runtime computes to the last digit where it is small. Bounded, for an infinity
     # has no derivative.
-    return math.exp(high - low) / (1.0 + jnp.exp(jnp.minimum(high - x, _LARGEST_EXPONENT)))
+    return math.exp(high - low) / (1.0 + jnp.exp(jnp.minimum(high - x, LARGEST_EXPONENT)))
 
 
 def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:

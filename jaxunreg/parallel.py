@@ -30,6 +30,7 @@ from jaxunreg.scoring import (
     Term,
     apply_in_batches,
     batched_corners,
+    batches_a_call,
     checked_grid,
     checked_term,
     filled,
@@ -177,7 +178,8 @@ class ShardedScorer:
         check_images(images, (None, *shape))
         images = np.asarray(images)
         devices, batch = self.mesh.size, self.batch_size
-        call = devices * _BATCHES_A_CALL * batch
+        most = batches_a_call(self.scorer, batch, _BATCHES_A_CALL)
+        call = devices * most * batch
         results: list[Decomposition] = []
         waiting: tuple[Decomposition, int] | None = None
         for start in range(0, len(images), call):
@@ -185,7 +187,7 @@ class ShardedScorer:
             # Each device takes as many batches, however many there are.
             count = -(-len(part) // (devices * batch))
             part = filled(part, devices * count * batch).reshape(devices, count, batch, *shape)
-            part = filled(part, _BATCHES_A_CALL, axis=1).reshape(-1, batch, *shape)
+            part = filled(part, most, axis=1).reshape(-1, batch, *shape)
             result = self._start(_batch_terms, np.int32(count), part)
             # One call is prepared while the one before it runs, and no more, so that memory does not grow.
             if waiting is not None:
@@ -199,7 +201,7 @@ class ShardedScorer:
         """The scores of the first `count` batches of each device, in the order of their images."""
 
         def take(leaf: np.ndarray) -> np.ndarray:
-            return leaf.reshape(self.mesh.size, _BATCHES_A_CALL, self.batch_size)[:, :count].ravel()
+            return leaf.reshape(self.mesh.size, -1, self.batch_size)[:, :count].ravel()
 
         return jax.tree.map(take, jax.device_get(result))
 
@@ -476,7 +478,7 @@ def gather(tree: PyTree) -> PyTree:
       tree: arrays, whose first axis may have another length in each process.
 
     Returns:
-      NumPy arrays.
+      NumPy arrays of the same dtypes, 64 bits included.
 
     >>> import numpy as np
     >>> gather(np.arange(3)).tolist()
@@ -487,10 +489,16 @@ def gather(tree: PyTree) -> PyTree:
         counts = multihost_utils.process_allgather(np.array([len(leaf) for leaf in leaves]))
         longest = counts.max(axis=0)
         alike = [filled(leaf, length) for leaf, length in zip(leaves, longest, strict=True)]
-        parts = multihost_utils.process_allgather(alike)
+        # As bytes: JAX would make 32 bits of 64.
+        parts = multihost_utils.process_allgather([np.frombuffer(leaf.tobytes(), np.uint8) for leaf in alike])
         leaves = [
-            np.concatenate([np.asarray(part)[:count] for part, count in zip(rows, column, strict=True)])
-            for rows, column in zip(parts, counts.T, strict=True)
+            np.concatenate(
+                [
+                    np.frombuffer(np.asarray(part).tobytes(), leaf.dtype).reshape(leaf.shape)[:count]
+                    for part, count in zip(rows, column, strict=True)
+                ]
+            )
+            for leaf, rows, column in zip(alike, parts, counts.T, strict=True)
         ]
     return jax.tree.unflatten(structure, leaves)
 

@@ -91,7 +91,8 @@ def extract_patches(
 
     Args:
       image: `[height, width, channels]`.
-      corners: rows and columns, integer `[n, 2]`.
+      corners: rows and columns, integer `[n, 2]`, such that each patch lies within the image; as by
+        `jax.lax.dynamic_slice`, one that does not is moved until it does.
       patch: height and width of a patch.
 
     Returns:
@@ -104,7 +105,7 @@ def extract_patches(
     """
 
     def one(corner: Array) -> Array:
-        return lax.dynamic_slice(image, (corner[0], corner[1], 0), (*patch, image.shape[-1]))
+        return lax.dynamic_slice(image, (corner[0], corner[1], jnp.zeros_like(corner[0])), (*patch, image.shape[-1]))
 
     return jax.vmap(one)(jnp.asarray(corners))
 

@@ -22,6 +22,8 @@ _PIXELS_A_BATCH = 2**17
 # Positions of the deepest feature map, whatever the above says: 32 images of 96x96. Fewer make thin products.
 _FEWEST_POSITIONS_A_BATCH = 2**8
 _BATCHES_A_CALL = 16
+# Fewer batches where they are large, for each call is filled up to as many images: 100 MB of RGB in float32.
+_PIXELS_A_CALL = 2**23
 
 Term = Literal["d", "a", "m", "nelbo"]
 
@@ -161,7 +163,7 @@ def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = 
       images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
       batch_size: images at a time; by default as many as stay in a processor's cache, and one where there is at most
         an eighth of that, and at most 16: a camera's one image then need not wait for the rest of a batch. The last
-        batch is padded, and what was padded is cut off again.
+        batch is padded, as is the last call of the program in memory, and what was padded is cut off again.
 
     Returns:
       NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
@@ -356,7 +358,7 @@ def _over_patches(
         checked(),
         patch=(height, width),
         stride=stride,
-        patches_a_call=batch_size * _BATCHES_A_CALL,
+        patches_a_call=batch_size * batches_a_call(scorer, batch_size),
     )
 
 
@@ -386,10 +388,19 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
 def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"]:
     """The highest of an image's patch scores, descending, and NaN where there are fewer; in their own dtype.
 
+    Raises:
+      ValueError: a score is NaN.
+
     >>> import numpy as np
     >>> highest_scores(np.array([[1.0, 5.0], [2.0, 3.0]]), 3).tolist()
     [5.0, 3.0, 2.0]
     """
+    undefined = int(np.isnan(scores).sum())
+    if undefined:
+        raise ValueError(
+            f"got {undefined} of {np.size(scores)} patch scores that are NaN; expected numbers; look for NaN in the "
+            "image, or in the model's variables"
+        )
     ordered = np.sort(scores, axis=None)[::-1][:count]
     return np.append(ordered, np.full(count - len(ordered), np.nan, ordered.dtype))
 
@@ -429,6 +440,11 @@ def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
     return batch_size
 
 
+def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL) -> int:
+    """How many batches of whole images or patches one call of the program takes."""
+    return max(1, min(most, _PIXELS_A_CALL // (batch_size * math.prod(scorer.model.config.image_shape[:2]))))
+
+
 def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[np.ndarray, "batches batch 2"]:
     """The corners in batches of one size, as many for each device; the last are filled up with the last patch."""
     corners = grid.corners
@@ -465,12 +481,12 @@ def sum_patches(
         corners, weight = batch
         patches = to_float(extract_patches(image, corners, size))
         terms = getattr(scorer.model.apply(scorer.variables, patches, method="pixel_terms"), term)
-        rows = corners[:, :1] + jnp.arange(size[0]).reshape(1, -1)
-        columns = corners[:, 1:] + jnp.arange(size[1]).reshape(1, -1)
+        rows = corners[:, :1] + jnp.arange(size[0], dtype=corners.dtype).reshape(1, -1)
+        columns = corners[:, 1:] + jnp.arange(size[1], dtype=corners.dtype).reshape(1, -1)
         terms = terms * weight.reshape(-1, 1, 1)
         return total.at[rows[:, :, None], columns[:, None, :]].add(terms), None
 
-    return jax.lax.scan(add, jnp.zeros(image.shape[:2]), (corners, weights))[0]
+    return jax.lax.scan(add, jnp.zeros(image.shape[:2], jnp.float32), (corners, weights))[0]
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -537,7 +553,7 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
         batch = 1  # With weights as they are: preparing them takes longer than such a call.
     else:
         scorer = fold_scorer(scorer)
-    call = batch * _BATCHES_A_CALL
+    call = batch * batches_a_call(scorer, batch)
     results: list[Any] = []
     waiting = None
     for start in range(0, len(images), call):
@@ -551,8 +567,9 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
 
 
 def _one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
-    """Results for at most `_BATCHES_A_CALL` batches; after them, those of what fills the call up."""
+    """Results for at most `batches_a_call` batches; after them, those of what fills the call up."""
     count = np.int32(-(-len(images) // batch_size))
-    images = filled(images, batch_size * _BATCHES_A_CALL)
-    batches = jnp.asarray(images.reshape(_BATCHES_A_CALL, batch_size, *images.shape[1:]))
-    return apply_in_batches(method, scorer, batches, count)
+    batches = batches_a_call(scorer, batch_size)
+    images = filled(images, batch_size * batches)
+    batched = jnp.asarray(images.reshape(batches, batch_size, *images.shape[1:]))
+    return apply_in_batches(method, scorer, batched, count)

@@ -17,7 +17,15 @@ from jaxunreg.decomposition import (
     kl_to_standard_normal,
     log_normalizer,
 )
-from jaxunreg.networks import SOFT_CLIP_MAX_WIDTH, Decoder, Encoder, NetworkConfig, soft_clip, soft_clip_with_inverse
+from jaxunreg.networks import (
+    LARGEST_EXPONENT,
+    SOFT_CLIP_MAX_WIDTH,
+    Decoder,
+    Encoder,
+    NetworkConfig,
+    soft_clip,
+    soft_clip_with_inverse,
+)
 from jaxunreg.typing import Images, Latents, PRNGKey
 
 
@@ -76,6 +84,11 @@ class VAEConfig(NetworkConfig):
                 raise ValueError(
                     f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them at most "
                     f"{SOFT_CLIP_MAX_WIDTH} apart, so that the ratio of their variances is a float32"
+                )
+            if low < -LARGEST_EXPONENT or high > LARGEST_EXPONENT:
+                raise ValueError(
+                    f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them between "
+                    f"{-LARGEST_EXPONENT} and {LARGEST_EXPONENT}, so that variances and their inverses are float32"
                 )
 
 

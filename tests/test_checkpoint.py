@@ -1,7 +1,9 @@
 """Weights and config together: bit for bit, without pickle, and with a clear error for a damaged folder."""
 
+import dataclasses
 import gc
 import json
+import tracemalloc
 from collections.abc import Iterator
 
 import chex
@@ -12,6 +14,7 @@ import pytest
 
 import jaxunreg as ju
 from jaxunreg.checkpoint import Checkpoints, build_model, describe_model, fingerprint, to_json
+from jaxunreg.scoring import fold
 
 # Orbax leaves the coroutines of the arrays that it did not get to when a checkpoint is damaged; they are collected
 # within the test that left them.
@@ -57,6 +60,36 @@ def test_the_config_is_json_beside_the_weights(trained, tmp_path):
     metadata = [path for path in tmp_path.rglob("metadata") if "config" in path.parts]
     content = json.loads(metadata[0].read_text())
     assert content["config"]["model"]["config"]["latent_dim"] == 3
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(trained, tmp_path):
+    model, variables = trained
+    larger = dataclasses.replace(model, config=dataclasses.replace(model.config, latent_dim=5))
+    with pytest.raises(ValueError, match=r"not the model's: .* is \(.*\), expected \(.*\) \(\d+ differ in all\)"):
+        ju.save_model(tmp_path / "model", larger, variables)
+    with pytest.raises(ValueError, match=r"is missing, expected \(|, expected none"):
+        ju.save_model(tmp_path / "model", model, fold(model, variables))
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_checkpoints_of_a_sweep_are_named_and_not_to_be_deleted(tmp_path):
+    model = ju.VAE(ju.VAEConfig(**SIZES))
+    config = ju.TrainConfig(steps=1, batch_size=4, checkpoint_every=1)
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    ju.fit_sweep(model, images, config, [ju.Member(seed=0)], directory=tmp_path, progress=False)
+    [folder] = tmp_path.rglob("checkpoints")
+    with pytest.raises(ju.CheckpointError, match="a sweep of 1 members; .*save what") as caught:
+        ju.load_model(folder)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_step_below_the_latest_is_refused(tmp_path):
+    tree = {"w": np.zeros(3, np.float32)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, tree, tree, {})
+        with pytest.raises(ju.CheckpointError, match="got step 3 .*expected one above 5"):
+            checkpoints.save(3, tree, tree, {})
+        assert checkpoints.latest_step == 5
 
 
 def test_a_used_folder_is_refused_and_left_alone(trained, tmp_path):
@@ -155,6 +188,21 @@ def test_descriptions_that_cannot_be_built_are_errors(trained):
 def test_models_of_other_kinds_are_refused():
     with pytest.raises(TypeError, match="int; expected one of"):
         describe_model(3)
+
+
+def test_a_fingerprint_copies_nothing(tmp_path):
+    """A memory-mapped file may be larger than the memory."""
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((64, 256, 256), np.uint8))
+    images = np.load(path, mmap_mode="r")
+    tracemalloc.start()
+    digest = fingerprint(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes / 4
+    assert digest == fingerprint(np.array(images)) != fingerprint(np.array(images)[1:])
+    for array in (np.zeros(()), np.zeros((0, 3)), np.zeros((3, 2), jnp.bfloat16).T):
+        fingerprint(array)
 
 
 def test_fingerprints_see_names_shapes_dtypes_and_values():

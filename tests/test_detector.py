@@ -200,6 +200,45 @@ def test_a_finished_detector_is_not_fitted_again(files, finished, no_training):
         ju.fit_detector(files.select(range(38)), CONFIG, key=jax.random.key(0), directory=finished, progress=False)
 
 
+def test_a_detector_of_another_key_or_maker_is_not_taken_for_this_one(files, finished, detector, tmp_path, no_training):
+    with pytest.raises(ju.CheckpointError, match=r"key was \[0, 0\], is now \[0, 1\]"):
+        ju.fit_detector(files, CONFIG, key=jax.random.key(1), directory=finished, progress=False)
+    dataclasses.replace(detector, record={}).save(tmp_path / "calibrated")
+    with pytest.raises(ju.CheckpointError, match="without a note of its config, fingerprint, images, key"):
+        ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "calibrated", progress=False)
+
+
+def test_what_a_user_records_hides_nothing_that_is_noted(files, tmp_path):
+    def fit() -> ju.AnomalyDetector:
+        mine = {"config": "a.yaml", "operator": "me"}
+        return ju.fit_detector(
+            files, CONFIG, key=jax.random.key(0), directory=tmp_path / "model", progress=False, record=mine
+        )
+
+    assert fit().record["operator"] == "me"
+    assert fit().record["config"]["stride"] == CONFIG.stride
+
+
+def test_a_model_of_images_that_are_not_square_is_refused():
+    model = ju.VAE(ju.VAEConfig(image_shape=(8, 16, 1), depth=2, base_channels=4, latent_dim=3))
+    scorer = ju.make_scorer(model, jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 16, 1), np.float32)))
+    with pytest.raises(ValueError, match="got a model of 8x16 images; expected as many rows as columns"):
+        ju.calibrate_detector(scorer, [pixels(k, 16, 24) for k in range(19)], stride=4)
+
+
+def test_an_error_of_an_autoencoder_is_not_in_nats():
+    model = ju.Autoencoder(ju.AutoencoderConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    scorer = ju.make_scorer(model, jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32)))
+    summary = ju.calibrate_detector(scorer, [pixels(k) for k in range(19)], stride=4).summary()
+    assert summary.startswith("threshold ")
+    assert "nats" not in summary
+
+
+def test_scores_that_are_nan_are_refused_and_not_left_out(detector):
+    with pytest.raises(ValueError, match="got 1 of 3 patch scores that are NaN"):
+        dataclasses.replace(detector, top_k=3).image_score(np.array([[np.nan, 5, 3]], np.float32))
+
+
 def test_a_folder_of_something_else_is_left_alone(files, tmp_path, no_training):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.bin").write_bytes(b"mine")

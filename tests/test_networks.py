@@ -121,6 +121,10 @@ def test_activations_keep_their_scale_through_the_starting_network():
         ({"x_log_var_min": 1.0}, "expected min < init < max"),
         ({"z_log_var_init": 9.0}, "expected min < init < max"),
         ({"x_log_var_min": -90.0}, "x_log_var_min=-90.0 .*at most 60.0 apart"),
+        (
+            {"x_log_var_min": -120.0, "x_log_var_init": -100.0, "x_log_var_max": -65.0},
+            "x_log_var_min=-120.0 .*between -80.0 and 80.0",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_built_says_why(fields, said):

@@ -51,6 +51,26 @@ def test_the_grid_and_its_coverage_are_those_of_a_loop(height, width, stride):
     assert (count > 0).all() or stride > 8
 
 
+def test_maps_are_the_same_where_64_bits_are_on():
+    scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
+    image = np.asarray(picture(19, 14))
+    shard = ju.sharded_scorer(scorer, jax.devices()[:2], batch_size=3)
+
+    def all_of() -> list:
+        return [
+            ju.score_image(scorer, image, stride=5),
+            ju.heat_map(scorer, image, stride=5),
+            shard.score_image(image, stride=5),
+            shard.heat_map(image, stride=5),
+        ]
+
+    wanted = all_of()
+    with jax.enable_x64(True):
+        found = all_of()
+    chex.assert_trees_all_equal_shapes_and_dtypes(found, wanted)
+    chex.assert_trees_all_close(found, wanted, rtol=1e-5)
+
+
 def test_patches_are_crops():
     image = picture(19, 14)
     corners = np.array([[0, 0], [11, 6], [3, 2]], np.int32)

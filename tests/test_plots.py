@@ -550,3 +550,14 @@ def test_replacing_leaves_nothing_of_what_was_interrupted(tmp_path: Path) -> Non
         interrupted()
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_share_what_they_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with plots.replacing(path) as slow:
+        slow.write_text("slow")
+        with plots.replacing(path) as fast:
+            fast.write_text("fast")
+        assert path.read_text() == "fast"
+    assert path.read_text() == "slow"
+    assert list(tmp_path.iterdir()) == [path]

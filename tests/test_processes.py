@@ -62,9 +62,10 @@ if not dies:
 state = fit(images())
 shard = ju.sharded_scorer(ju.make_scorer(MODEL, state.variables), jax.devices(), batch_size=4)
 terms = parallel.gather(shard(images()[parallel.share(len(images()))]))
+wide = parallel.gather({{"id": np.full(1 + first, 2**40 + first), "value": np.array([[1e300], [1 / 3]])}})
 if first:
     leaves = map(np.asarray, jax.tree.leaves(state.variables))
-    np.savez(folder + "/result.npz", *leaves, d=terms.d, a=terms.a, m=terms.m)
+    np.savez(folder + "/result.npz", *leaves, d=terms.d, a=terms.a, m=terms.m, **wide)
     print("done", flush=True)
 else:
     raise OSError("the disk of this process is gone")
@@ -163,11 +164,13 @@ def test_started_again_two_processes_end_where_one_ends(folder):
         progress=False,
     )  # fmt: skip
     result = np.load(folder / "result.npz")
-    leaves = [result[f"arr_{k}"] for k in range(len(result.files) - 3)]
+    leaves = [result[f"arr_{k}"] for k in range(len(result.files) - 5)]
     # Rounding, which Adam can enlarge to a small part of its step of 1e-3.
     chex.assert_trees_all_close(leaves, jax.tree.leaves(alone.variables), rtol=1e-4, atol=1e-5)
     terms = ju.score_images(ju.make_scorer(MODEL, alone.variables), images())
     chex.assert_trees_all_close(ju.Decomposition(result["d"], result["a"], result["m"]), terms, rtol=1e-3)
+    assert result["id"].tolist() == [2**40 + 1, 2**40 + 1, 2**40]
+    assert result["value"].tolist() == [[1e300], [1 / 3], [1e300], [1 / 3]]
     steps, wanted = records(folder / "run"), records(folder / "alone")
     assert [record["step"] for record in steps] == list(range(1, 11))
     np.testing.assert_allclose([r["loss"] for r in steps], [r["loss"] for r in wanted], rtol=1e-4)

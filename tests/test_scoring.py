@@ -98,6 +98,22 @@ def test_more_images_than_one_call_takes_are_scored_in_order(scorer, images):
     chex.assert_trees_all_close(scores.m, np.tile(ju.score_images(scorer, images).m, 6), rtol=1e-4)
 
 
+def test_a_call_holds_no_more_pixels_than_it_may_or_else_one_batch(scorer, images, monkeypatch):
+    many = np.concatenate([images] * 4)
+    wanted = np.tile(ju.score_images(scorer, images).m, 4)
+    monkeypatch.setattr(scoring, "_PIXELS_A_CALL", 3 * 4 * 64)
+    run, shapes = scoring.apply_in_batches, []
+
+    def recorded(method, scorer, batches, count):
+        shapes.append(batches.shape[:2])
+        return run(method, scorer, batches, count)
+
+    monkeypatch.setattr(scoring, "apply_in_batches", recorded)
+    for batch_size in (4, 50):
+        chex.assert_trees_all_close(ju.score_images(scorer, many, batch_size=batch_size).m, wanted, rtol=1e-4)
+    assert shapes == [(3, 4)] * 3 + [(1, 50)]
+
+
 def test_folded_variables_score_the_same_and_hold_no_normalisation(scorer, images):
     folded = ju.make_scorer(scorer.model, jax.jit(partial(scoring.fold, scorer.model))(scorer.variables))
     image = images[0] / np.float32(255)
