@@ -137,13 +137,22 @@ class Checkpoints:
       directory: created if it does not exist.
       keep: how many of the newest are kept.
       alone: refuse other runs that ask for the same, until this is closed.
+      advice: what to do about one that is damaged.
 
     Raises:
       CheckpointError: the directory cannot be written, or another run is alone in it.
     """
 
-    def __init__(self, directory: Path, *, keep: int = 2, alone: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: int = 2,
+        alone: bool = False,
+        advice: str = "delete that folder to go on from the one before, or train again",
+    ) -> None:
         self.directory = Path(directory).absolute()
+        self._advice = advice
         self._hold = contextlib.ExitStack()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -258,15 +267,14 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         # Orbax and tensorstore raise what comes to hand when files are missing or cut short.
         except Exception as error:
-            raise self._damaged(
-                step, str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            ) from error
+            # What follows in them are objects of theirs.
+            lines = str(error).split("<", 1)[0].strip().splitlines()
+            raise self._damaged(step, lines[0] if lines else type(error).__name__) from error
 
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(
             f"got a checkpoint that cannot be read, {self.directory / str(step)}: {reason}; expected one that this "
-            "version of jaxunreg saved and nothing changed since; delete that folder to go on from the one before, "
-            "or train again"
+            f"version of jaxunreg saved and nothing changed since; {self._advice}"
         )
 
 
@@ -314,10 +322,13 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
     directory = Path(directory)
     if not directory.is_dir():
         raise CheckpointError(f"got {directory}, which is not a folder; expected one that `save_model` wrote")
-    with Checkpoints(directory) as checkpoints:
+    advice = "copy it again, or train again into another folder"
+    with Checkpoints(directory, advice=advice) as checkpoints:
         step = checkpoints.latest_step
         if step is None:
-            raise CheckpointError(f"got {directory}, which has no checkpoint in it; expected one that was saved there")
+            raise CheckpointError(
+                f"got {directory}, which has no checkpoint in it; expected one that was saved there; {advice}"
+            )
         config = checkpoints.config(step)
         if "members" in config:
             raise CheckpointError(

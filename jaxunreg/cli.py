@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -10,12 +11,14 @@ import re
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
 import tyro
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -149,9 +152,10 @@ def fit(
         record={"data": {**description, "test_fraction": test_fraction}},
     )
     _say(found.summary())
-    parts, files = found.record["parts"], found.record["images"]
+    parts, files, copies = (found.record[name] for name in ("parts", "images", "copies"))
     if parts != files:
-        _say(f"the {files} images show {parts} parts; the threshold rests on one image of each held-out part")
+        besides = f" ({copies} are copies of others, byte by byte)" if copies else ""
+        _say(f"the {files} images show {parts} parts{besides}; the threshold rests on one image of each held-out part")
     print(output, flush=True)
     return SUCCESS
 
@@ -174,7 +178,8 @@ def score(
       targets: images, and folders with images in them.
       model: folder that `jaxunreg fit` wrote.
       format: a header and rows, or a JSON object a line.
-      output: file for the rows, written once all are there; - prints them one by one.
+      output: file for the rows, written once all are there; - prints them one by one. After a stop or an error those
+        that were there are in FILE.part.
       heat_maps: folder for a PNG of each image, beside its heat map over it.
       heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. Half of it is finer and
         takes four times as long.
@@ -189,7 +194,7 @@ def score(
         check_stride("heat_map_stride", heat_map_stride, detector.patch)
     _check_file(output)
     if heat_maps is not None:
-        _check_outside(heat_maps, targets)
+        _check_outside("--heat-maps", heat_maps, targets)
     images = load_files(targets, color=_color(detector), on_error=on_error, min_size=detector.patch)
     if heat_maps is not None:
         _check_apart(heat_maps, [file.path for file in images.files])
@@ -254,6 +259,7 @@ def evaluate(
     from jaxunreg.evaluation_page import write_evaluation
 
     if output is not None:
+        _check_outside("--output", output, [directory])
         _check_output(output)
     detector = _load(model, false_positive_rate, top_k)
     made_of = detector.record.get("data", {})
@@ -298,7 +304,7 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     how: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
     keep_compiled()
-    with _logged():
+    with _logged(), _large_images():
         try:
             if args and args[0] in COMMANDS:
                 name = args[0]
@@ -339,6 +345,9 @@ def _say_error(message: str) -> None:
     _say(f"[bold red]error:[/] {escape(_as_options(message))}", markup=True)
 
 
+_MOST_PIXELS = 2**29
+
+
 class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _say(("skipped: " if record.levelno >= logging.WARNING else "") + record.getMessage())
@@ -346,17 +355,30 @@ class _ToStderr(logging.Handler):
 
 @contextlib.contextmanager
 def _logged() -> Iterator[None]:
-    """What the data sets log goes to stderr: gray or RGB, and every file that is skipped."""
+    """What the data sets log goes to stderr: gray or RGB, and every file that is skipped; and so do warnings."""
     logger, handler = logging.getLogger("jaxunreg.datasets"), _ToStderr()
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            yield
     finally:
         logger.removeHandler(handler)
         logger.level, logger.propagate = before
+
+
+@contextlib.contextmanager
+def _large_images() -> Iterator[None]:
+    """Pillow's limit is for what strangers upload; a line scan may have more pixels."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 # The names of Python's arguments in an error, in which a command line has options.
@@ -432,37 +454,50 @@ def _color(detector: AnomalyDetector) -> Color:
     return "gray" if detector.channels == 1 else "rgb"
 
 
+_MOST_SHOWN = 10
+
+
 def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
     """The images to evaluate on, those that are left out, and how they were chosen, in a sentence."""
-    trained_here = detector.has_seen(data.train).any()
-    everything = data.layout != "mvtec" and not trained_here
     images = data.test
     which = f"the test split of {data.name} is used: {data.split}"
-    if everything:
+    # A folder that the model was made of has this split; another may have some of its images.
+    if data.layout != "mvtec" and not detector.has_seen(data.train).all():
         images = data.train.joined(data.test)
-        which = f"all images of {data.name} are used, since the model was made of none of them"
+        which = f"all images of {data.name} are used"
+        count = int(detector.has_seen(images).sum())
+        which += (
+            f", but for {count} that the model was made of" if count else ", since the model was made of none of them"
+        )
     if not len(images):
         raise CommandError(
             f"got {data.directory}, layout {data.layout}, which has no test images; expected normal images and "
             "defects, in `test/good` and `test/DEFECT`, or in `good` and a folder for each kind of defect"
         )
     seen = detector.has_seen(images)
+    if seen.all():
+        raise CommandError(
+            f"got {data.directory}, whose {len(images)} images the model was all made of; expected others; fit without "
+            "them, or evaluate on another folder"
+        )
     skipped = [
         Skipped(file.path, "is an image that the model was trained or calibrated on")
         for file, is_seen in zip(images.files, seen, strict=True)
         if is_seen
     ]
-    for entry in skipped:
+    for entry in skipped[:_MOST_SHOWN]:
         _say(f"skipped: {entry.path}: {entry.reason}")
+    if len(skipped) > _MOST_SHOWN:
+        _say(f"skipped: {len(skipped) - _MOST_SHOWN} more images that the model was trained or calibrated on")
     return images.select(~seen), skipped, which
 
 
-def _check_outside(folder: Path, targets: Sequence[Path]) -> None:
+def _check_outside(option: str, folder: Path, targets: Sequence[Path]) -> None:
     for target in targets:
         if target.is_dir() and folder.resolve().is_relative_to(target.resolve()):
             raise CommandError(
-                f"got --heat-maps {folder}, which lies in {target}, whose images are scored; expected a folder outside "
-                "of it, or they would be scored as images the next time"
+                f"got {option} {folder}, which lies in {target}, whose images are scored; expected a folder outside "
+                "of it, or its pictures would be scored as images the next time"
             )
 
 
@@ -477,6 +512,9 @@ def _check_apart(folder: Path, paths: Sequence[Path]) -> None:
             )
 
 
+# Bytes, of most file systems.
+_LONGEST_NAME = 255
+
 # --- score -----------------------------------------------------------------------------------------------
 
 _COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width", "heat_map", "reason")
@@ -484,7 +522,11 @@ _COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "
 
 @contextlib.contextmanager
 def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function that writes a row at once to stdout, or to a file that appears when all rows are in it."""
+    """A function that writes a row at once to stdout, or to a file that appears when all rows are in it.
+
+    The rows before a stop or an error are kept beside it, under a name that says that they are not all.
+    """
+    written = 0
 
     def writer(file: Any) -> Callable[[Mapping[str, Any]], None]:
         table = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
@@ -492,12 +534,14 @@ def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], No
             table.writeheader()
 
         def write(row: Mapping[str, Any]) -> None:
+            nonlocal written
             row = {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
             if format == "csv":
                 table.writerow(row)
             else:
                 file.write(json.dumps({name: row.get(name) for name in _COLUMNS}, ensure_ascii=False) + "\n")
             file.flush()
+            written += 1
 
         return write
 
@@ -510,8 +554,18 @@ def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], No
             yield writer(file)
         return
     # A link stays one.
-    with replacing(path.resolve()) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        yield writer(file)
+    with replacing(path.resolve()) as temporary:
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                yield writer(file)
+        except BaseException as error:
+            if written:
+                part = path.resolve().with_name(f"{path.name}.part")
+                os.replace(temporary, part)
+                _say(f"the {written} rows that were there are in {part}")
+            if isinstance(error, OSError) and error.filename is None:
+                raise cannot_write(f"--output {output}", error) from error
+            raise
 
 
 def _is_special(path: Path) -> bool:
@@ -551,7 +605,11 @@ def _verdicts(
     for k, (path, verdict, heat, target) in enumerate(zip(paths, verdicts, heats, targets, strict=True)):
         target.parent.mkdir(parents=True, exist_ok=True)
         title = target.relative_to(heat_maps).with_suffix("").as_posix()
-        save_figure(verdict_overlay(detector, images[k], heat, verdict, title=title), target)
+        figure = verdict_overlay(detector, images[k], heat, verdict, title=title)
+        try:
+            save_figure(figure, target)
+        except OSError as error:
+            raise cannot_write(f"--heat-maps {target}", error) from error
         yield path, verdict, target
 
 
@@ -559,8 +617,19 @@ def _heat_map_files(paths: Sequence[Path], folder: Path) -> list[Path]:
     """Where the heat map of each image goes: all in one tree, so that images of one name in two folders do not meet."""
     resolved = [path.parent.resolve() / path.name for path in paths]
     root = Path(os.path.commonpath([path.parent for path in resolved]))
-    # With its own suffix, since a.png and a.jpg may lie side by side.
-    return [folder / path.relative_to(root).with_name(f"{path.name}.png") for path in resolved]
+    return [folder / path.relative_to(root).with_name(_heat_map_name(path.name)) for path in resolved]
+
+
+def _heat_map_name(name: str) -> str:
+    """Of an image's heat map: with the image's own suffix, since a.png and a.jpg may lie side by side.
+
+    >>> _heat_map_name("a.jpg"), len(_heat_map_name(251 * "a" + ".jpg"))
+    ('a.jpg.png', 213)
+    """
+    if len(f"{name}.png".encode()) <= _LONGEST_NAME:
+        return f"{name}.png"
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[:200].decode(errors='ignore')}-{digest}.png"
 
 
 def _make_folder(option: str, folder: Path) -> None:

@@ -461,7 +461,7 @@ def file_hash(path: Path) -> str:
 def _damaged(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"got {path}, which cannot be read: {reason}; expected what `jaxunreg fit` of this version wrote; copy it "
-        "again, or fit again"
+        "again, or fit again into another folder"
     )
 
 

@@ -29,12 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A hidden name beside `path` that no other thread, process or machine uses.
+    """A hidden name beside `path` that no other thread, process or machine uses, short however long that of `path`.
 
     >>> temporary_sibling(Path("a.txt")) == temporary_sibling(Path("a.txt"))
     False
     """
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from jaxunreg.files import replacing
 from jaxunreg.images import check_images
 from jaxunreg.provenance import device, versions
 from jaxunreg.scoring import Scorer, Term, make_scorer
-from jaxunreg.training import TrainConfig, fit
+from jaxunreg.training import FREE_TO_CHANGE, TrainConfig, fit
 from jaxunreg.typing import PRNGKey
 from jaxunreg.vae import VAE, VAEConfig
 
@@ -126,8 +126,9 @@ def fit_detector(
 ) -> AnomalyDetector:
     """Train a VAE on random crops of normal images, and calibrate it on normal images that are held out.
 
-    Held out are whole groups (`ImageFile.group`: all photographs of one part). The threshold rests on one image of
-    each, chosen by the seed: several images of one part are alike, and would promise more than they can keep.
+    Held out are whole groups (`ImageFile.group`: all photographs of one part; parts that share an image, byte by byte,
+    are one). The threshold rests on one image of each, chosen by the seed: several images of one part are alike, and
+    would promise more than they can keep.
 
     Args:
       images: normal images of any sizes from a patch on, one channel or three.
@@ -164,7 +165,10 @@ def fit_detector(
     """
     groups, names = _groups_and_names(images)
     channels = _check_sizes(images, names, config.patch)
-    out = _hold_out(groups, config)
+    hashes = _hashes(images)
+    groups = _joined(groups, hashes)
+    copies = len(hashes) - len(set(hashes))
+    out = _hold_out(groups, config, copies)
     chosen = _one_of_each(groups, names, out, config.seed)
     made_of = to_json(
         {
@@ -199,12 +203,13 @@ def fit_detector(
                 **to_json(dict(record or {})),
                 **made_of,
                 "parts": len(set(groups)),
+                "copies": copies,
                 "trained_on": int((~out).sum()),
                 "held_out": int(out.sum()),
                 "calibrated_on": len(chosen),
                 "versions": versions(),
                 "device": device(),
-                "files": [file_hash(file.path) for file in images.files] if isinstance(images, ImageFiles) else [],
+                "files": hashes if isinstance(images, ImageFiles) else [],
             },
             progress=progress,
         )
@@ -239,12 +244,15 @@ def _train(
     return make_scorer(model, state.variables)
 
 
-def _hold_out(groups: Sequence[str], config: DetectorConfig) -> np.ndarray:
+def _hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> np.ndarray:
     """Which images are held out, or an error that says what would do."""
     parts = len(set(groups))
     needed, rate = images_needed(config.false_positive_rate), config.false_positive_rate
+    besides = f" ({copies} of {len(groups)} images are copies of others, byte by byte)" if copies else ""
     if parts < 2:
-        raise ValueError(f"got {parts} normal part; expected at least {needed + 1}, to train on and to calibrate with")
+        raise ValueError(
+            f"got {parts} normal part{besides}; expected at least {needed + 1}, to train on and to calibrate with"
+        )
     out = held_out(groups, config.calibration_fraction, seed=config.seed)
     count = len({group for group, is_out in zip(groups, out, strict=True) if is_out})
     if count < needed:
@@ -254,8 +262,8 @@ def _hold_out(groups: Sequence[str], config: DetectorConfig) -> np.ndarray:
         ways += [f"raise false_positive_rate to {math.ceil(1000 / (count + 1)) / 1000:g}"]
         ways += [f"give {math.ceil(needed / config.calibration_fraction)} normal parts"]
         raise ValueError(
-            f"got {parts} normal parts, of which calibration_fraction={config.calibration_fraction:g} holds out "
-            f"{count}; expected at least {needed} held-out parts for a false_positive_rate of {rate:g}; "
+            f"got {parts} normal parts{besides}, of which calibration_fraction={config.calibration_fraction:g} holds "
+            f"out {count}; expected at least {needed} held-out parts for a false_positive_rate of {rate:g}; "
             f"{', or '.join(ways)}"
         )
     return out
@@ -273,6 +281,32 @@ def _groups_and_names(images: ImageFiles | Sequence[np.ndarray]) -> tuple[list[s
     if isinstance(images, ImageFiles):
         return [file.group for file in images.files], [file.path.name for file in images.files]
     return [str(k) for k in range(len(images))], [f"image {k}" for k in range(len(images))]
+
+
+def _hashes(images: ImageFiles | Sequence[np.ndarray]) -> list[str]:
+    if isinstance(images, ImageFiles):
+        return [file_hash(file.path) for file in images.files]
+    return [fingerprint(image) for image in images]
+
+
+def _joined(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
+    """The group of each image, where groups that share an image are one, by the first of their names.
+
+    >>> _joined(["c", "b", "a", "d"], ["1", "2", "1", "3"])
+    ['a', 'b', 'a', 'd']
+    """
+    into = {group: group for group in groups}
+
+    def name(group: str) -> str:
+        while into[group] != group:
+            group = into[group]
+        return group
+
+    first: dict[str, str] = {}
+    for group, digest in zip(groups, hashes, strict=True):
+        low, high = sorted((name(group), name(first.setdefault(digest, group))))
+        into[high] = low
+    return [name(group) for group in groups]
 
 
 def _check_sizes(images: ImageFiles | Sequence[np.ndarray], names: Sequence[str], patch: int) -> int:
@@ -341,10 +375,10 @@ def _check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, A
             "`fit_detector` of this version made; choose another output, or load it by `AnomalyDetector.load`"
         )
     before, now = flat(record["config"]), flat(made_of["config"])
-    # Who reads the images, and how often a training is saved, changes no detector.
-    free = {"images_on_device", "loader_threads", "checkpoint_every", "keep_checkpoints"}
     differing = [
-        f"{k} was {before.get(k)}, is now {now.get(k)}" for k in now if before.get(k) != now[k] and k not in free
+        f"{k} was {before.get(k)}, is now {now.get(k)}"
+        for k in now
+        if before.get(k) != now[k] and k not in FREE_TO_CHANGE
     ]
     if before["seed"] == now["seed"] and record["key"] != made_of["key"]:
         differing.append(f"key was {record['key']}, is now {made_of['key']}")

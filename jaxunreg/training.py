@@ -132,7 +132,8 @@ class TrainConfig:
             )
         if self.warmup_steps >= self.steps:
             raise ValueError(
-                f"got warmup_steps={self.warmup_steps} with steps={self.steps}; expected fewer warm-up steps than steps"
+                f"got warmup_steps={self.warmup_steps} with steps={self.steps}; expected fewer warm-up steps than "
+                f"steps; lower warmup_steps too, e.g. to {self.steps // 10}"
             )
 
 
@@ -714,12 +715,18 @@ def _all_finite(tree: PyTree) -> Array:
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
 
 
+FREE_TO_CHANGE = frozenset(
+    (
+        *("images_on_device", "loader_threads"),
+        *("steps_per_dispatch", "evaluate_every", "checkpoint_every", "keep_checkpoints"),
+    )
+)
+"""Fields of `TrainConfig` that change no step, so that a run may go on with others."""
+
+
 def describe_config(config: TrainConfig) -> dict[str, Any]:
     """What of a configuration must be the same for a run to go on."""
-    fields = dataclasses.asdict(config)
-    # Where the images lie and who reads them changes no batch.
-    del fields["images_on_device"], fields["loader_threads"]
-    return fields
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE_TO_CHANGE}
 
 
 def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) -> None:

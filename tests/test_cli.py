@@ -1,6 +1,7 @@
 """The command line: its rows, files, exit codes and errors, and what a stop leaves behind."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -19,7 +20,7 @@ import sklearn.metrics
 from PIL import Image
 
 import jaxunreg as ju
-from jaxunreg import cli
+from jaxunreg import cli, plots
 from jaxunreg.datasets.folders import load_folder
 
 ROOT = Path(__file__).parents[1]
@@ -344,8 +345,9 @@ def test_evaluate_uses_no_image_twice(parts, model, tmp_path, capsys):
         (["score", "DATA", "--model", "NEW"], "is not a folder; expected one that `jaxunreg fit` wrote"),
         (["score", "DATA/nothing.png", "--model", "MODEL"], "nothing.png does not exist"),
         (["score", "--model", "MODEL"], "got nothing to score"),
-        (["evaluate", "DATA/good", "--model", "MODEL"], "which has no test images"),
-        (["evaluate", "DATA", "--model", "MODEL", "--output", "DATA"], "already used for something else"),
+        (["evaluate", "DATA/good", "--model", "MODEL"], "got 7 normal and 0 defective images to evaluate on"),
+        (["evaluate", "DATA", "--model", "MODEL", "--output", "DATA"], "expected a folder outside of it"),
+        (["evaluate", "DATA", "--model", "MODEL", "--output", "MODEL"], "already used for something else"),
     ],
 )
 def test_an_error_is_one_line_and_says_what_to_do(command, message, parts, model, tmp_path, capsys):
@@ -612,3 +614,119 @@ def test_a_name_that_is_not_utf8_is_told(model, normal_image, tmp_path, capsys):
     assert cli.main([*run, "--on-error", "skip", "--output", str(tmp_path / "x.csv")]) == 0
     found = rows((tmp_path / "x.csv").read_text())
     assert [Path(row["path"]).name for row in found] == ["caf\\udce9.png", "b.png"]
+
+
+def test_copies_count_as_one_part(parts, tmp_path, capsys):
+    for k in range(28):
+        shutil.copy(parts / "good" / f"{k % 5:02}.png", write(tmp_path / "good" / f"{k}.png", good(0)))
+    assert cli.main(["fit", str(tmp_path / "good"), "--output", str(tmp_path / "model"), *TINY]) == 1
+    err = capsys.readouterr().err
+    assert "got 5 normal parts (23 of 28 images are copies of others, byte by byte)" in err
+    for k in range(28, 50):
+        write(tmp_path / "good" / f"{k}.png", good(500 + k))
+    assert cli.main(["fit", str(tmp_path / "good"), "--output", str(tmp_path / "model"), *TINY]) == 0
+    err = capsys.readouterr().err
+    assert "the 50 images show 27 parts (23 are copies of others, byte by byte)" in err
+    record = ju.AnomalyDetector.load(tmp_path / "model").record
+    assert (record["parts"], record["copies"]) == (27, 23)
+    # No copy of what was trained on is held out.
+    data = load_folder(tmp_path / "good", progress=False).train
+    assert record["trained_on"] + record["held_out"] == len(data)
+
+
+def test_a_long_name_does_not_end_the_scoring(model, tmp_path, capsys):
+    names = ["a.png", 251 * "b" + ".png", 248 * "c" + ".png"]
+    for k, name in enumerate(names):
+        write(tmp_path / "new" / name, good(k))
+    maps = tmp_path / "maps"
+    assert cli.main(["score", str(tmp_path / "new"), "--model", str(model), "--heat-maps", str(maps)]) in (0, 3)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [Path(row["path"]).name for row in rows] == names
+    assert sorted(Path(row["heat_map"]).name for row in rows) == sorted(path.name for path in maps.iterdir())
+
+
+def test_the_rows_before_an_error_are_kept_and_the_file_is_named(model, tmp_path, monkeypatch, capsys):
+    for k in range(3):
+        write(tmp_path / "new" / f"{k}.png", good(k))
+    save = plots.save_figure
+
+    def full(figure, target):
+        if target.name == "1.png.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(figure, target)
+
+    monkeypatch.setattr(plots, "save_figure", full)
+    command = ["score", str(tmp_path / "new"), "--model", str(model), "--heat-maps", str(tmp_path / "maps")]
+    assert cli.main([*command, "--output", str(tmp_path / "scores.csv")]) == 1
+    err = capsys.readouterr().err
+    assert f"the 1 rows that were there are in {tmp_path / 'scores.csv.part'}" in err
+    assert "1.png.png, which cannot be written: [Errno 28] No space left on device" in err
+    assert not (tmp_path / "scores.csv").exists()
+    assert len((tmp_path / "scores.csv.part").read_text().splitlines()) == 2
+
+
+def test_a_few_images_that_the_model_was_made_of_leave_all_others(parts, model, tmp_path, capsys):
+    for k in range(6):
+        write(tmp_path / "other" / "good" / f"{k}.png", good(400 + k))
+        write(tmp_path / "other" / "crack" / f"{k}.png", odd(400 + k))
+    seen = load_folder(parts, progress=False).train.files[0].path
+    shutil.copy(seen, tmp_path / "other" / "good" / "old.png")
+    assert cli.main(["evaluate", str(tmp_path / "other"), "--model", str(model), "--bootstrap", "5"]) == 0
+    err = capsys.readouterr().err
+    assert "all images of other are used, but for 1 that the model was made of" in err
+    assert "old.png: is an image that the model was trained or calibrated on" in err
+    assert "evaluating on 12 images (6 crack, 6 good)" in err
+
+
+def test_a_report_does_not_go_where_its_figures_would_be_scored(parts, model, capsys):
+    command = ["evaluate", str(parts), "--model", str(model), "--output", str(parts / "report")]
+    assert cli.main(command) == 1
+    assert "expected a folder outside of it" in capsys.readouterr().err
+    assert not (parts / "report").exists()
+
+
+def test_a_folder_that_cannot_be_opened_is_skipped_as_a_file_is(model, tmp_path, monkeypatch, capsys):
+    write(tmp_path / "new" / "a.png", good(0))
+    (tmp_path / "new" / "locked").mkdir()
+    iterdir = Path.iterdir
+
+    def refused(path):
+        if path.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    command = ["score", str(tmp_path / "new"), "--model", str(model)]
+    assert cli.main(command) == 1
+    assert "locked: cannot be opened (Permission denied); check its rights; or skip" in capsys.readouterr().err
+    assert cli.main([*command, "--on-error", "skip"]) in (0, 3)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(Path(row["path"]).name, row["verdict"] == "skipped") for row in rows] == [
+        ("locked", True),
+        ("a.png", False),
+    ]
+
+
+def test_an_image_larger_than_pillow_allows_to_strangers_is_scored(model, tmp_path, monkeypatch, capsys):
+    write(tmp_path / "a.png", good(0))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    assert cli.main(["score", str(tmp_path / "a.png"), "--model", str(model)]) in (0, 3)
+    assert Image.MAX_IMAGE_PIXELS == 60
+
+
+def test_transparent_pixels_are_told(model, tmp_path, capsys):
+    pixels = np.dstack([good(0)] * 3 + [np.full((12, 15), 255, np.uint8)])
+    for k, name in enumerate(("clear", "opaque")):
+        pixels[:3, :3, 3] = 255 * k
+        write(tmp_path / f"{name}.png", pixels)
+    assert cli.main(["score", str(tmp_path), "--model", str(model)]) in (0, 3)
+    assert "; 1 have transparent pixels, of which the stored colours are used" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_not_to_be_repaired_by_hand(model, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "model" / "0")
+    assert cli.main(["score", str(tmp_path), "--model", str(tmp_path / "model")]) == 1
+    err = capsys.readouterr().err
+    assert "no checkpoint in it" in err
+    assert "copy it again, or train again into another folder" in err

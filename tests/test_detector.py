@@ -155,7 +155,7 @@ def test_the_bits_of_arrays_are_those_of_images(dtype, bits, monkeypatch, no_typ
     monkeypatch.setattr(fitting, "_train", lambda *_: None)
     monkeypatch.setattr(fitting, "calibrate_detector", lambda *_, **how: noted.append(how["bits"]))
     noted: list[int] = []
-    images = [np.zeros((8, 8, 1), dtype)] * 20
+    images = [np.full((8, 8, 1), k if bits == 8 else k / 20, dtype) for k in range(20)]
     ju.fit_detector(images, CONFIG, key=jax.random.key(0), progress=False)
     assert noted == [bits]
 

@@ -640,3 +640,14 @@ def test_pillow_still_keeps_eight_bits_of_deep_colour():
     with Image.open(io.BytesIO(imagecodecs.png_encode(rgb(2, dtype=np.uint16)))) as image:
         assert image_pixels._bits_stored(image) == 16
         assert np.asarray(image).dtype == np.uint8
+
+
+@pytest.mark.parametrize("names", [("good", "Good", "crack"), ("good", "crack", "Crack"), ("train", "Train", "test")])
+def test_folders_that_differ_in_case_alone_are_not_dropped(names, tmp_path):
+    for name in names:
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 6)).save(tmp_path / name / "1.png")
+    if len({name.lower() for name in (path.name for path in tmp_path.iterdir())}) == len(list(tmp_path.iterdir())):
+        pytest.skip("this file system knows no upper and lower case")
+    with pytest.raises(ValueError, match="differ in upper and lower case alone; expected one of them"):
+        load_folder(tmp_path, progress=False)

@@ -236,9 +236,17 @@ def _find(root: Path) -> _Found:
     if NORMAL_FOLDER in (folder.name for folder in listing.folders):
         tiles = find_tiles(root)
         return _Found("magnetic-tile", tiles.clean, tiles.others, [*listing.reported, *tiles.reported], tiles.failures)
+    normal = [folder for name, folder in folders.items() if name in NORMAL_NAMES]
+    if "train" in folders or normal:
+        alike = [folder for folder in listing.folders if folder not in folders.values()]
+        if alike:
+            both = [folder for folder in listing.folders if folder.name.lower() == alike[0].name.lower()]
+            raise ValueError(
+                f"{root} holds {_names(both)}, which differ in upper and lower case alone; expected one of them; "
+                "rename one, or move their images into one"
+            )
     if "train" in folders:
         return _find_tree(root, listing, folders)
-    normal = [folder for name, folder in folders.items() if name in NORMAL_NAMES]
     if normal:
         return _find_two_folders(root, listing, folders, normal)
     if not listing.images:

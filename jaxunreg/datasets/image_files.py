@@ -17,7 +17,15 @@ from jaxtyping import Bool, Int64
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from jaxunreg.datasets.image_pixels import SUFFIXES, ImageFileError, convert, find_bombs, read_mask, read_pixels
+from jaxunreg.datasets.image_pixels import (
+    SUFFIXES,
+    ImageFileError,
+    convert,
+    find_bombs,
+    is_transparent,
+    read_mask,
+    read_pixels,
+)
 from jaxunreg.files import printable
 
 GOOD = "good"
@@ -236,7 +244,7 @@ def load_files(
       paths: files, and folders, of which all images below are taken in the order of their names, without hidden
         files. What is a mask by its name or lies in `ground_truth` is left out and listed in `skipped`.
       color: one choice for all images. `"auto"` is gray if all images are, be they stored as RGB or not.
-      on_error: whether a file that cannot be used raises, or is left out and listed in `skipped`.
+      on_error: whether a file or folder that cannot be used raises, or is left out and listed in `skipped`.
       min_size: the least height and width, in pixels.
       label: the label of all images.
       progress: whether to show a progress bar if it takes more than a few seconds.
@@ -251,10 +259,12 @@ def load_files(
     """
     files: list[ImageFile] = []
     reported: list[Skipped] = []
+    failures: list[Skipped] = []
     for path in (Path(path).expanduser() for path in paths):
         if path.is_dir():
-            images, others = _list_below(path)
-            if not images:
+            images, others, unread = _list_below(path)
+            failures += unread
+            if not images and not unread:
                 raise ValueError(
                     f"got no image in {path}; expected files with a suffix among {', '.join(SUFFIXES)}, which are "
                     "neither hidden nor named as masks"
@@ -265,11 +275,13 @@ def load_files(
             raise FileNotFoundError(f"{path} does not exist; expected an image or a folder of images")
         else:
             files.append(ImageFile(path, label))
-    if not files:
+    if not files and not failures:
         raise ValueError(
             f"got no image; expected files with a suffix among {', '.join(SUFFIXES)}, or folders with such"
         )
-    checked = check_files(files, color=color, on_error=on_error, min_size=min_size, progress=progress)
+    checked = check_files(
+        files, color=color, on_error=on_error, min_size=min_size, progress=progress, failures=failures
+    )
     for entry in reported:
         _logger.warning("%s: %s", *entry)
     return ImageFiles(
@@ -277,10 +289,14 @@ def load_files(
     )
 
 
-def _list_below(top: Path) -> tuple[list[Path], list[Skipped]]:
-    """The images in a folder and all its subfolders, and what is none; each folder in the order of its names."""
+def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[Skipped]]:
+    """The images in a folder and all its subfolders, what is none, and which folders cannot be read.
+
+    Each folder in the order of its names.
+    """
     images: list[Path] = []
     reported: list[Skipped] = []
+    failures: list[Skipped] = []
     seen: dict[Path, Path] = {}
 
     def add(folder: Path, holds_masks: bool) -> None:
@@ -288,7 +304,11 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped]]:
         if before != folder:
             reported.append(Skipped(folder, f"is the same folder as {before}, of which the images are taken"))
             return
-        listing = list_folder(folder)
+        try:
+            listing = list_folder(folder)
+        except PermissionError as error:
+            failures.append(Skipped(folder, f"cannot be opened ({error.strerror}); check its rights"))
+            return
         reported.extend(listing.reported)
         masks = {mask: image.name for image, masks in listing.masks.items() for mask in masks}
         for mask, image in sorted(masks.items()):
@@ -304,7 +324,7 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped]]:
             add(inner, holds_masks or inner.name == "ground_truth")
 
     add(top, False)
-    return images, reported
+    return images, reported, failures
 
 
 # --- what lies in a folder -------------------------------------------------------------------------------
@@ -382,6 +402,7 @@ class _Look(NamedTuple):
     bits: int
     colored: bool
     stored_colored: bool
+    transparent: bool
     mask_is_empty: bool
 
 
@@ -455,10 +476,12 @@ def check_files(
 
     colored = sum(look.colored for _, look in kept)
     stored = sum(look.stored_colored for _, look in kept)
+    transparent = sum(look.transparent for _, look in kept)
     channels = {"gray": 1, "rgb": 3, "auto": 3 if colored else 1}[color]
     bits = Counter(look.bits for _, look in kept)
     _logger.info(
-        "%d images are used as %s (color=%r): %d of them have colours, %d more are gray but stored as RGB; bits: %s%s",
+        "%d images are used as %s (color=%r): %d of them have colours, %d more are gray but stored as RGB; bits: %s%s"
+        "%s",
         len(kept),
         "gray" if channels == 1 else "RGB",
         color,
@@ -466,6 +489,7 @@ def check_files(
         stored - colored,
         ", ".join(f"{count} with {bit}" for bit, count in sorted(bits.items())),
         "" if max(bits) == 8 else ", so all become float32 in [0, 1]",
+        f"; {transparent} have transparent pixels, of which the stored colours are used" if transparent else "",
     )
     return CheckedFiles(
         files=tuple(file for file, _ in kept),
@@ -494,7 +518,7 @@ def _look_at(file: ImageFile, min_size: int | None) -> _Look:
             )
     rgb = pixels.shape[2] == 3
     colored = rgb and bool((pixels[:, :, :1] != pixels[:, :, 1:]).any())
-    return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, mask_is_empty)
+    return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, is_transparent(file.path), mask_is_empty)
 
 
 def _map_with_bar(function: Callable, items: Sequence[Any], progress: bool) -> Iterator[Any]:

@@ -70,6 +70,12 @@ def read_pixels(path: Path) -> Num[np.ndarray, "height width channels"]:
         ) from error
 
 
+def is_transparent(path: Path) -> bool:
+    """Whether some pixel of a file that `read_pixels` reads is not opaque, which `read_pixels` does not tell."""
+    with Image.open(path, formats=_FORMATS) as image:
+        return image.has_transparency_data and bool((np.asarray(image.convert("RGBA"))[:, :, 3] < 255).any())
+
+
 def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
     """The pixels that a mask marks: those above half of its own maximum, in any channel.
 
@@ -85,7 +91,8 @@ def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
 def _bomb(path: Path, error: Exception) -> ImageFileError:
     return ImageFileError(
         path,
-        f"is a decompression bomb, or very large ({error}); if it is genuine, raise PIL.Image.MAX_IMAGE_PIXELS",
+        f"is a decompression bomb, or very large ({error}); if it is genuine, raise PIL.Image.MAX_IMAGE_PIXELS, or cut "
+        "it into parts",
     )
 
 
