@@ -347,7 +347,7 @@ def _variables_like(model: Model) -> Variables:
 
 def _check_variables(model: Model, variables: Variables) -> None:
     def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-        return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
+        return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
     found, wanted = shapes(variables), shapes(_variables_like(model))
     differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]

@@ -562,7 +562,7 @@ def _rows(output: str, format: str) -> Iterator[Callable[[Mapping[str, Any]], No
             if written:
                 part = path.resolve().with_name(f"{path.name}.part")
                 os.replace(temporary, part)
-                _say(f"the {written} rows that were there are in {part}")
+                _say(f"rows that were there before: {written}, in {part}")
             if isinstance(error, OSError) and error.filename is None:
                 raise cannot_write(f"--output {output}", error) from error
             raise

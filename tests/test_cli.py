@@ -659,7 +659,7 @@ def test_the_rows_before_an_error_are_kept_and_the_file_is_named(model, tmp_path
     command = ["score", str(tmp_path / "new"), "--model", str(model), "--heat-maps", str(tmp_path / "maps")]
     assert cli.main([*command, "--output", str(tmp_path / "scores.csv")]) == 1
     err = capsys.readouterr().err
-    assert f"the 1 rows that were there are in {tmp_path / 'scores.csv.part'}" in err
+    assert f"rows that were there before: 1, in {tmp_path / 'scores.csv.part'}" in err
     assert "1.png.png, which cannot be written: [Errno 28] No space left on device" in err
     assert not (tmp_path / "scores.csv").exists()
     assert len((tmp_path / "scores.csv.part").read_text().splitlines()) == 2
