@@ -1,7 +1,9 @@
 """What a detector shows: heat maps over their images, and where the scores lie about the threshold."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import matplotlib.style
@@ -25,7 +27,20 @@ _MARK = "#33BBEE"
 _WIDTH = 7.2  # inches
 _DPI = 150
 _TALLEST = 1.35
-_LETTERS_A_LINE, _LETTERS_A_TITLE = 125, 80
+_LETTERS_A_LINE, _LETTERS_A_TITLE = 125, 80  # in a figure of that width
+_SIDE, _GAP, _BAR_ROOM, _CAPTION = 0.12, 0.12, 0.75, 0.3
+# Two panels of this width fill that width.
+_PANEL = (_WIDTH - 2 * _SIDE - _GAP - _BAR_ROOM) / 2
+# An image with a longer side, in pixels, is large, and one side longer than so many times the other is long.
+_LARGE, _LONG = 500, 1.5
+# The greatest length and area of an image and its heat together: 3,300 pixels of the figure, and 6 million.
+_LONGEST, _AREA = 22.0, 6e6 / _DPI**2
+# In a lower colour bar the numbers and the label collide; a higher one takes the eye from the image to its end.
+_LOWEST_BAR, _HIGHEST_BAR = 1.1, 3 * _PANEL
+# A close-up shows three patches each way, and so many pixels at least.
+_CONTEXT = 128
+# The line about a box, in points, and the smallest box that is found in a large figure, in pixels of the figure.
+_LINE, _SMALLEST_BOX = 1.2, 16
 # The lowest part of the scale is clear, so that the image is seen as it is where nothing is odd.
 _CLEAR, _COVERED, _OPACITY = 0.08, 0.4, 0.85
 
@@ -50,7 +65,9 @@ def heat_map_overlay(
 ) -> Figure:
     """An image beside its heat map over it in gray, on a scale that all images of a run share.
 
-    The lowest twelfth of the scale is clear. What lies above the scale has its last colour.
+    The lowest twelfth of the scale is clear. What lies above the scale has its last colour. The figure of a large image
+    is larger, up to about 4,000 pixels, with the heat map below the image if that is wide, and with a close-up of the
+    box if that is small in it.
 
     Args:
       image: one channel or three; uint8, or floating point in [0, 1].
@@ -61,12 +78,12 @@ def heat_map_overlay(
       is_anomalous: whether it is.
       label: of the colour bar, with its unit.
       note: a line at the bottom that explains the scale.
-      box: of the most anomalous patch, drawn over the image.
+      box: the most anomalous patch; a line is drawn around it.
       mask: the defect's pixels, outlined on both, if known.
       mark: a heat to be marked in the colour bar.
 
     Returns:
-      A figure with two axes and a colour bar.
+      A figure with two axes, two more if there is a close-up, and a colour bar.
 
     Raises:
       ValueError: a heat map or mask of another size than the image, heat that is not finite, or an empty scale.
@@ -85,35 +102,45 @@ def heat_map_overlay(
     if not np.isfinite(heat).all():
         raise ValueError("got a heat map with NaN or infinite values; expected finite ones")
     norm = _scale(scale)
-    lines = textwrap.wrap(note, _LETTERS_A_LINE)
-    side, gap, bar_room, above, below = 0.12, 0.12, 0.75, 0.62, 0.22 + 0.15 * len(lines)
-    panel_width = (_WIDTH - 2 * side - gap - bar_room) / 2
-    panel_height = panel_width * height / width
-    total = above + panel_height + below
-    figure = Figure(figsize=(_WIDTH, total), dpi=_DPI)
+    views = _views(height, width, box)
+    content, body = (max(ends) for ends in zip(*(view.end for view in views), strict=True))
+    # The caption of a close-up is wider than that of a narrow image.
+    content = max(content, views[-1].left + _PANEL)
+    bar_height = min(max(body, _LOWEST_BAR), _HIGHEST_BAR)
+    body = max(body, bar_height)
+    page = max(_WIDTH, 2 * _SIDE + content + _BAR_ROOM)
+    lines = textwrap.wrap(note, int(_LETTERS_A_LINE * page / _WIDTH))
+    above, below = 0.62, 0.22 + 0.15 * len(lines)
+    total = above + body + below
+    figure = Figure(figsize=(page, total), dpi=_DPI)
     # The end of a path tells more than its beginning.
-    title = title if len(title) <= _LETTERS_A_TITLE else f"…{title[1 - _LETTERS_A_TITLE :]}"
-    figure.text(side / _WIDTH, 1 - 0.12 / total, title, va="top", fontsize=11, fontweight="bold", parse_math=False)
+    letters = int(_LETTERS_A_TITLE * page / _WIDTH)
+    title = title if len(title) <= letters else f"…{title[1 - letters :]}"
+    figure.text(_SIDE / page, 1 - 0.12 / total, title, va="top", fontsize=11, fontweight="bold", parse_math=False)
     color = ANOMALOUS if is_anomalous else NORMAL
-    figure.text(side / _WIDTH, 1 - 0.34 / total, verdict, va="top", fontsize=10, color=color)
-    figure.text(side / _WIDTH, 0.1 / total, "\n".join(lines), va="bottom", fontsize=8.5, color="#5A5A5A")
+    figure.text(_SIDE / page, 1 - 0.34 / total, verdict, va="top", fontsize=10, color=color)
+    figure.text(_SIDE / page, 0.1 / total, "\n".join(lines), va="bottom", fontsize=8.5, color="#5A5A5A")
 
-    def place(left: float, panel: float) -> Axes:
-        return figure.add_axes((left / _WIDTH, below / total, panel / _WIDTH, panel_height / total))
+    def place(left: float, top: float, width: float, height: float) -> Axes:
+        bottom = below + (body - top - height)
+        return figure.add_axes(((_SIDE + left) / page, bottom / total, width / page, height / total))
 
-    original, over = place(side, panel_width), place(side + panel_width + gap, panel_width)
     pixels = np.asarray(to_float(image))
-    original.imshow(pixels if pixels.shape[-1] == 3 else _as_rgb(pixels[..., 0]), aspect="auto")
-    over.imshow(_blend(pixels, norm, heat), aspect="auto")
-    for axes in (original, over):
-        axes.set_axis_off()
-        _outline(axes, mask)
-    if box is not None:
-        top, left, box_height, box_width = box
-        original.add_patch(
-            Rectangle((left - 0.5, top - 0.5), box_width, box_height, fill=False, edgecolor=color, linewidth=1.2)
-        )
-    axes = place(side + 2 * panel_width + gap + 0.1, 0.12)
+    original = pixels if pixels.shape[-1] == 3 else _as_rgb(pixels[..., 0])
+    over = _blend(pixels, norm, heat)
+    for view in views:
+        for picture, panel in zip((original, over), view.panels, strict=True):
+            axes = place(*panel)
+            axes.imshow(picture[view.part], aspect="auto")
+            axes.set_axis_off()
+            _outline(axes, None if mask is None else mask[view.part])
+            if box is not None and picture is original:
+                axes.add_patch(_around(box, view, color))
+    if box is not None and len(views) > 1:
+        caption = f"Close-up of the box at row {box[0]}, column {box[1]}"
+        x, y = _SIDE + views[1].left, above + views[1].top - 0.07
+        figure.text(x / page, 1 - y / total, caption, fontsize=9)
+    axes = place(content + 0.1, 0.0, 0.12, bar_height)
     _finish_bar(figure.colorbar(ScalarMappable(norm, _COLORMAP), cax=axes, extend="max"), label)
     if mark is not None:
         axes.axhline(mark, color=_MARK, linewidth=1.4)
@@ -306,6 +333,71 @@ def _scale(scale: tuple[float, float]) -> Normalize:
     return Normalize(low, high)
 
 
+class _View(NamedTuple):
+    """A part of an image, and its heat, in two panels of a figure; lengths in inches, from the top and the left."""
+
+    part: tuple[slice, slice]
+    zoom: float  # inches a pixel
+    stacked: bool
+    left: float = 0.0
+    top: float = 0.0
+
+    @property
+    def panels(self) -> list[tuple[float, float, float, float]]:
+        """Left, top, width and height of each."""
+        height, width = (self.zoom * (along.stop - along.start) for along in self.part)
+        right, down = (0.0, height + _GAP) if self.stacked else (width + _GAP, 0.0)
+        return [(self.left, self.top, width, height), (self.left + right, self.top + down, width, height)]
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """Where both end, to the right and at the bottom."""
+        left, top, width, height = self.panels[1]
+        return left + width, top + height
+
+
+def _views(height: int, width: int, box: Box | None) -> list[_View]:
+    """The whole image, and a close-up of the box if the image is large and much larger than the close-up."""
+    large = max(height, width) > _LARGE
+    stacked = large and width > _LONG * height
+    down, across = (2 * height, width) if stacked else (height, 2 * width)
+    # A pixel of the figure for each of a large image, as far as there is room for it.
+    zoom = max(_PANEL / width, 1 / _DPI if large else 0.0)
+    zoom = min(zoom, _LONGEST / down, _LONGEST / across, math.sqrt(_AREA / (down * across)))
+    whole = _View((slice(0, height), slice(0, width)), zoom, stacked)
+    if not large or box is None:
+        return [whole]
+    side = max(3 * max(box[2:]), _CONTEXT)
+    if max(height, width) < 2 * side:
+        return [whole]
+    part = (_about(box[0], box[2], side, height), _about(box[1], box[3], side, width))
+    tall = height > _LONG * width
+    left, top = (whole.end[0] + _GAP, _CAPTION) if tall else (0.0, whole.end[1] + _CAPTION)
+    return [whole, _View(part, max(_PANEL / side, 1 / _DPI), tall, left, top)]
+
+
+def _about(start: int, length: int, side: int, end: int) -> slice:
+    """So many pixels with a part in their middle, or as near to it as the image's edges let them.
+
+    >>> _about(50, 16, 40, 100), _about(90, 10, 40, 100), _about(5, 10, 40, 30)
+    (slice(38, 78, None), slice(60, 100, None), slice(0, 30, None))
+    """
+    first = max(0, min(start + (length - side) // 2, end - side))
+    return slice(first, min(first + side, end))
+
+
+def _around(box: Box, view: _View, color: str) -> Rectangle:
+    """A line about a box, which covers none of its pixels."""
+    top, left, height, width = box
+    line = _LINE / 72 / view.zoom
+    rows, columns = (max(line, (_SMALLEST_BOX / _DPI / view.zoom - side) / 2) for side in (height, width))
+    corner = (left - view.part[1].start - 0.5 - columns, top - view.part[0].start - 0.5 - rows)
+    # At the edge of the image it lies beside the panel.
+    return Rectangle(
+        corner, width + 2 * columns, height + 2 * rows, fill=False, edgecolor=color, linewidth=_LINE, clip_on=False
+    )
+
+
 def _as_rgb(gray: np.ndarray) -> np.ndarray:
     return np.repeat(gray[..., None], 3, axis=-1)
 
@@ -318,7 +410,8 @@ def _blend(pixels: np.ndarray, norm: Normalize, heat: np.ndarray) -> np.ndarray:
 
 
 def _outline(axes: Axes, mask: np.ndarray | None) -> None:
-    if mask is not None and mask.any():
+    # A close-up may lie within the defect.
+    if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.astype(float), levels=[0.5], colors=[_MARK], linewidths=0.9)
 
 
