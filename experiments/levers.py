@@ -123,7 +123,7 @@ class Lever(NamedTuple):
 
 
 def lever(config: LeversConfig, name: LeverName) -> Lever:
-    """The recipe with one thing changed; the number of images that it trains on stays.
+    """The recipe with one thing changed; the number of images that it trains on stays, to rounding.
 
     >>> lever(PRESETS["paper"], "small_batch").title
     'batches of 64 in place of 128'
@@ -289,8 +289,9 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
                 header,
                 rows,
                 best=None,
-                note=f"Each row trains on {results['images']:,} images and is measured on {config.validation_size:,} "
-                "training digits that were held out, each once with and once without a square.",
+                note=f"Each row that trains does so on about {results['images']:,} images, and each is measured on "
+                f"{config.validation_size:,} training digits that were held out, each once with and once without a "
+                "square.",
             )
         ],
         sections=sections,

@@ -80,7 +80,8 @@ class ManufacturingConfig:
       parts: generated training images; a fifth as many normal test images, and as many of either defect.
       color: gray or RGB, for all images; `auto` is gray if all images are.
       on_error: `skip` leaves out images that cannot be used and lists them in the results.
-      seed: of trial 0, of the split and of the generated parts; trial t has `seed + t`.
+      seed: of the split and of the generated parts. The networks and all crops of trial t have `fold_in(key(seed), t)`,
+        the models of scikit-learn `seed + t`.
       protocol: `trials` trains on one split again and again, as on the paper's screws; `folds` cross-validates over the
         normal images, as on its gears.
       trials: trials, or folds.
@@ -232,10 +233,12 @@ def main(args: list[str] | None = None) -> Path:
     args = sys.argv[1:] if args is None else args
     config = runs.parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
     began = time.perf_counter()
-    run = runs.open_run(config.directory, config, args, experiment=EXPERIMENT)
+    # A stage is called by its model, so that others may come and go.
+    run = runs.open_run(config.directory, config, args, experiment=EXPERIMENT, free=("models",))
     with run.removed_if_refused():
         data = load_data(run)
     splits = [split_data(config, data, trial) for trial in range(config.trials)]
+    check_crops(config, min(len(split.train) for split in splits) * config.patches_per_image)
     scores = {cell: score_cell(run, splits[cell.trial], cell) for cell in cells(config)}
     chosen = choose(config, splits, scores)
     pixels: dict[str, list[dict[str, dict[str, float]]]] = {}
@@ -287,8 +290,10 @@ def load_data(run: ManufacturingRun) -> FolderDataset:
             "`jaxunreg fit` and `jaxunreg score` where there are no labels"
         )
     described = data.describe()
-    fingerprint = described["train"]["fingerprint"] + described["test"]["fingerprint"]
-    run.record_data({"fingerprint": hashlib.sha256(fingerprint.encode()).hexdigest(), **described})
+    # With the groups, which say what is split from what.
+    parts = [described["train"]["fingerprint"], described["test"]["fingerprint"]]
+    parts += [file.group for file in (*data.train.files, *data.test.files)]
+    run.record_data({"fingerprint": hashlib.sha256("\0".join(parts).encode()).hexdigest(), **described})
     console.print(
         f"data: {data.name} ({data.layout}), {len(data.train)} to train on, {len(data.test)} to test on", markup=False
     )
@@ -308,10 +313,11 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
         clean = sorted(
             {*groups} - anomalous, key=lambda group: hashlib.sha256(f"{config.seed}/{group}".encode()).digest()
         )
-        if len(clean) < config.trials:
+        least = 2 if config.validation_fraction > 0 else 1
+        if len(clean) < least * config.trials:
             raise RunError(
-                f"got {len(clean)} groups without a defect for {config.trials} folds; expected at least one a fold; "
-                "lower --trials"
+                f"got {len(clean)} groups without a defect for {config.trials} folds; expected at least {least} a fold "
+                f"with --validation-fraction {config.validation_fraction:g}; lower --trials"
             )
         tested = anomalous | {*clean[trial :: config.trials]}
         is_tested = np.array([group in tested for group in groups])
@@ -321,9 +327,36 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
     with_defect = np.isin(owners, owners[rest.is_anomalous])
     validation = np.zeros(len(rest), bool)
     if config.validation_fraction > 0:
-        for kind in (with_defect, ~with_defect):
+        for kind, what in ((with_defect, "with a defect"), (~with_defect, "without a defect")):
+            if len(set(owners[kind])) < 2:
+                raise RunError(
+                    f"got {len(set(owners[kind]))} part among the test images {what}; expected at least 2, one to "
+                    "choose settings on and one to measure on; give more, or do both on the same by "
+                    "--validation-fraction 0"
+                )
             validation[kind] = held_out(owners[kind].tolist(), config.validation_fraction, seed=config.seed)
     return Split(train, rest.select(validation), rest.select(~validation))
+
+
+def check_crops(config: ManufacturingConfig, crops: int) -> None:
+    """Refuse a model that so few crops cannot be enough for, before the first is trained.
+
+    Raises:
+      RunError: as said.
+    """
+    needed = {
+        "gmm": (max(*config.pca_components, *config.gmm_components), "--pca-components and --gmm-components"),
+        "pca": (1 + max(config.residual_components), "--residual-components"),
+        "forest": (config.forest.samples_per_tree, "--forest.samples-per-tree"),
+        "svm": (config.svm.n_landmarks, "--svm.n-landmarks"),
+    }
+    for model in config.models:
+        least, option = needed.get(model, (0, ""))
+        if crops < least:
+            raise RunError(
+                f"got {crops} crops to fit the {LABELS[model]} to; expected at least {least}; raise "
+                f"--patches-per-image from {config.patches_per_image}, lower {option}, or leave {model} out of --models"
+            )
 
 
 def settings(config: ManufacturingConfig, model: str) -> list[Setting]:
@@ -590,6 +623,8 @@ def summarise(
             **{kind: len(getattr(splits[0], kind)) for kind in Split._fields},
             "validation_anomalous": int(splits[0].validation.is_anomalous.sum()) if len(splits[0].validation) else 0,
             "test_anomalous": int(splits[0].test.is_anomalous.sum()),
+            "images_by_trial": [{kind: len(getattr(split, kind)) for kind in Split._fields} for split in splits],
+            "untested": sorted({*splits[0].validation.labels} - {*splits[0].test.labels}),
         },
         "rows": rows,
         "notes": run.notes,

@@ -98,6 +98,11 @@ def write(
             "No images were set apart to choose settings on: they are chosen on the test images that they are measured "
             "on, so the figures are optimistic."
         )
+    if split["untested"]:
+        warnings.append(
+            f"All images of {', '.join(split['untested'])} are among those that settings are chosen on, so nothing is "
+            "measured of that."
+        )
     if data.skipped:
         warnings.append(f"{len(data.skipped)} files were skipped; they are listed below.")
     report.write_page(
@@ -129,13 +134,19 @@ def how_chosen(split: Mapping[str, Any]) -> str:
     """Which images settings are chosen on and measured on; `split` is that of the results."""
     if split["validation"] == 0:
         return (
-            f"There are no validation images: settings are chosen on the {split['test']} test images that they are "
-            "measured on, in every column, as the paper does."
+            f"There are no validation images: settings are chosen on the {_counts(split, 'test')} test images that "
+            "they are measured on, in every column, as the paper does."
         )
     return (
-        f"Settings are chosen on {split['validation']} validation images and measured on {split['test']} others, "
-        "except in the last column, which does as the paper does."
+        f"Settings are chosen on {_counts(split, 'validation')} validation images and measured on "
+        f"{_counts(split, 'test')} others, except in the last column, which does as the paper does."
     )
+
+
+def _counts(split: Mapping[str, Any], kind: str) -> str:
+    """How many images, which folds may have more or fewer of."""
+    counts = {trial[kind] for trial in split["images_by_trial"]}
+    return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -175,9 +186,9 @@ def details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
     split = results["split"]
     return {
         "data set": f"{data.name}, layout {data.layout}: {data.split}",
-        "images": f"{split['train']} to train on; {split['validation']} to choose on, "
-        f"{split['validation_anomalous']} of them anomalous; {split['test']} to test on, {split['test_anomalous']} of "
-        "them anomalous",
+        "images": f"{_counts(split, 'train')} to train on; {_counts(split, 'validation')} to choose on, "
+        f"{split['validation_anomalous']} of them anomalous; {_counts(split, 'test')} to test on, "
+        f"{split['test_anomalous']} of them anomalous",
         "SHA-256 of the data": results["data"]["fingerprint"],
         "skipped": "; ".join(f"{entry['path']} ({entry['reason']})" for entry in results["data"]["skipped"]) or "none",
         "device": results["device"],

@@ -176,6 +176,13 @@ def open_run(
                 )
             record |= {"data": found["data"]} if "data" in found else {}
             console.print(f"going on with the run in {directory}", markup=False)
+            now = {name: record[name] for name in ("versions", "device")}
+            before = [{name: found[name] for name in now}, *found.get("continued", [])]
+            if now != before[-1]:
+                console.print("[yellow]other versions or another device than before[/]; config.json lists both")
+                before.append(now)
+            # What began the run stands for it; all others are listed.
+            record |= before[0] | ({"continued": before[1:]} if before[1:] else {})
         elif any(directory.iterdir()):
             raise RunError(f"got {directory}, which is already used for something else; choose another --name")
         run.write_json("config.json", record)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,24 @@ def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) 
     config = record["config"]
     done = [trial for trial in trials if trial.result is not None]
     settings: dict[tuple[Any, ...], list[Trial]] = {}
-    for trial in done:
-        settings.setdefault(tuple(setting_of(trial.config, space.axes).values()), []).append(trial)
+    failures: Counter[tuple[Any, ...]] = Counter()
+    for trial in trials:
+        setting = tuple(setting_of(trial.config, space.axes).values())
+        if trial.result is not None:
+            settings.setdefault(setting, []).append(trial)
+        failures[setting] += trial.state == "failed"
     ranked: list[dict[str, Any]] = [
         {
             "setting": dict(zip(space.axes, values, strict=True)),
             "seeds": [trial.config["seed"] for trial in found],
+            "failed_seeds": failures[values],
             "validation": {name: _spread(found, "validation", name) for name in SCORES},
             "test": {name: _spread(found, "test", name) for name in SCORES},
         }
         for values, found in settings.items()
     ]
-    ranked.sort(key=lambda one: -one["validation"][config["objective"]]["mean"])
+    # The mean over the seeds that did not fail says little of a setting that fails under others.
+    ranked.sort(key=lambda one: (one["failed_seeds"] > 0, -one["validation"][config["objective"]]["mean"]))
     by_latent_dim: dict[int, dict[str, Any]] = {}
     for one in ranked:
         # The best on the validation digits of each latent size, shown on the test digits.
@@ -212,15 +219,15 @@ def tables(space: Space, results: Mapping[str, Any]) -> list[report.Table]:
                 [
                     str(rank),
                     *plain(one["setting"]),
-                    str(len(one["seeds"])),
+                    f"{len(one['seeds'])} of {len(one['seeds']) + one['failed_seeds']}",
                     cell(one["validation"][results["objective"]]),
                     *(cell(one["test"][score]) for score in SCORES),
                 ]
                 for rank, one in enumerate(shown, start=1)
             ],
             within="column",
-            note=f"{len(shown)} of {len(results['settings'])} settings, ranked by the first AUC. Means over seeds, "
-            "with the lowest and the highest seed.",
+            note=f"{len(shown)} of {len(results['settings'])} settings, ranked by the first AUC; those that failed "
+            "under a seed stand last. Means over seeds, with the lowest and the highest seed.",
         )
     ]
     if results["failed"]:

@@ -62,7 +62,7 @@ def heat_map_comparison(
     figure = Figure(
         figsize=(_WIDTH, 0.45 + rows * (_WIDTH / columns * height / width + 0.45)), dpi=150, layout="constrained"
     )
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in grid[panels:]:
         unused.remove()

@@ -20,7 +20,7 @@ import sklearn.metrics
 from PIL import Image
 
 import jaxunreg as ju
-from experiments import executors, groups, runs, sweep
+from experiments import executors, groups, runs, sweep, sweep_page
 from experiments.executors import RayExecutor
 from experiments.groups import Group, Images, Outcome, group_trials, train_group
 from experiments.space import Grid, OptunaSearch, Range, Space, read_space
@@ -100,6 +100,23 @@ def test_settings_are_ranked_on_the_validation_digits(finished):
         for spread in one["test"].values():
             assert spread["mean"] == pytest.approx(np.mean(spread["values"]))
             assert (spread["low"], spread["high"]) == (min(spread["values"]), max(spread["values"]))
+
+
+def test_a_setting_that_failed_under_a_seed_does_not_lead(finished):
+    record = json.loads((finished / "config.json").read_text())
+    trials = TrialTable(finished / "trials.sqlite").trials()
+    best = results(finished)["settings"][0]["setting"]["learning_rate"]
+    space = Space({"latent_dim": (0, 2), "learning_rate": (1e-3, 3e-3, 1e10)}, seeds=(0, 1))
+    [victim] = [
+        k
+        for k, trial in enumerate(trials)
+        if trial.state == "done" and trial.config["seed"] == 0 and trial.config["train"]["learning_rate"] == best
+    ]
+    trials[victim] = trials[victim]._replace(state="failed", result=None, error="NaN")
+    ranked = sweep_page.summarise(record, space, trials)
+    assert ranked["settings"][-1]["setting"]["learning_rate"] == best
+    assert [one["failed_seeds"] for one in ranked["settings"]] == [0, 1]
+    assert ranked["by_latent_dim"]["2"] == ranked["settings"][0]
 
 
 def test_the_page_has_the_figures_and_the_errors(finished):

@@ -1,6 +1,7 @@
 """The manufacturing study on generated parts: what it writes, that it goes on where it stopped, how it splits."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import jaxunreg as ju
-from experiments import manufacturing, runs
+from experiments import manufacturing, manufacturing_page, runs
 from experiments.manufacturing import KEPT, PRESETS, Cell, CellScores, ManufacturingConfig, choose, split_data
 from experiments.tables import as_csv, as_latex, as_markdown
 from jaxunreg.datasets.folders import load_folder
@@ -142,8 +143,72 @@ def test_folds_test_every_normal_image_once(tmp_path):
         assert not split.train.is_anomalous.any()
         assert split.test.is_anomalous.sum() == 6
         assert not {file.path for file in split.train.files} & {file.path for file in split.test.files}
-    with pytest.raises(runs.RunError, match="10 groups without a defect for 11 folds"):
-        split_data(ManufacturingConfig(protocol="folds", trials=11), data, 0)
+    with pytest.raises(runs.RunError, match="10 groups without a defect for 6 folds; expected at least 2 a fold"):
+        split_data(ManufacturingConfig(protocol="folds", trials=6), data, 0)
+    text = manufacturing_page.how_chosen(
+        {"validation": 4, "images_by_trial": [{"validation": 4, "test": 9}, {"validation": 4, "test": 8}]}
+    )
+    assert "chosen on 4 validation images and measured on 8 to 9 others" in text
+
+
+def test_one_part_cannot_be_chosen_on_and_measured_on(tmp_path):
+    args = [*OPTIONS, "--parts", "5", "--models", "pca", "--runs-dir", str(tmp_path)]
+    with pytest.raises(runs.RunError, match="got 1 part among the test images without a defect; expected at least 2"):
+        manufacturing.main(args)
+
+
+def test_too_few_crops_are_refused_before_a_model_is_trained_and_the_model_can_be_left_out(tmp_path, monkeypatch):
+    few = [*OPTIONS, "--parts", "10", "--patches-per-image", "4", "--runs-dir", str(tmp_path), "--name", "few"]
+
+    def fit(*_: object) -> None:
+        raise AssertionError("trained")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manufacturing, "fit_cell", fit)
+        message = "got 40 crops to fit the Isolation Forest to; expected at least 50; raise --patches-per-image from 4"
+        with pytest.raises(runs.RunError, match=message):
+            manufacturing.main([*few, "--models", "pca", "forest"])
+    assert manufacturing.main([*few, "--models", "pca"]).exists()
+
+
+def test_scores_are_not_taken_for_those_of_images_that_are_split_in_another_way(tmp_path):
+    folder = write_parts(tmp_path / "parts", train=6, test=6, image_size=(64, 64))
+    args = [*OPTIONS, "--models", "pca", "--data", str(folder), "--runs-dir", str(tmp_path / "runs"), "--name", "one"]
+    manufacturing.main(args)
+    # The label stays "good", and so does what the images are; their groups, by which they are split, do not.
+    (folder / "test" / "good").rename(folder / "test" / "normal")
+    with pytest.raises(runs.RunError, match="began on other data"):
+        manufacturing.main(args)
+
+
+def test_a_kind_of_defect_that_nothing_is_measured_of_is_named(tmp_path):
+    folder = write_parts(tmp_path / "parts", train=6, test=6, image_size=(64, 64))
+    for image in sorted((folder / "test" / "crack").iterdir())[1:]:
+        image.unlink()
+        (folder / "ground_truth" / "crack" / f"{image.stem}_mask.png").unlink()
+    data = load_folder(folder, progress=False)
+    config = ManufacturingConfig()
+    alone = [
+        s for s in range(20) if "crack" not in split_data(dataclasses.replace(config, seed=s), data, 0).test.labels
+    ]
+    options = ["--models", "pca", "--data", str(folder), "--runs-dir", str(tmp_path / "runs"), "--seed", str(alone[0])]
+    page = manufacturing.main([*OPTIONS, *options]).read_text(encoding="utf-8")
+    assert "All images of crack are among those that settings are chosen on" in page
+
+
+def test_a_run_says_with_what_it_was_begun_and_gone_on_with(tmp_path, monkeypatch):
+    config = ManufacturingConfig(runs_dir=tmp_path)
+
+    def opened(version: str) -> dict:
+        monkeypatch.setattr(runs, "versions", lambda _: {"jax": version})
+        return runs.open_run(config.directory, config, [], experiment="manufacturing").record
+
+    assert "continued" not in opened("1")
+    assert "continued" not in opened("1")
+    for _ in range(2):
+        record = opened("2")
+        assert record["versions"] == {"jax": "1"}
+        assert [later["versions"] for later in record["continued"]] == [{"jax": "2"}]
 
 
 def test_settings_are_chosen_on_the_validation_images_alone(tmp_path):

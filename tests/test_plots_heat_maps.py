@@ -52,3 +52,9 @@ def test_the_mask_is_outlined_where_there_is_one():
 def test_what_cannot_be_drawn_is_refused(mask, maps, message, no_type_checks):
     with pytest.raises(ValueError, match=message):
         heat_map_comparison(IMAGE, mask, maps, title="part")
+
+
+def test_a_name_is_no_mathematics():
+    figure = heat_map_comparison(IMAGE, None, {"M": IMAGE[..., 0]}, title="lot $^$ 7.png")
+    figure.canvas.draw()
+    assert figure.get_suptitle() == "lot $^$ 7.png"
