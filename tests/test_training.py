@@ -258,6 +258,23 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path):
     assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
 
 
+def test_how_often_a_run_is_looked_at_may_change_while_it_is_stopped(tmp_path):
+    def stop(variables) -> dict[str, float]:
+        if list((tmp_path / "run" / "checkpoints").iterdir()):
+            raise KeyboardInterrupt
+        return {}
+
+    whole = fit(directory=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(directory=tmp_path / "run", evaluate=stop)
+    how = {"steps_per_dispatch": 3, "evaluate_every": 4, "checkpoint_every": 2, "keep_checkpoints": 3}
+    config = dataclasses.replace(CONFIG, **how, loader_threads=0)
+    resumed = fit(config, directory=tmp_path / "run")
+    chex.assert_trees_all_close(resumed.variables, whole.variables, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ju.CheckpointError, match=r"these differ: train.b1 was 0.9, is now 0.8; choose"):
+        fit(dataclasses.replace(config, b1=0.8), directory=tmp_path / "run")
+
+
 def test_a_folder_has_one_run_at_a_time(tmp_path):
     def start_another(variables) -> dict[str, float]:
         with pytest.raises(ju.CheckpointError, match="another run is writing right now"):
