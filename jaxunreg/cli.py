@@ -459,22 +459,22 @@ _MOST_SHOWN = 10
 
 def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
     """The images to evaluate on, those that are left out, and how they were chosen, in a sentence."""
-    images = data.test
     which = f"the test split of {data.name} is used: {data.split}"
-    # A folder that the model was made of has this split; another may have some of its images.
-    if data.layout != "mvtec" and not detector.has_seen(data.train).all():
-        images = data.train.joined(data.test)
-        which = f"all images of {data.name} are used"
-        count = int(detector.has_seen(images).sum())
-        which += (
-            f", but for {count} that the model was made of" if count else ", since the model was made of none of them"
-        )
+    images = data.test if data.layout == "mvtec" else data.train.joined(data.test)
+    seen = detector.has_seen(images)
+    if data.layout != "mvtec":
+        # A folder that the model was made of has this split; another may have some of its images.
+        if seen[: len(data.train)].all():
+            images, seen = data.test, seen[len(data.train) :]
+        elif seen.any():
+            which = f"all images of {data.name} are used, but for {seen.sum()} that the model was made of"
+        else:
+            which = f"all images of {data.name} are used, since the model was made of none of them"
     if not len(images):
         raise CommandError(
             f"got {data.directory}, layout {data.layout}, which has no test images; expected normal images and "
             "defects, in `test/good` and `test/DEFECT`, or in `good` and a folder for each kind of defect"
         )
-    seen = detector.has_seen(images)
     if seen.all():
         raise CommandError(
             f"got {data.directory}, whose {len(images)} images the model was all made of; expected others; fit without "

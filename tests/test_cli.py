@@ -678,6 +678,14 @@ def test_a_few_images_that_the_model_was_made_of_leave_all_others(parts, model, 
     assert "evaluating on 12 images (6 crack, 6 good)" in err
 
 
+def test_a_folder_of_nothing_but_images_that_the_model_was_made_of_is_refused(parts, model, tmp_path, capsys):
+    for folder, file in zip(("train", "test"), load_folder(parts, progress=False).train.files, strict=False):
+        (tmp_path / "tree" / folder / "good").mkdir(parents=True)
+        shutil.copy(file.path, tmp_path / "tree" / folder / "good")
+    assert cli.main(["evaluate", str(tmp_path / "tree"), "--model", str(model)]) == 1
+    assert "whose 1 images the model was all made of; expected others" in capsys.readouterr().err
+
+
 def test_a_report_does_not_go_where_its_figures_would_be_scored(parts, model, capsys):
     command = ["evaluate", str(parts), "--model", str(model), "--output", str(parts / "report")]
     assert cli.main(command) == 1
