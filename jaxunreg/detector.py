@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -218,7 +217,7 @@ class AnomalyDetector:
     def has_seen(self, images: ImageFiles) -> Bool[np.ndarray, " n"]:
         """Whether each file was among those that the detector was trained or calibrated on, by its bytes."""
         seen = set(self.record.get("files", ()))
-        return np.array([file_hash(file.path) in seen for file in images.files], bool)
+        return np.array([remembered in seen for remembered in remembered_hashes(images)], bool)
 
     def save(self, directory: str | Path) -> None:
         """Save the detector: model, calibration and record together, without pickle; whole or not at all.
@@ -453,9 +452,9 @@ def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray:
     return np.stack([_highest(np.array(row, np.float32)) for row in rows])
 
 
-def file_hash(path: Path) -> str:
-    """What a detector remembers of a file, 16 hexadecimal digits of its SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def remembered_hashes(images: ImageFiles) -> list[str]:
+    """What a detector remembers of each file, 16 hexadecimal digits of its SHA-256."""
+    return [digest[:16] for digest in images.hashes]
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:

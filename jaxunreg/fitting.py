@@ -25,7 +25,7 @@ from jaxunreg.detector import (
     calibrate_detector,
     cannot_write,
     check_scoring,
-    file_hash,
+    remembered_hashes,
 )
 from jaxunreg.files import replacing
 from jaxunreg.images import check_images
@@ -285,7 +285,7 @@ def _groups_and_names(images: ImageFiles | Sequence[np.ndarray]) -> tuple[list[s
 
 def _hashes(images: ImageFiles | Sequence[np.ndarray]) -> list[str]:
     if isinstance(images, ImageFiles):
-        return [file_hash(file.path) for file in images.files]
+        return remembered_hashes(images)
     return [fingerprint(image) for image in images]
 
 

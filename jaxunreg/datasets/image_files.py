@@ -129,13 +129,18 @@ class ImageFiles(Sequence):
         return np.array([label != GOOD for label in self.labels], bool)
 
     @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the bytes of each file, in hexadecimal."""
+        return tuple(hashlib.sha256(file.path.read_bytes()).hexdigest() for file in self.files)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over names, labels, sizes and the bytes of all files and masks, the same wherever they lie."""
         digest = hashlib.sha256(f"{self.channels} {self.dtype}".encode())
-        for file, (height, width) in zip(self.files, self.sizes, strict=True):
+        for file, of_file, (height, width) in zip(self.files, self.hashes, self.sizes, strict=True):
             digest.update(f"\0{file.path.name}\0{file.label}\0{height}x{width}\0".encode())
-            for path in (file.path, file.mask):
-                digest.update(hashlib.sha256(path.read_bytes()).digest() if path else b"\0")
+            digest.update(bytes.fromhex(of_file))
+            digest.update(hashlib.sha256(file.mask.read_bytes()).digest() if file.mask else b"\0")
         return digest.hexdigest()
 
     def __len__(self) -> int:
