@@ -5,13 +5,13 @@
 Both sides first show that they compute the same thing: the peer gets our weights, and D, A and M must agree. Then they
 take turns, with a matrix product of the same process between them as the yardstick of the machine. What is printed is
 the median over the rounds, and the ratio is the median of each round's ratio, so that a machine that slows down slows
-both. Compile time and peak memory come from one fresh process a side (`benchmarks.side`).
+both. Compile time and peak memory are medians over fresh processes of each side alone (`benchmarks.side`).
 """
 
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +40,7 @@ class Options:
       peers: PyTorch as it runs at once, and under `torch.compile`.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
-      processes: measure compile time and peak memory, each in a process of its own.
+      processes: how often compile time and peak memory are measured, each time in processes of their own; 0 for never.
       json: where to write the list of results.
       figure: where to draw the ratios.
     """
@@ -51,13 +51,16 @@ class Options:
     peers: tuple[Peer, ...] = ("eager", "compile")
     rounds: int = 7
     seconds: float = 2.0
-    processes: bool = True
+    processes: int = 3
     json: Path | None = None
     figure: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or not self.seconds > 0:
-            raise ValueError(f"got rounds={self.rounds}, seconds={self.seconds}; expected at least 1, and above zero")
+        if self.rounds < 1 or not self.seconds > 0 or self.processes < 0:
+            raise ValueError(
+                f"got rounds={self.rounds}, seconds={self.seconds}, processes={self.processes};"
+                " expected at least 1, above zero, and at least 0"
+            )
 
 
 def main(options: Options) -> list[dict[str, Any]]:
@@ -108,8 +111,9 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
         for key, runner in runners.items():
             speeds[key].append(_speed(runner, options.seconds))
     processes = {
-        (dtype, name): side.in_process(network, phase, dtype, name)
-        for dtype, name in (runners if options.processes else ())
+        (dtype, name): _medians([side.in_process(network, phase, dtype, name) for _ in range(options.processes)])
+        for dtype, name in runners
+        if options.processes
     }
     flops = side.flops(network, phase)
     results = []
@@ -132,6 +136,7 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
             "share_of_matmul": speed * flops / 1e9 / statistics.median(peaks[dtype]),
             "batch_size": side.BATCH_SIZE[network],
             "rounds": options.rounds,
+            "processes": options.processes,
         }
         if processes:
             own, other = processes[dtype, "jaxunreg"], processes.get((dtype, name), {})
@@ -144,6 +149,10 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
             }
         results.append(result | side.versions())
     return results
+
+
+def _medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
 _OURS_FLOAT32: tuple[Dtype, str] = ("float32", "jaxunreg")
