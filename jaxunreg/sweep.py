@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Int, Num
 
 from jaxunreg.batches import batch_indices, check_whole_images, stay_on_device
 from jaxunreg.checkpoint import Checkpoints, describe_model, fingerprint, to_json
+from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.progress import ProgressBar
@@ -381,7 +382,7 @@ def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]
     return mesh, each * mesh.size
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
+@quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
 def sweep_steps(
     model: Model,
     config: TrainConfig,

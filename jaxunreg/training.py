@@ -20,6 +20,7 @@ from jaxunreg import linear_start, parallel
 from jaxunreg.autoencoder import Autoencoder
 from jaxunreg.batches import Batches, TrainingImages, image_sizes, make_batches, random_crops, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
+from jaxunreg.compilation import TRAINING_LEVEL, quick_jit, training_options
 from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
@@ -395,7 +396,7 @@ def run_steps(
     return jax.lax.fori_loop(0, count, body, (state, StepMetrics(zeros, Decomposition(zeros, zeros, zeros))))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2,))
+@quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1), donate_argnums=(2,))
 def train_steps(
     model: Model,
     config: TrainConfig,
@@ -430,7 +431,13 @@ def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics
     """`train_steps` for images that are split over a mesh: XLA sums moments, loss and gradients over the devices."""
     # A process can read only what it holds whole, so it is said that all results are.
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.jit(train_steps, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
+    return jax.jit(
+        train_steps,
+        static_argnums=(0, 1),
+        donate_argnums=(2,),
+        out_shardings=whole,
+        compiler_options=training_options(mesh.devices.flat[0].platform),
+    )
 
 
 HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]

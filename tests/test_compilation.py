@@ -4,6 +4,13 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxunreg import compilation
+
 PROGRAM = """
 import sys, jax, jax.numpy as jnp
 from jaxunreg.compilation import keep_compiled
@@ -34,3 +41,46 @@ def test_the_second_process_finds_what_the_first_compiled(tmp_path):
 def test_the_default_is_the_users_cache_and_a_cache_that_is_set_stays(tmp_path):
     assert run(XDG_CACHE_HOME=str(tmp_path))[0] == str(tmp_path / "jaxunreg")
     assert run(str(tmp_path / "given"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "set"))[0] == str(tmp_path / "set")
+
+
+OPTION = "xla_backend_optimization_level"
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """A quick program that returns the compiler options that it would run with; no level is set for all programs."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "jit", lambda function, *, compiler_options=None, **_: lambda *arguments: compiler_options)
+        return compilation.quick_jit(level=1, static_argnums=0)(lambda static, x: x)
+
+
+def test_a_quick_program_has_its_level_on_cpus_alone(chosen):
+    assert chosen(2, {"x": jnp.ones(3)}) == {OPTION: 1}
+    # Where NumPy's arrays would go is not known.
+    assert chosen(2, np.ones(3)) is None
+
+
+def test_a_quick_program_inside_of_another_has_no_options_of_its_own(chosen):
+    inside = []
+    jax.make_jaxpr(lambda x: (inside.append(chosen(2, x)), x)[1])(jnp.ones(3))
+    assert inside == [None]
+
+
+def test_a_level_that_is_set_for_all_programs_is_left(chosen, monkeypatch):
+    assert compilation.training_options("cpu") == {OPTION: compilation.TRAINING_LEVEL}
+    assert compilation.training_options("gpu") is None
+    monkeypatch.setenv("XLA_FLAGS", f"--{OPTION}=3")
+    assert chosen(2, jnp.ones(3)) is None
+    assert compilation.training_options("cpu") is None
+
+
+def test_a_quick_program_computes_the_same_lowered_and_inside_of_another(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    power = compilation.quick_jit(level=1, static_argnums=0)(lambda power, x: x**power)
+    x = jnp.arange(4.0)
+    expected = [0.0, 1.0, 8.0, 27.0]
+    assert power(3, x).tolist() == expected
+    assert power.lower(3, x).compile()(x).tolist() == expected
+    assert jax.jit(power, static_argnums=0)(3, x).tolist() == expected
+    assert jax.vmap(lambda row: power(3, row))(x[None])[0].tolist() == expected
