@@ -42,18 +42,18 @@ class QuickProgram:
         self._plain: Any = jax.jit(function, **options)
         self._quick: Any = jax.jit(function, **options, compiler_options={_LEVEL: level})
 
-    def _program(self, arguments: tuple[Any, ...]) -> Any:
+    def _program(self, *arguments: Any) -> Any:
         arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
         # A program inside of another has no options of its own, and other compilers have other options.
         inside = any(isinstance(array, jax.core.Tracer) for array in arrays)
         platforms = {d.platform for array in arrays for d in array.devices()} if arrays and not inside else set()
         return self._quick if platforms == {"cpu"} and not _level_is_set() else self._plain
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self._program(arguments)(*arguments)
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._program(arguments, named)(*arguments, **named)
 
-    def lower(self, *arguments: Any) -> jax.stages.Lowered:
-        return self._program(arguments).lower(*arguments)
+    def lower(self, *arguments: Any, **named: Any) -> jax.stages.Lowered:
+        return self._program(arguments, named).lower(*arguments, **named)
 
     def clear_cache(self) -> None:
         for program in (self._plain, self._quick):

@@ -81,6 +81,7 @@ def test_a_quick_program_computes_the_same_lowered_and_inside_of_another(monkeyp
     x = jnp.arange(4.0)
     expected = [0.0, 1.0, 8.0, 27.0]
     assert power(3, x).tolist() == expected
+    assert power(3, x=x).tolist() == expected
     assert power.lower(3, x).compile()(x).tolist() == expected
     assert jax.jit(power, static_argnums=0)(3, x).tolist() == expected
     assert jax.vmap(lambda row: power(3, row))(x[None])[0].tolist() == expected
