@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 _OPTION = "jax_compilation_cache_dir"
+_LEVEL = "xla_backend_optimization_level"
 
 
 def keep_compiled(directory: str | Path | None = None) -> Path:
@@ -46,8 +47,10 @@ class QuickProgram:
         arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
         # A program inside of another has no options of its own, and other compilers have other options.
         inside = any(isinstance(array, jax.core.Tracer) for array in arrays)
-        platforms = {d.platform for array in arrays for d in array.devices()} if arrays and not inside else set()
-        return self._quick if platforms == {"cpu"} and not _level_is_set() else self._plain
+        if inside or _LEVEL in os.environ.get("XLA_FLAGS", ""):
+            return self._plain
+        platforms = {device.platform for array in arrays for device in array.devices()}
+        return self._quick if platforms == {"cpu"} else self._plain
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self._program(arguments, named)(*arguments, **named)
@@ -85,15 +88,3 @@ jit_once = quick_jit(level=0, static_argnums=0)
 # Training waits for matrix products and memory: with more than the first level it is no faster in float32, and up to
 # 4 % in bfloat16, after a compilation that takes 8 to 23 % longer.
 TRAINING_LEVEL = 1
-
-
-def training_options(platform: str) -> dict[str, Any] | None:
-    """The same for a training program as `compiler_options` of a `jax.jit` for a known platform."""
-    return {_LEVEL: TRAINING_LEVEL} if platform == "cpu" and not _level_is_set() else None
-
-
-_LEVEL = "xla_backend_optimization_level"
-
-
-def _level_is_set() -> bool:
-    return _LEVEL in os.environ.get("XLA_FLAGS", "")

@@ -20,7 +20,7 @@ from jaxunreg import linear_start, parallel
 from jaxunreg.autoencoder import Autoencoder
 from jaxunreg.batches import Batches, TrainingImages, image_sizes, make_batches, random_crops, select
 from jaxunreg.checkpoint import CheckpointError, Checkpoints, describe_model, to_json
-from jaxunreg.compilation import TRAINING_LEVEL, quick_jit, training_options
+from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
 from jaxunreg.convolution import on_platform
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.files import replacing
@@ -431,13 +431,8 @@ def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics
     """`train_steps` for images that are split over a mesh: XLA sums moments, loss and gradients over the devices."""
     # A process can read only what it holds whole, so it is said that all results are.
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.jit(
-        train_steps,
-        static_argnums=(0, 1),
-        donate_argnums=(2,),
-        out_shardings=whole,
-        compiler_options=training_options(mesh.devices.flat[0].platform),
-    )
+    over = quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
+    return over(train_steps)
 
 
 HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]

@@ -1,8 +1,9 @@
-"""The compilation cache, in processes of their own, since it is a setting of the process."""
+"""The compilation cache, in processes of their own, since it is a setting of the process; quick programs."""
 
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,11 @@ def chosen(monkeypatch):
 
 def test_a_quick_program_has_its_level_on_cpus_alone(chosen):
     assert chosen(2, {"x": jnp.ones(3)}) == {OPTION: 1}
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("images",))
+    split = jax.device_put(jnp.ones(8), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("images")))
+    assert chosen(2, split) == {OPTION: 1}
+    on_gpu = mock.Mock(spec=jax.Array, devices=lambda: {mock.Mock(platform="gpu")})
+    assert chosen(2, on_gpu) is None
     # Where NumPy's arrays would go is not known.
     assert chosen(2, np.ones(3)) is None
 
@@ -68,11 +74,9 @@ def test_a_quick_program_inside_of_another_has_no_options_of_its_own(chosen):
 
 
 def test_a_level_that_is_set_for_all_programs_is_left(chosen, monkeypatch):
-    assert compilation.training_options("cpu") == {OPTION: compilation.TRAINING_LEVEL}
-    assert compilation.training_options("gpu") is None
+    assert chosen(2, jnp.ones(3)) == {OPTION: 1}
     monkeypatch.setenv("XLA_FLAGS", f"--{OPTION}=3")
     assert chosen(2, jnp.ones(3)) is None
-    assert compilation.training_options("cpu") is None
 
 
 def test_a_quick_program_computes_the_same_lowered_and_inside_of_another(monkeypatch):
