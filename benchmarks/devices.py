@@ -25,8 +25,9 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from benchmarks.side import Network, Phase
-from jaxunreg import parallel
-from jaxunreg.training import for_platform, init_state, train_steps
+from jaxunreg.parallel.mesh import data_mesh, replicate, split_columns
+from jaxunreg.training.state import init_state
+from jaxunreg.training.step import for_platform, train_steps
 
 STEPS = 4
 
@@ -109,9 +110,9 @@ def _train(network: Network, count: int | None) -> Callable[[], int]:
     rows = np.random.default_rng(1).integers(0, len(everything), (STEPS, batch_size), np.int32)
     images, indices = jax.device_put(everything), jax.device_put(rows)
     if count is not None:
-        mesh = parallel.data_mesh(jax.devices()[:count])
-        state, images = parallel.replicate((state, everything), mesh)
-        indices = parallel.split_columns(rows, mesh, batch_size)
+        mesh = data_mesh(jax.devices()[:count])
+        state, images = replicate((state, everything), mesh)
+        indices = split_columns(rows, mesh, batch_size)
     states = [state]
 
     def run() -> int:

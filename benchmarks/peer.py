@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jaxunreg.vae import VAEConfig
+from jaxunreg.models.vae import VAEConfig
 
 
 def _soft_clip(x: Tensor, low: float, high: float) -> Tensor:

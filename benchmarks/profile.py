@@ -24,7 +24,8 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from benchmarks.throughput import matmul_gflops
-from jaxunreg.scoring import apply_in_batches, fold_scorer, images_a_batch
+from jaxunreg.scoring.batched import apply_in_batches, images_a_batch
+from jaxunreg.scoring.scorer import fold_scorer
 
 _BATCHES = 16
 # What the compiler adds on its own has no name in the model; it counts as the rest.

@@ -25,7 +25,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxunreg as ju
-from jaxunreg.training import for_platform, init_state, train_steps
+from jaxunreg.training.state import init_state
+from jaxunreg.training.step import for_platform, train_steps
 
 Network = Literal["toy", "large"]
 Phase = Literal["train", "score"]

@@ -33,8 +33,10 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
-from jaxunreg.sweep import member_bytes, place_members, sweep_steps
-from jaxunreg.training import Hyperparameters, for_platform, init_state, train_steps
+from jaxunreg.sweep.program import member_bytes, place_members, sweep_steps
+from jaxunreg.training.optimizer import Hyperparameters
+from jaxunreg.training.state import init_state
+from jaxunreg.training.step import for_platform, train_steps
 
 Network = Literal["small", "medium", "toy"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import jaxunreg as ju
 from examples.trained import DEFECT, SIZE, held_out, trained, with_defects
-from jaxunreg.datasets.erase import anomaly_masks
+from jaxunreg.datasets.digits.erasing import anomaly_masks
 
 
 @jax.jit

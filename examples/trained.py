@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 import jaxunreg as ju
-from jaxunreg.datasets.erase import EraseConfig, Erased, erase
-from jaxunreg.datasets.synth_digits import synth_digits
+from jaxunreg.datasets.digits.embedded import synth_digits
+from jaxunreg.datasets.digits.erasing import EraseConfig, Erased, erase
 
 SIZE = 16
 DEFECT = EraseConfig(size=4, value=1.0)

@@ -16,8 +16,8 @@ import jaxunreg as ju
 from experiments.toy_data import Data, score
 from experiments.trials import trial_id
 from jaxunreg.files import replacing
-from jaxunreg.metrics import roc_auc
-from jaxunreg.scoring import Model
+from jaxunreg.metrics.ranking import roc_auc
+from jaxunreg.models.base import Model
 
 MEMBER_FIELDS = ("learning_rate", "weight_decay", "kl_weight")
 """Of the training config, what the members of a group may have of their own; beside seed and latent size."""

@@ -25,10 +25,12 @@ from experiments import runs, svhn_toy
 from experiments.runs import Run, console
 from experiments.tables import as_markdown, write_table
 from experiments.toy_data import Data, Scores, as_arrays, describe_data, load_toy_data, score, scores_of
-from jaxunreg import plots, report
-from jaxunreg.datasets.erase import EraseConfig
-from jaxunreg.metrics import roc_auc
-from jaxunreg.training import starting_state
+from jaxunreg.datasets.digits.erasing import EraseConfig
+from jaxunreg.metrics.ranking import roc_auc
+from jaxunreg.plots import curves, style
+from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.tables import Table
+from jaxunreg.training.state import starting_state
 
 EXPERIMENT = "levers"
 LeverName: TypeAlias = Literal[
@@ -263,9 +265,9 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
         if not records:
             continue
         path = run.directory / "figures" / f"{row['lever']}.png"
-        plots.save_figure(plots.training_curves(records, title=row["title"]), path)
+        style.save_figure(curves.training_curves(records, title=row["title"]), path)
         sections.append(
-            report.Section(
+            Section(
                 row["title"][:1].upper() + row["title"][1:],
                 path,
                 "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
@@ -276,7 +278,7 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
     best = max(results["rows"], key=lambda row: row["auc"]["m"])
     header, rows = table(results)
     page = run.directory / "index.html"
-    report.write_page(
+    write_page(
         page,
         title="What each part of the recipe is worth",
         subtitle=f"{fallback.name}, preset {config.preset}, seed {config.seed}",
@@ -284,7 +286,7 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
         warning=fallback.fallback_reason if fallback.fell_back else None,
         summary=f"Of {len(rows)} rows the highest ROC AUC of M, {best['auc']['m']:.3f}, is that of: {best['title']}.",
         tables=[
-            report.Table(
+            Table(
                 "One lever a row",
                 header,
                 rows,

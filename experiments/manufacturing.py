@@ -31,7 +31,6 @@ from experiments import runs
 from experiments.manufacturing_page import LABELS, NAMES
 from experiments.runs import Run, RunError, console
 from experiments.tables import write_table
-from jaxunreg import plots, plots_heat_maps, report
 from jaxunreg.baselines import (
     Detector,
     GaussianMixture,
@@ -43,16 +42,21 @@ from jaxunreg.baselines import (
     PCAResidual,
     PCAResidualConfig,
 )
-from jaxunreg.batches import random_crops
-from jaxunreg.datasets.folders import FolderDataset, ImageFileError, ImageFiles, load_folder
-from jaxunreg.datasets.image_files import GOOD, held_out
-from jaxunreg.datasets.parts import write_parts
+from jaxunreg.datasets.folders import ImageFileError, ImageFiles
+from jaxunreg.datasets.folders.image_files import GOOD
+from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
+from jaxunreg.datasets.folders.splitting import held_out
+from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.images import to_float
-from jaxunreg.metrics import average_precision, bytes_a_pixel, explained_by_complexity, roc_auc
-from jaxunreg.patches import average_patches, map_patches
-from jaxunreg.pixel_metrics import per_region_overlap, pixel_roc_auc
+from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
+from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
+from jaxunreg.metrics.ranking import average_precision, roc_auc
+from jaxunreg.plots import comparison, curves, style
 from jaxunreg.progress import with_bar
-from jaxunreg.scoring import highest_scores
+from jaxunreg.reports.page import Section
+from jaxunreg.scoring.aggregation import highest_scores
+from jaxunreg.scoring.patch_stream import average_patches, map_patches
+from jaxunreg.training.crops import random_crops
 
 EXPERIMENT = "manufacturing"
 ModelName: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
@@ -634,19 +638,17 @@ def summarise(
     }
 
 
-def figures(
-    run: ManufacturingRun, name: str, splits: Sequence[Split], scores: Scores, chosen: Chosen
-) -> list[report.Section]:
+def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: Scores, chosen: Chosen) -> list[Section]:
     """All figures of the page."""
     config = run.config
     sections = []
 
     def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
         path = run.directory / "figures" / f"{file}.png"
-        plots.save_figure(figure, path)
-        sections.append(report.Section(title, path, how_to_read))
+        style.save_figure(figure, path)
+        sections.append(Section(title, path, how_to_read))
 
-    def pair(model: str, name: str) -> plots.NormalAndAnomalous:
+    def pair(model: str, name: str) -> curves.NormalAndAnomalous:
         values = image_scores(scores[Cell(model, chosen[model, name], 0)].test[name], config.top_k)
         anomalous = splits[0].test.is_anomalous
         return values[~anomalous], values[anomalous]
@@ -657,17 +659,17 @@ def figures(
         ("gmm", "m"),
         *((model, headline(model)) for model in ("ae", "forest", "svm")),
     ]
-    curves = {
+    pairs = {
         f"{LABELS[model]}{'' if name == 'score' or model == 'ae' else ', ' + NAMES[name]}": pair(model, name)
         for model, name in wanted
         if (model, name) in chosen
     }
-    if curves:
+    if pairs:
         best_on = "the validation images" if len(splits[0].validation) else "these same test images"
         add(
             "fig10_roc",
             "ROC curves (Fig. 10)",
-            plots.roc_comparison(curves, title=name),
+            curves.roc_comparison(pairs, title=name),
             f"Each model in the setting that was best on {best_on}, trial 0. The higher a curve, the more "
             "anomalous images are found (true positive rate) for the same share of good ones rejected (false positive "
             "rate).",
@@ -690,7 +692,7 @@ def figures(
             add(
                 f"training_{model}",
                 f"Training of the {LABELS[model]}",
-                plots.training_curves(records, title=f"{LABELS[model]}, {page.describe_setting(dict(cell.setting))}"),
+                curves.training_curves(records, title=f"{LABELS[model]}, {page.describe_setting(dict(cell.setting))}"),
                 "The objective and its terms, as means per crop, on training batches (with a sampled latent) and on "
                 "crops of normal validation images, where there are any (at the posterior mean).",
             )
@@ -720,7 +722,7 @@ def heat_map_figure(run: ManufacturingRun, split: Split, chosen: Chosen, index: 
             maps[LABELS[model] if len(found) == 1 else f"{LABELS[model]}, {NAMES[name]}"] = values
         if model == "vae":
             [maps["VAE, |x - µ|"]] = absolute_error(fitted, image, config.figure_stride)
-    return plots_heat_maps.heat_map_comparison(
+    return comparison.heat_map_comparison(
         np.asarray(to_float(image)), split.test.mask(index), maps, title=split.test.files[index].path.name
     )
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxunreg import report
-from jaxunreg.datasets.folders import FolderDataset
+from jaxunreg.datasets.folders.layouts import FolderDataset
+from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.tables import Cell, Table
 
 LABELS = {
     "vae": "VAE",
@@ -75,7 +76,7 @@ def write(
     path: Path,
     data: FolderDataset,
     results: Mapping[str, Any],
-    sections: Sequence[report.Section],
+    sections: Sequence[Section],
     command: str,
     *,
     record: Mapping[str, Any],
@@ -105,7 +106,7 @@ def write(
         )
     if data.skipped:
         warnings.append(f"{len(data.skipped)} files were skipped; they are listed below.")
-    report.write_page(
+    write_page(
         path,
         title="Manufacturing study: parts rejected by their most anomalous patch",
         subtitle=f"{data.name}, preset {results['preset']}, seed {results['seed']}",
@@ -113,7 +114,7 @@ def write(
         warning=" ".join(warnings) or None,
         summary=summary(results),
         tables=[
-            report.Table(
+            Table(
                 "Table I",
                 header,
                 rows,
@@ -165,10 +166,10 @@ def summary(results: Mapping[str, Any]) -> str:
     return text
 
 
-def by_defect(results: Mapping[str, Any]) -> report.Table:
+def by_defect(results: Mapping[str, Any]) -> Table:
     """ROC AUC of each kind of defect against the normal images."""
     defects = sorted({label for row in results["rows"] for trial in row["trials"] for label in trial["auc_by_defect"]})
-    rows: list[list[report.Cell]] = [
+    rows: list[list[Cell]] = [
         [
             f"{LABELS[row['model']]}, {NAMES[row['score']]}",
             *(float(np.mean([trial["auc_by_defect"][label] for trial in row["trials"]])) for label in defects),
@@ -176,9 +177,7 @@ def by_defect(results: Mapping[str, Any]) -> report.Table:
         for row in results["rows"]
         if row["score"] in ("l", "m", "score")
     ]
-    return report.Table(
-        "ROC AUC by kind of defect", ["model", *defects], rows, within="column", note="Mean over trials."
-    )
+    return Table("ROC AUC by kind of defect", ["model", *defects], rows, within="column", note="Mean over trials.")
 
 
 def details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:

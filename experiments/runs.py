@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 
 import jaxunreg as ju
-from jaxunreg.checkpoint import to_json
 from jaxunreg.compilation import keep_compiled
 from jaxunreg.files import replacing
 from jaxunreg.provenance import PACKAGES, device, versions
-from jaxunreg.training import MetricsLog
+from jaxunreg.serialization import to_json
+from jaxunreg.training.log import MetricsLog
 
 console = Console(stderr=True)
 

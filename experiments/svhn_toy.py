@@ -23,7 +23,6 @@ import jaxunreg as ju
 from experiments import runs
 from experiments.runs import Run, RunError, console
 from experiments.toy_data import KINDS, Data, Scores, as_arrays, describe_data, load_toy_data, score, scores_of
-from jaxunreg import plots, report
 from jaxunreg.baselines import (
     GaussianMixture,
     GaussianMixtureConfig,
@@ -32,9 +31,14 @@ from jaxunreg.baselines import (
     PCAResidual,
     PCAResidualConfig,
 )
-from jaxunreg.datasets.erase import EraseConfig
+from jaxunreg.datasets.digits.erasing import EraseConfig
 from jaxunreg.images import to_float
-from jaxunreg.metrics import Interval, explained_by_class, roc_auc
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.metrics.png_complexity import explained_by_class
+from jaxunreg.metrics.ranking import roc_auc
+from jaxunreg.plots import classes, curves, decomposition, samples, style
+from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.tables import Table
 
 EXPERIMENT = "svhn_toy"
 
@@ -404,8 +408,8 @@ def draw(
 
     def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
         path = run.directory / "figures" / f"{file}.png"
-        plots.save_figure(figure, path)
-        sections.append(report.Section(title, path, how_to_read))
+        style.save_figure(figure, path)
+        sections.append(Section(title, path, how_to_read))
 
     models_shown = {
         "VAE, M": models["vae"]["m"],
@@ -418,21 +422,23 @@ def draw(
     add(
         "roc_all_models",
         "ROC curves of all models",
-        plots.roc_comparison(models_shown, title=f"All models on {name}"),
+        curves.roc_comparison(models_shown, title=f"All models on {name}"),
         "The higher a curve, the more anomalies are found (true positive rate) for the same share of good digits "
         "rejected (false positive rate). The dashed diagonal is guessing.",
     )
     add(
         "fig3_samples",
         "Samples (Fig. 3)",
-        plots.sample_grid(data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid),
+        samples.sample_grid(
+            data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid
+        ),
         "The same test digits, left as they are and right with a gray square erased, outlined here.",
     )
     for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
         add(
             file,
             f"Scores of the {title}",
-            plots.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
+            decomposition.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
             "ROC curves, and each score by digit, less its median over the normal samples. A good score lifts the red "
             "boxes (anomalous) over the blue ones (normal) and gives all digits the same blue box: where the blue "
             "boxes go up and down with the digit, the score measures complexity. "
@@ -441,7 +447,7 @@ def draw(
     add(
         "fig7_vae_reconstructions",
         "Reconstructions by the VAE (Fig. 7)",
-        plots.sample_grid(
+        samples.sample_grid(
             vae["mean_normal"],
             vae["mean_anomalous"],
             title=f"Reconstructions (mean) by the VAE, {name}",
@@ -453,7 +459,7 @@ def draw(
     add(
         "fig8_gmm_reconstructions",
         "Reconstructions by the GMM (Fig. 8)",
-        plots.sample_grid(
+        samples.sample_grid(
             gmm["mean_normal"],
             gmm["mean_anomalous"],
             title=f"Reconstructions (mean) by the GMM, {name}",
@@ -465,7 +471,7 @@ def draw(
     add(
         "error_maps",
         "Where the VAE's terms come from",
-        plots.error_maps(
+        samples.error_maps(
             data.anomalous.images[:6],
             vae["mean_anomalous"][:6],
             vae["log_var_anomalous"][:6],
@@ -488,12 +494,12 @@ def draw(
         sizes = sorted(results[key], key=int)
         if sizes:
             auc = {s: [Interval(**results[key][size][s]) for size in sizes] for s in "ldam"}
-            panels.append(plots.SweepPanel(title, label, [int(size) for size in sizes], auc))
+            panels.append(curves.SweepPanel(title, label, [int(size) for size in sizes], auc))
     if panels:
         add(
             "fig9_auc_by_size",
             "AUC against the size of the model (Fig. 9)",
-            plots.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
+            curves.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
             "Above, VAEs over the latent size; below, mixtures over the number of components. Bars are 95 % bootstrap "
             f"intervals. The VAEs here are trained for {config.latent_dims_steps:,} steps each, the one in the table "
             f"for {config.vae_train.steps:,}.",
@@ -501,7 +507,7 @@ def draw(
     add(
         "explained_by_class",
         "What the digit explains",
-        plots.explained_by_class_bars(
+        classes.explained_by_class_bars(
             {LABELS[model]: values for model, values in results["explained_by_class"].items()},
             title=f"Normal test samples of {name}",
         ),
@@ -512,7 +518,7 @@ def draw(
         add(
             f"training_{model}",
             f"Training of the {LABELS[model]}",
-            plots.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
+            curves.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
             "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
             f"{config.validation_size:,} training digits that were held out (at the posterior mean), and the ROC AUC "
             "on those once with and once without a square.",
@@ -521,7 +527,7 @@ def draw(
     m, low = results["auc"]["vae"]["m"]["value"], results["auc"]["vae"]["l"]["value"]
     explained = results["explained_by_class"]["vae"]
     page = run.directory / "index.html"
-    report.write_page(
+    write_page(
         page,
         title="Toy study: erased squares on house numbers",
         subtitle=f"{name}, preset {config.preset}, seed {config.seed}",
@@ -538,7 +544,7 @@ def draw(
     return page
 
 
-def tables(results: Mapping[str, Any]) -> list[report.Table]:
+def tables(results: Mapping[str, Any]) -> list[Table]:
     """The numbers of the page."""
     header = ["model", "L", "D", "A", "M"]
 
@@ -553,21 +559,21 @@ def tables(results: Mapping[str, Any]) -> list[report.Table]:
         return {"l": values["score"]} if "score" in values else dict(values)
 
     return [
-        report.Table(
+        Table(
             "ROC AUC with its 95 % interval",
             header,
             [row(model, named(values), lambda cell: Interval(**cell)) for model, values in results["auc"].items()],
             note="Bootstrap over test digits, each with its normal and its anomalous copy. An autoencoder has its mean "
             "squared error, PCA and the Isolation Forest their one score in place of L.",
         ),
-        report.Table(
+        Table(
             "Share of the normal samples' variance that the digit explains",
             header,
             [row(model, named(values), float) for model, values in results["explained_by_class"].items()],
             best="min",
             note="Between-class share of the variance (eta squared).",
         ),
-        report.Table(
+        Table(
             "Mean score of normal and of anomalous test samples, nats an image",
             ["model", *(f"{key}, {kind}" for key in "LDAM" for kind in KINDS)],
             [
@@ -576,7 +582,7 @@ def tables(results: Mapping[str, Any]) -> list[report.Table]:
             ],
             best=None,
         ),
-        report.Table(
+        Table(
             "ROC AUC on the held-out digits at the end of training",
             ["model", *(f"{key.upper()}, {end}" for key in results["late_auc"] for end in ("lowest", "highest"))],
             [[LABELS["vae"], *(float(auc[end]) for auc in results["late_auc"].values() for end in ("low", "high"))]],

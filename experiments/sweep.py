@@ -30,8 +30,8 @@ from experiments.runs import Run, console
 from experiments.space import AXES, Grid, OptunaSearch, Search, Setting, Space, read_space
 from experiments.toy_data import Data, describe_data, load_toy_data
 from experiments.trials import Trial, TrialTable, trial_id
-from jaxunreg.checkpoint import to_json
-from jaxunreg.datasets.erase import EraseConfig
+from jaxunreg.datasets.digits.erasing import EraseConfig
+from jaxunreg.serialization import to_json
 
 EXPERIMENT = "sweep"
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from experiments.space import Range, Setting, Space
 from experiments.trials import Trial
-from jaxunreg import plots, plots_sweep, report
 from jaxunreg.files import replacing
-from jaxunreg.metrics import Interval
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.plots import style, sweeps
+from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.tables import Cell, Table
 
 
 def setting_of(config: Mapping[str, Any], axes: Iterable[str]) -> Setting:
@@ -120,8 +122,8 @@ def draw(
 
     def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
         path = directory / "figures" / f"{file}.png"
-        plots.save_figure(figure, path)
-        sections.append(report.Section(title, path, how_to_read))
+        style.save_figure(figure, path)
+        sections.append(Section(title, path, how_to_read))
 
     if done:
         columns = {axis: [setting_of(trial.config, [axis])[axis] for trial in done] for axis in space.axes}
@@ -130,7 +132,7 @@ def draw(
         add(
             "parallel_coordinates",
             "All trials",
-            plots_sweep.parallel_coordinates(
+            sweeps.parallel_coordinates(
                 {LABELS[axis]: column for axis, column in varied.items()},
                 [trial.result["auc"]["validation"][score] for trial in done if trial.result],
                 title=f"{len(done)} trials on {name}",
@@ -146,7 +148,7 @@ def draw(
         add(
             "auc_by_latent_dim",
             "AUC against the latent size (Fig. 9)",
-            plots_sweep.auc_spread(
+            sweeps.auc_spread(
                 sizes,
                 {
                     letter: [one["test"][letter]["values"] for one in results["by_latent_dim"].values()]
@@ -171,7 +173,7 @@ def draw(
             f"and L {low['mean']:.3f}."
         )
     page = directory / "index.html"
-    report.write_page(
+    write_page(
         page,
         title="Sweep of the toy study",
         subtitle=f"{name}, preset {results['preset']}, {results['search']}",
@@ -194,19 +196,19 @@ def draw(
     return page
 
 
-def tables(space: Space, results: Mapping[str, Any]) -> list[report.Table]:
+def tables(space: Space, results: Mapping[str, Any]) -> list[Table]:
     """The best settings, and the trials that failed."""
 
     def cell(spread: Mapping[str, Any]) -> float | Interval:
         return Interval(spread["mean"], spread["low"], spread["high"]) if len(spread["values"]) > 1 else spread["mean"]
 
-    def plain(values: Mapping[str, Any]) -> list[report.Cell]:
+    def plain(values: Mapping[str, Any]) -> list[Cell]:
         return [f"{value:g}" for value in values.values()]
 
     axes = [name.replace("_", " ") for name in space.axes]
     shown = results["settings"][:SHOWN]
     found = [
-        report.Table(
+        Table(
             "ROC AUC of the best settings",
             [
                 "rank",
@@ -232,7 +234,7 @@ def tables(space: Space, results: Mapping[str, Any]) -> list[report.Table]:
     ]
     if results["failed"]:
         found.append(
-            report.Table(
+            Table(
                 "Trials that failed",
                 ["trial", *axes, "seed", "begun", "error"],
                 [

@@ -10,9 +10,9 @@ from rich.markup import escape
 
 import jaxunreg as ju
 from experiments.runs import RunError, console
-from jaxunreg.datasets.dataset import Dataset
-from jaxunreg.datasets.digits import DatasetFallbackWarning, load_digits
-from jaxunreg.datasets.erase import EraseConfig, Erased, contaminate, erase
+from jaxunreg.datasets.digits.dataset import Dataset
+from jaxunreg.datasets.digits.erasing import EraseConfig, Erased, contaminate, erase
+from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
 
 Scores = dict[str, tuple[np.ndarray, np.ndarray]]
 """For each score its values on the normal and on the anomalous images."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxunreg.cli import main
+from jaxunreg.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

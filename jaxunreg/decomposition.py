@@ -1,7 +1,7 @@
 """The decomposition of a negative log-likelihood bound into D, A and M (eq. 5 and 6 of the paper)."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,3 +132,12 @@ def decompose_gaussian(
         a=0.5 * (LOG_2PI * x.size + jnp.sum(x_log_var)),
         m=0.5 * jnp.sum(jnp.square(x - x_mean) * x_inverse_var),
     )
+
+
+Term = Literal["d", "a", "m", "nelbo"]
+
+LETTERS = {"nelbo": "L", "d": "D", "a": "A", "m": "M"}
+"""The names that the terms have in the paper."""
+
+TERMS: tuple[Term, ...] = ("nelbo", "d", "a", "m")
+"""In the order of the tables."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 # Private-use characters, which no name, number or sentence has. Between them stand a name and perhaps its value.
 _OPEN, _BETWEEN, _CLOSE = "\ue000", "\ue001", "\ue002"
+
 _ARGUMENT = re.compile(f"{_OPEN}([^{_CLOSE}{_BETWEEN}]*)(?:{_BETWEEN}([^{_CLOSE}]*))?{_CLOSE}")
 
 Wording = Callable[[str, str | None], str]
@@ -101,3 +102,11 @@ class ArgumentTypeError(JaxunregError, TypeError):
 
 class MissingPackageError(JaxunregError, ImportError):
     """A package of an extra that is not installed."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is missing, cut short, altered, or of another config than the one asked for."""
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss or a parameter became NaN or infinite."""

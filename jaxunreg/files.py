@@ -1,4 +1,4 @@
-"""Files that are whole or not there, folders that one process holds, and names."""
+"""Files that are whole or not there, and folders that one process holds."""
 
 import contextlib
 import os
@@ -76,12 +76,3 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
         yield locked
     finally:
         os.close(descriptor)
-
-
-def printable(name: str) -> str:
-    r"""A name of a file that can be written as UTF-8: bytes that are none of it become escapes.
-
-    >>> printable("caf\udce9.png")
-    'caf\\udce9.png'
-    """
-    return name.encode(errors="backslashreplace").decode()

@@ -16,10 +16,8 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     >>> sorted(versions(("numpy",)))
     ['jaxunreg', 'numpy', 'python']
     """
-    from jaxunreg import __version__  # the package imports this module
-
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), "jaxunreg": __version__, **found}
+    found = {name: importlib.metadata.version(name) for name in ("jaxunreg", *packages)}
+    return {"python": platform.python_version(), **found}
 
 
 def device() -> str:

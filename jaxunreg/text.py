@@ -1,4 +1,4 @@
-"""Numbers for people to read."""
+"""Numbers and names for people to read."""
 
 
 def rounded(number: float) -> str:
@@ -8,3 +8,12 @@ def rounded(number: float) -> str:
     ('-10713.3', '200', '0.08123')
     """
     return f"{number:.1f}".removesuffix(".0") if abs(number) >= 100 else f"{number:.4g}"
+
+
+def printable(name: str) -> str:
+    r"""A name of a file that can be written as UTF-8: bytes that are none of it become escapes.
+
+    >>> printable("caf\udce9.png")
+    'caf\\udce9.png'
+    """
+    return name.encode(errors="backslashreplace").decode()

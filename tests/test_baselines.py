@@ -30,10 +30,11 @@ from jaxunreg.baselines import (
     PCAResidual,
     PCAResidualConfig,
 )
-from jaxunreg.batches import random_crops
-from jaxunreg.datasets.erase import EraseConfig, erase
-from jaxunreg.metrics import roc_auc
-from jaxunreg.patches import map_patches, patch_grid
+from jaxunreg.datasets.digits.erasing import EraseConfig, erase
+from jaxunreg.metrics.ranking import roc_auc
+from jaxunreg.scoring.patch_stream import map_patches
+from jaxunreg.scoring.patches import patch_grid
+from jaxunreg.training.crops import random_crops
 
 SHAPE = (4, 5, 2)
 PIXELS = 40

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.batches import (
-    SizedImages,
-    _StreamedCrops,
-    batch_indices,
-    crop_corners,
-    make_batches,
-    random_crops,
-    select,
-)
+from jaxunreg.training.batches import _StreamedCrops, batch_indices, make_batches, select
+from jaxunreg.training.crops import crop_corners, random_crops
+from jaxunreg.training.training_images import SizedImages
 
 SHAPE = (8, 8, 1)
 SIZES = ((8, 8), (20, 9), (11, 30), (15, 15), (40, 12))
@@ -170,7 +164,7 @@ def test_too_many_pixels_for_an_index_are_refused(monkeypatch):
     huge.sizes = np.array([[8, 8], [2**16, 2**16], [8, 8], [8, 8], [8, 8]])
     with pytest.raises(ValueError, match="images_on_device='no'"):
         batches(huge)
-    monkeypatch.setattr("jaxunreg.batches._free_memory", lambda: 1e12)
+    monkeypatch.setattr("jaxunreg.training.batches._free_memory", lambda: 1e12)
     how = {"batch_size": 6, "steps": 20, "steps_per_dispatch": 4, "threads": 0}
     assert isinstance(make_batches(huge, SHAPE, jax.random.key(3), on_device="auto", **how), _StreamedCrops)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxunreg.calibration import Calibration, calibrate, images_needed
+from jaxunreg.inspection.calibration import Calibration, calibrate, images_needed
 
 RATES = (0.01, 0.05, 0.1, 0.2, 0.29, 0.3, 0.5, 0.57, 0.7, 0.999, 1 / 3, 1 / 7, float(np.nextafter(0.1, 0)))
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.checkpoint import Checkpoints, build_model, describe_model, fingerprint, to_json
-from jaxunreg.scoring import fold
+from jaxunreg.models.registry import build_model, describe_model
+from jaxunreg.scoring.scorer import fold
+from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.training.checkpoints import Checkpoints
 
 # Orbax leaves the coroutines of the arrays that it did not get to when a checkpoint is damaged; they are collected
 # within the test that left them.

@@ -20,8 +20,10 @@ import sklearn.metrics
 from PIL import Image
 
 import jaxunreg as ju
-from jaxunreg import cli, plots
-from jaxunreg.datasets.folders import load_folder
+from jaxunreg.cli import main as cli
+from jaxunreg.cli.main import main
+from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.plots import style
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -74,7 +76,7 @@ def model(parts, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "keep_compiled", lambda: None)
-        assert cli.main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
+        assert main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
     return folder
 
 
@@ -93,7 +95,7 @@ def rows(text: str) -> list[dict]:
 
 def test_fit_says_what_it_found_and_prints_the_path_alone(parts, tmp_path, capsys):
     folder = tmp_path / "model"
-    assert cli.main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
+    assert main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
     out, err = capsys.readouterr()
     assert out == f"{folder}\n"
     assert "layout normal-abnormal; 21 images for training, 13 for the test" in err
@@ -107,22 +109,22 @@ def test_fit_says_what_it_found_and_prints_the_path_alone(parts, tmp_path, capsy
 
 
 def test_a_finished_model_is_not_trained_again(parts, model, capsys, monkeypatch):
-    monkeypatch.setattr("jaxunreg.fitting.fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("jaxunreg.inspection.fitting.fit", lambda *_, **__: 1 / 0)
     before = (model / "detector.json").read_bytes()
-    assert cli.main(["fit", str(parts), "--output", str(model), *TINY]) == 0
+    assert main(["fit", str(parts), "--output", str(model), *TINY]) == 0
     out, err = capsys.readouterr()
     assert out == f"{model}\n"
     assert "is finished already" in err
     assert (model / "detector.json").read_bytes() == before
-    assert cli.main(["fit", str(parts), "--output", str(model), *TINY, "--latent-dim", "4"]) == 1
+    assert main(["fit", str(parts), "--output", str(model), *TINY, "--latent-dim", "4"]) == 1
     assert "latent_dim was 3, is now 4".replace("latent_dim", "--latent-dim") in capsys.readouterr().err
 
 
 def test_rows_and_exit_codes(parts, model, normal_image, capsys):
-    assert cli.main(["score", str(normal_image), "--model", str(model)]) == 0
+    assert main(["score", str(normal_image), "--model", str(model)]) == 0
     [row] = rows(capsys.readouterr().out)
     assert row["verdict"] == "normal"
-    assert cli.main(["score", str(parts / "crack"), str(normal_image), "--model", str(model)]) == 3
+    assert main(["score", str(parts / "crack"), str(normal_image), "--model", str(model)]) == 3
     out, err = capsys.readouterr()
     found = rows(out)
     assert [Path(row["path"]).name for row in found[:3]] == ["0_mask.png", "1_mask.png", "2_mask.png"]
@@ -156,14 +158,14 @@ def test_json_lines_in_a_file_with_what_was_skipped(parts, model, tmp_path, caps
         "--output",
         str(tmp_path / "x.jsonl"),
     ]
-    assert cli.main(arguments) == 1
+    assert main(arguments) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert not (tmp_path / "x.jsonl").exists()
     [error] = [line for line in err.splitlines() if line.startswith("error:")]
     assert "small.png" in error or "empty.png" in error
     assert "--on-error skip" in error
-    assert cli.main([*arguments, "--on-error", "skip"]) == 3
+    assert main([*arguments, "--on-error", "skip"]) == 3
     found = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     verdicts = {Path(row["path"]).name: row["verdict"] for row in found}
     assert verdicts == {"odd.png": "anomalous", "empty.png": "skipped", "small.png": "skipped", "list.txt": "skipped"}
@@ -176,11 +178,11 @@ def test_json_lines_in_a_file_with_what_was_skipped(parts, model, tmp_path, caps
 
 def test_other_rates_and_top_k_are_calibrated(parts, model, capsys):
     run = ["score", str(parts / "crack" / "0.png"), "--model", str(model)]
-    assert cli.main([*run, "--top-k", "2", "--false-positive-rate", "0.5"]) == 3
+    assert main([*run, "--top-k", "2", "--false-positive-rate", "0.5"]) == 3
     [row] = rows(capsys.readouterr().out)
     highest = ju.AnomalyDetector.load(model).held_out["m"][:, :2].astype(float)
     assert float(row["threshold"]) == np.sort(highest.mean(axis=1))[2]
-    assert cli.main([*run, "--false-positive-rate", "0.01"]) == 1
+    assert main([*run, "--false-positive-rate", "0.01"]) == 1
     assert "--false-positive-rate 0.01, expected at least 1/(5 + 1)" in capsys.readouterr().err
 
 
@@ -189,10 +191,10 @@ def test_colours_are_turned_as_the_model_wants_them(model, normal_image, tmp_pat
     colored = np.stack([gray, gray, gray], axis=-1)
     write(tmp_path / "same.png", colored)
     write(tmp_path / "red.png", colored * np.array([1, 0, 0], np.uint8))
-    assert cli.main(["score", str(normal_image), str(tmp_path / "same.png"), "--model", str(model)]) == 0
+    assert main(["score", str(normal_image), str(tmp_path / "same.png"), "--model", str(model)]) == 0
     one, other = rows(capsys.readouterr().out)
     assert one["score"] == other["score"]
-    cli.main(["score", str(tmp_path / "red.png"), "--model", str(model)])
+    main(["score", str(tmp_path / "red.png"), "--model", str(model)])
     assert "1 images are used as gray (color='gray'): 1 of them have colours" in capsys.readouterr().err
 
 
@@ -202,7 +204,7 @@ def test_heat_maps_are_pictures_of_the_whole_image(model, tmp_path, capsys):
     write(tmp_path / "in" / "x" / "a.bmp", image)
     write(tmp_path / "in" / "y" / "a.png", image)
     maps = tmp_path / "maps"
-    assert cli.main(["score", str(tmp_path / "in"), "--model", str(model), "--heat-maps", str(maps)]) == 3
+    assert main(["score", str(tmp_path / "in"), "--model", str(model), "--heat-maps", str(maps)]) == 3
     found = {Path(row["path"]).relative_to(tmp_path / "in").as_posix(): row for row in rows(capsys.readouterr().out)}
     assert {name: row["heat_map"] for name, row in found.items()} == {
         name: str(maps / f"{name}.png") for name in ("x/a.png", "x/a.bmp", "y/a.png")
@@ -213,7 +215,7 @@ def test_heat_maps_are_pictures_of_the_whole_image(model, tmp_path, capsys):
     # The last colours of the heat, which the gray image has not.
     assert ((colors[:, 0] > 200) & (colors[:, 2] < 120)).any()
     inside = ["score", str(tmp_path / "in"), "--model", str(model), "--heat-maps", str(tmp_path / "in" / "maps")]
-    assert cli.main(inside) == 1
+    assert main(inside) == 1
     assert "would be scored as images the next time" in capsys.readouterr().err
 
 
@@ -222,13 +224,13 @@ def test_heat_maps_stay_in_their_folder_and_apart_from_the_images(model, tmp_pat
     write(tmp_path / "more" / "b.png", odd(6))
     monkeypatch.chdir(tmp_path / "in")
     run = ["score", "a.png", "../more/b.png", "--model", str(model), "--heat-maps"]
-    assert cli.main([*run, str(tmp_path / "deep" / "maps")]) == 3
+    assert main([*run, str(tmp_path / "deep" / "maps")]) == 3
     found = {path.relative_to(tmp_path / "deep" / "maps").as_posix() for path in tmp_path.rglob("*.png.png")}
     assert found == {"in/a.png.png", "more/b.png.png"}
     capsys.readouterr()
     for folder in (".", str(tmp_path)):
         alone = ["score", "a.png", "--model", str(model), "--heat-maps", folder] if folder == "." else [*run, folder]
-        assert cli.main(alone) == 1
+        assert main(alone) == 1
         assert "would lie among the images that are scored" in capsys.readouterr().err
     assert not (tmp_path / "in" / "a.png.png").exists()
 
@@ -236,11 +238,11 @@ def test_heat_maps_stay_in_their_folder_and_apart_from_the_images(model, tmp_pat
 def test_a_thousand_images_of_many_sizes_compile_nothing_new(model, tmp_path, capsys, compiled):
     for k in range(1000):
         write(tmp_path / f"{k:04}.png", good(k, 8 + k % 7, 8 + k % 11))
-    cli.main(["score", str(tmp_path / "0000.png"), "--model", str(model)])
+    main(["score", str(tmp_path / "0000.png"), "--model", str(model)])
     capsys.readouterr()
     before = len(compiled)
     assert before > 0
-    code = cli.main(["score", str(tmp_path), "--model", str(model)])
+    code = main(["score", str(tmp_path), "--model", str(model)])
     found = rows(capsys.readouterr().out)
     assert len(found) == 1000
     assert code == (3 if any(row["verdict"] == "anomalous" for row in found) else 0)
@@ -250,7 +252,7 @@ def test_a_thousand_images_of_many_sizes_compile_nothing_new(model, tmp_path, ca
 def test_evaluate_agrees_with_scikit_learn_and_leaves_out_what_was_trained_on(parts, model, tmp_path, capsys):
     report = tmp_path / "report"
     command = ["evaluate", str(parts), "--model", str(model), "--output", str(report), "--bootstrap", "20"]
-    assert cli.main(command) == 0
+    assert main(command) == 0
     out, err = capsys.readouterr()
     assert "evaluating on 13 images (3 crack, 3 dent, 7 good)" in err
     assert out.splitlines()[-1] == str(report / "index.html")
@@ -287,10 +289,10 @@ def test_evaluate_agrees_with_scikit_learn_and_leaves_out_what_was_trained_on(pa
     page = (report / "index.html").read_text(encoding="utf-8")
     assert page.count("<img") == 3
     assert "notes.txt" in page
-    assert cli.main(command) == 0  # Into the same folder, which is an evaluation's.
+    assert main(command) == 0  # Into the same folder, which is an evaluation's.
     (report / "evaluation.json").unlink()
     capsys.readouterr()
-    assert cli.main(command) == 1
+    assert main(command) == 1
     assert "already used for something else" in capsys.readouterr().err
 
 
@@ -317,7 +319,7 @@ def test_evaluate_uses_no_image_twice(parts, model, tmp_path, capsys):
     for k in range(3):
         write(tree / "test" / "good" / f"fresh-{k}.png", good(300 + k))
         write(tree / "test" / "crack" / f"{k}.png", odd(300 + k))
-    assert cli.main(["evaluate", str(tree), "--model", str(model), "--bootstrap", "5"]) == 0
+    assert main(["evaluate", str(tree), "--model", str(model), "--bootstrap", "5"]) == 0
     out, err = capsys.readouterr()
     assert "evaluating on 6 images (3 crack, 3 good)" in err
     assert "new-0.png: is an image that the model was trained or calibrated on" in err
@@ -326,7 +328,7 @@ def test_evaluate_uses_no_image_twice(parts, model, tmp_path, capsys):
     for k in range(6):
         write(other / "good" / f"{k}.png", good(400 + k))
         write(other / "crack" / f"{k}.png", odd(400 + k))
-    assert cli.main(["evaluate", str(other), "--model", str(model), "--bootstrap", "5"]) == 0
+    assert main(["evaluate", str(other), "--model", str(model), "--bootstrap", "5"]) == 0
     err = capsys.readouterr().err
     assert "evaluating on 12 images (6 crack, 6 good)" in err
     assert "the model was made of none of them" in err
@@ -353,7 +355,7 @@ def test_evaluate_uses_no_image_twice(parts, model, tmp_path, capsys):
 def test_an_error_is_one_line_and_says_what_to_do(command, message, parts, model, tmp_path, capsys):
     places = {"DATA": str(parts), "MODEL": str(model), "NEW": str(tmp_path / "new")}
     command = [part.replace(*name) for part in command for name in [_place(part, places)]]
-    assert cli.main(command) == 1
+    assert main(command) == 1
     out, err = capsys.readouterr()
     assert out == ""
     [error] = [line for line in err.splitlines() if line.startswith("error:")]
@@ -369,7 +371,7 @@ def _place(part: str, places: dict[str, str]) -> tuple[str, str]:
 def test_a_wrong_command_line_is_a_usage_error(capsys):
     for command in ([], ["score"], ["fit", "x"], ["paint"], ["fit", "x", "--output", "y", "--stride", "0"]):
         with pytest.raises(SystemExit) as stop:
-            cli.main(command)
+            main(command)
         assert stop.value.code == 2
         assert capsys.readouterr().out == ""
 
@@ -377,14 +379,14 @@ def test_a_wrong_command_line_is_a_usage_error(capsys):
 @pytest.mark.parametrize("command", ["fit", "score", "evaluate"])
 def test_help_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        main([command, "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert f"  jaxunreg {command} " in text
     assert "Exit codes:\n  0 " in text
     assert ("  3    at least one image is anomalous" in text) == (command == "score")
     with pytest.raises(SystemExit):
-        cli.main(["--help"])
+        main(["--help"])
     assert f"jaxunreg {command} " in capsys.readouterr().out
 
 
@@ -392,12 +394,13 @@ def test_help_explains_itself(command, capsys):
 CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from jaxunreg import cli, training
+from jaxunreg.cli.main import main
+from jaxunreg.training import loop
 slow = {{"sklearn", "matplotlib", "tensorflow_datasets", "torch"}} & set(sys.modules)
 assert not slow, slow
-train_steps = training.train_steps
-training.train_steps = lambda *arguments: (time.sleep(1.5), train_steps(*arguments))[1]
-sys.exit(cli.main({arguments!r}))
+train_steps = loop.train_steps
+loop.train_steps = lambda *arguments: (time.sleep(1.5), train_steps(*arguments))[1]
+sys.exit(main({arguments!r}))
 """
 
 
@@ -430,7 +433,7 @@ def test_an_interrupted_fit_goes_on(parts, tmp_path, capsys):
     step = max(saved(folder))
     assert 8 <= step < 24
     before = (folder / "training" / "metrics.jsonl").read_text().splitlines()[:step]
-    assert cli.main(arguments) == 0
+    assert main(arguments) == 0
     assert f"going on with the training in {folder}" in capsys.readouterr().err
     lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
     assert lines[:step] == before
@@ -454,7 +457,7 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(parts, model, monkeyp
     monkeypatch.setattr(cli, "_rows", gone)
     monkeypatch.setattr(cli.os, "dup2", lambda *_: None)
     monkeypatch.setattr(cli.sys.stdout, "fileno", lambda: 1, raising=False)
-    assert cli.main(["score", str(parts / "crack"), "--model", str(model)]) == 1
+    assert main(["score", str(parts / "crack"), "--model", str(model)]) == 1
     assert "error" not in capsys.readouterr().err
 
 
@@ -466,15 +469,15 @@ def test_a_refused_fit_leaves_the_note_of_the_old_settings(parts, tmp_path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jaxunreg.fitting.calibrate_detector", stop)
-        assert cli.main(arguments) == 130
+        patch.setattr("jaxunreg.inspection.fitting.calibrate_detector", stop)
+        assert main(arguments) == 130
     note = folder / "training" / "config.json"
     before = note.read_bytes()
     capsys.readouterr()
-    assert cli.main([*arguments, "--learning-rate", "0.5"]) == 1
+    assert main([*arguments, "--learning-rate", "0.5"]) == 1
     assert " --learning-rate was 3e-05, is now 0.5" in capsys.readouterr().err
     assert note.read_bytes() == before
-    assert cli.main([*arguments, "--top-k", "2"]) == 0
+    assert main([*arguments, "--top-k", "2"]) == 0
     assert json.loads(note.read_text())["config"]["top_k"] == 2
 
 
@@ -494,21 +497,21 @@ def test_score_refuses_before_it_scores(option, message, normal_image, model, tm
     monkeypatch.setattr(ju.AnomalyDetector, "scores", lambda *_: 1 / 0)
     (tmp_path / "file").write_text("")
     option = [part.replace("FOLDER", str(tmp_path)) for part in option]
-    assert cli.main(["score", str(normal_image), "--model", str(model), *option]) == 1
+    assert main(["score", str(normal_image), "--model", str(model), *option]) == 1
     assert message in capsys.readouterr().err
 
 
 def test_rows_go_through_a_link_and_into_a_pipe(normal_image, model, tmp_path):
     run = ["score", str(normal_image), "--model", str(model), "--output"]
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
-    assert cli.main([*run, str(tmp_path / "link.csv")]) == 0
+    assert main([*run, str(tmp_path / "link.csv")]) == 0
     assert (tmp_path / "link.csv").is_symlink()
     assert len(rows((tmp_path / "real.csv").read_text())) == 1
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
         try:
-            assert cli.main([*run, str(pipe)]) == 0
+            assert main([*run, str(pipe)]) == 0
             out, _ = reader.communicate(timeout=60)
         finally:
             reader.kill()
@@ -523,11 +526,11 @@ def test_names_are_taken_literally(model, tmp_path, capsys):
         write(data / "good" / f"{k}.png", good(500 + k))
         write(data / "scratch [deep] :bug: $^$" / f"a[!b] $^$ {k}.png", odd(500 + k))
     name = "scratch [deep] :bug: $^$"
-    assert cli.main(["score", str(data / name), "--model", str(model), "--heat-maps", str(maps)]) == 3
+    assert main(["score", str(data / name), "--model", str(model), "--heat-maps", str(maps)]) == 3
     assert len(list(maps.glob("*.png"))) == 2
     capsys.readouterr()
     run = ["evaluate", str(data), "--model", str(model), "--bootstrap", "5", "--output", str(tmp_path / "report")]
-    assert cli.main(run) == 0
+    assert main(run) == 0
     assert name in capsys.readouterr().out
 
 
@@ -538,9 +541,9 @@ def test_an_interrupted_evaluation_can_be_started_again(parts, model, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jaxunreg.evaluation_page.plots_detection.score_strips", stop)
-        assert cli.main(run) == 130
-    assert cli.main(run) == 0
+        patch.setattr("jaxunreg.reports.evaluation.score_strips", stop)
+        assert main(run) == 130
+    assert main(run) == 0
     assert (tmp_path / "report" / "index.html").exists()
 
 
@@ -558,7 +561,7 @@ def test_a_split_on_disk_goes_before_the_fraction_that_fit_was_told(model, tmp_p
         write(tree / "test" / "good" / f"{k}.png", good(610 + k))
         write(tree / "test" / "crack" / f"{k}.png", odd(610 + k))
     capsys.readouterr()
-    assert cli.main(["evaluate", str(tree), "--model", str(folder), "--bootstrap", "5"]) == 0
+    assert main(["evaluate", str(tree), "--model", str(folder), "--bootstrap", "5"]) == 0
     assert "evaluating on 4 images (2 crack, 2 good)" in capsys.readouterr().err
 
 
@@ -569,7 +572,7 @@ def test_the_page_lists_skipped_files_of_one_name(parts, model, tmp_path):
             write(data / kind / f"{k}.png", make(700 + k))
         (data / kind / "notes.txt").write_text("")
     report = tmp_path / "report"
-    assert cli.main(["evaluate", str(data), "--model", str(model), "--bootstrap", "5", "--output", str(report)]) == 0
+    assert main(["evaluate", str(data), "--model", str(model), "--bootstrap", "5", "--output", str(report)]) == 0
     page = (report / "index.html").read_text(encoding="utf-8")
     assert all(f"skipped: {data / kind / 'notes.txt'}" in page for kind in ("good", "crack"))
 
@@ -582,7 +585,7 @@ def test_evaluate_refuses_before_it_scores(parts, model, tmp_path, monkeypatch, 
         (["--heat-map-stride", "0"], "got --heat-map-stride 0; expected 1 to 8"),
         (["--output", str(tmp_path / "file" / "report")], "which cannot be written"),
     ):
-        assert cli.main(["evaluate", str(parts), "--model", str(model), *option]) == 1
+        assert main(["evaluate", str(parts), "--model", str(model), *option]) == 1
         assert message in capsys.readouterr().err
 
 
@@ -592,12 +595,12 @@ def test_too_little_memory_and_too_long_a_seed_are_told_in_one_line(parts, tmp_p
 
     monkeypatch.setattr(cli, "fit_detector", full)
     run = ["fit", str(parts), "--output", str(tmp_path / "model"), *TINY]
-    assert cli.main(run) == 1
+    assert main(run) == 1
     err = capsys.readouterr().err
     assert "the device has too little memory: RESOURCE_EXHAUSTED: Out of memory" in err
     assert "--batch-size" in err
     with pytest.raises(SystemExit) as stop:
-        cli.main([*run, "--seed", str(2**63)])
+        main([*run, "--seed", str(2**63)])
     assert stop.value.code == 2
     assert "expected an integer of 64 bits" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
@@ -608,10 +611,10 @@ def test_a_name_that_is_not_utf8_is_told(model, normal_image, tmp_path, capsys):
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
     shutil.copy(normal_image, tmp_path / "b.png")
     run = ["score", str(tmp_path), "--model", str(model)]
-    assert cli.main(run) == 1
+    assert main(run) == 1
     err = capsys.readouterr().err
     assert "caf\\udce9.png: has a name that is not UTF-8; rename it" in err
-    assert cli.main([*run, "--on-error", "skip", "--output", str(tmp_path / "x.csv")]) == 0
+    assert main([*run, "--on-error", "skip", "--output", str(tmp_path / "x.csv")]) == 0
     found = rows((tmp_path / "x.csv").read_text())
     assert [Path(row["path"]).name for row in found] == ["caf\\udce9.png", "b.png"]
 
@@ -619,12 +622,12 @@ def test_a_name_that_is_not_utf8_is_told(model, normal_image, tmp_path, capsys):
 def test_copies_count_as_one_part(parts, tmp_path, capsys):
     for k in range(28):
         shutil.copy(parts / "good" / f"{k % 5:02}.png", write(tmp_path / "good" / f"{k}.png", good(0)))
-    assert cli.main(["fit", str(tmp_path / "good"), "--output", str(tmp_path / "model"), *TINY]) == 1
+    assert main(["fit", str(tmp_path / "good"), "--output", str(tmp_path / "model"), *TINY]) == 1
     err = capsys.readouterr().err
     assert "got 5 normal parts (23 of 28 images are copies of others, byte by byte)" in err
     for k in range(28, 50):
         write(tmp_path / "good" / f"{k}.png", good(500 + k))
-    assert cli.main(["fit", str(tmp_path / "good"), "--output", str(tmp_path / "model"), *TINY]) == 0
+    assert main(["fit", str(tmp_path / "good"), "--output", str(tmp_path / "model"), *TINY]) == 0
     err = capsys.readouterr().err
     assert "the 50 images show 27 parts (23 are copies of others, byte by byte)" in err
     record = ju.AnomalyDetector.load(tmp_path / "model").record
@@ -639,7 +642,7 @@ def test_a_long_name_does_not_end_the_scoring(model, tmp_path, capsys):
     for k, name in enumerate(names):
         write(tmp_path / "new" / name, good(k))
     maps = tmp_path / "maps"
-    assert cli.main(["score", str(tmp_path / "new"), "--model", str(model), "--heat-maps", str(maps)]) in (0, 3)
+    assert main(["score", str(tmp_path / "new"), "--model", str(model), "--heat-maps", str(maps)]) in (0, 3)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [Path(row["path"]).name for row in rows] == names
     assert sorted(Path(row["heat_map"]).name for row in rows) == sorted(path.name for path in maps.iterdir())
@@ -648,16 +651,16 @@ def test_a_long_name_does_not_end_the_scoring(model, tmp_path, capsys):
 def test_the_rows_before_an_error_are_kept_and_the_file_is_named(model, tmp_path, monkeypatch, capsys):
     for k in range(3):
         write(tmp_path / "new" / f"{k}.png", good(k))
-    save = plots.save_figure
+    save = style.save_figure
 
     def full(figure, target):
         if target.name == "1.png.png":
             raise OSError(errno.ENOSPC, "No space left on device")
         save(figure, target)
 
-    monkeypatch.setattr(plots, "save_figure", full)
+    monkeypatch.setattr(style, "save_figure", full)
     command = ["score", str(tmp_path / "new"), "--model", str(model), "--heat-maps", str(tmp_path / "maps")]
-    assert cli.main([*command, "--output", str(tmp_path / "scores.csv")]) == 1
+    assert main([*command, "--output", str(tmp_path / "scores.csv")]) == 1
     err = capsys.readouterr().err
     assert f"rows that were there before: 1, in {tmp_path / 'scores.csv.part'}" in err
     assert "1.png.png, which cannot be written: [Errno 28] No space left on device" in err
@@ -671,7 +674,7 @@ def test_a_few_images_that_the_model_was_made_of_leave_all_others(parts, model, 
         write(tmp_path / "other" / "crack" / f"{k}.png", odd(400 + k))
     seen = load_folder(parts, progress=False).train.files[0].path
     shutil.copy(seen, tmp_path / "other" / "good" / "old.png")
-    assert cli.main(["evaluate", str(tmp_path / "other"), "--model", str(model), "--bootstrap", "5"]) == 0
+    assert main(["evaluate", str(tmp_path / "other"), "--model", str(model), "--bootstrap", "5"]) == 0
     err = capsys.readouterr().err
     assert "all images of other are used, but for 1 that the model was made of" in err
     assert "old.png: is an image that the model was trained or calibrated on" in err
@@ -682,13 +685,13 @@ def test_a_folder_of_nothing_but_images_that_the_model_was_made_of_is_refused(pa
     for folder, file in zip(("train", "test"), load_folder(parts, progress=False).train.files, strict=False):
         (tmp_path / "tree" / folder / "good").mkdir(parents=True)
         shutil.copy(file.path, tmp_path / "tree" / folder / "good")
-    assert cli.main(["evaluate", str(tmp_path / "tree"), "--model", str(model)]) == 1
+    assert main(["evaluate", str(tmp_path / "tree"), "--model", str(model)]) == 1
     assert "whose 1 images the model was all made of; expected others" in capsys.readouterr().err
 
 
 def test_a_report_does_not_go_where_its_figures_would_be_scored(parts, model, capsys):
     command = ["evaluate", str(parts), "--model", str(model), "--output", str(parts / "report")]
-    assert cli.main(command) == 1
+    assert main(command) == 1
     assert "expected a folder outside of it" in capsys.readouterr().err
     assert not (parts / "report").exists()
 
@@ -705,9 +708,9 @@ def test_a_folder_that_cannot_be_opened_is_skipped_as_a_file_is(model, tmp_path,
 
     monkeypatch.setattr(Path, "iterdir", refused)
     command = ["score", str(tmp_path / "new"), "--model", str(model)]
-    assert cli.main(command) == 1
+    assert main(command) == 1
     assert "locked: cannot be opened (Permission denied); check its rights; or skip" in capsys.readouterr().err
-    assert cli.main([*command, "--on-error", "skip"]) in (0, 3)
+    assert main([*command, "--on-error", "skip"]) in (0, 3)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(Path(row["path"]).name, row["verdict"] == "skipped") for row in rows] == [
         ("locked", True),
@@ -718,7 +721,7 @@ def test_a_folder_that_cannot_be_opened_is_skipped_as_a_file_is(model, tmp_path,
 def test_an_image_larger_than_pillow_allows_to_strangers_is_scored(model, tmp_path, monkeypatch, capsys):
     write(tmp_path / "a.png", good(0))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
-    assert cli.main(["score", str(tmp_path / "a.png"), "--model", str(model)]) in (0, 3)
+    assert main(["score", str(tmp_path / "a.png"), "--model", str(model)]) in (0, 3)
     assert Image.MAX_IMAGE_PIXELS == 60
 
 
@@ -727,14 +730,14 @@ def test_transparent_pixels_are_told(model, tmp_path, capsys):
     for k, name in enumerate(("clear", "opaque")):
         pixels[:3, :3, 3] = 255 * k
         write(tmp_path / f"{name}.png", pixels)
-    assert cli.main(["score", str(tmp_path), "--model", str(model)]) in (0, 3)
+    assert main(["score", str(tmp_path), "--model", str(model)]) in (0, 3)
     assert "; 1 have transparent pixels, of which the stored colours are used" in capsys.readouterr().err
 
 
 def test_a_damaged_model_is_not_to_be_repaired_by_hand(model, tmp_path, capsys):
     shutil.copytree(model, tmp_path / "model")
     shutil.rmtree(tmp_path / "model" / "model" / "0")
-    assert cli.main(["score", str(tmp_path), "--model", str(tmp_path / "model")]) == 1
+    assert main(["score", str(tmp_path), "--model", str(tmp_path / "model")]) == 1
     err = capsys.readouterr().err
     assert "no checkpoint in it" in err
     assert "copy it again, or train again into another folder" in err

@@ -12,9 +12,10 @@ import scipy.ndimage
 from PIL import Image
 
 import jaxunreg as ju
-from jaxunreg import detector as detector_module
-from jaxunreg import fitting
-from jaxunreg.datasets.image_files import ImageFile, ImageFiles, load_files
+from jaxunreg.datasets.folders.files import load_files
+from jaxunreg.datasets.folders.image_files import ImageFile, ImageFiles
+from jaxunreg.inspection import detector as detector_module
+from jaxunreg.inspection import fitting, selection
 
 CONFIG = ju.DetectorConfig(
     patch=8,
@@ -283,7 +284,7 @@ def test_the_advice_of_that_refusal_works(files):
     for better in ({"calibration_fraction": 0.45}, {"false_positive_rate": 0.143}):
         config = dataclasses.replace(CONFIG, **{"false_positive_rate": 0.1, **better})
         groups = [file.group for file in files.files]
-        assert len({groups[k] for k in np.flatnonzero(fitting._hold_out(groups, config))}) >= 6
+        assert len({groups[k] for k in np.flatnonzero(selection.hold_out(groups, config))}) >= 6
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import scipy.io
 
-from jaxunreg.datasets import digits
-from jaxunreg.datasets.digits import DatasetFallbackWarning, load_digits
-from jaxunreg.datasets.svhn import URL_VARIABLE, SvhnUnavailableError
+from jaxunreg.datasets.digits import load
+from jaxunreg.datasets.digits.dataset import LabeledImages
+from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
+from jaxunreg.datasets.digits.svhn import URL_VARIABLE, SvhnUnavailableError
 
 REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "svhn"
 TRAIN, TEST = 60, 30
@@ -114,7 +115,7 @@ def test_a_server_without_the_files_is_not_svhn(server):
 
 
 def test_svhn_never_falls_back(monkeypatch):
-    monkeypatch.setattr("jaxunreg.datasets.svhn._SECONDS_BETWEEN_ATTEMPTS", 0.01)
+    monkeypatch.setattr("jaxunreg.datasets.digits.svhn._SECONDS_BETWEEN_ATTEMPTS", 0.01)
     with pytest.raises(SvhnUnavailableError, match="refused"):
         load_digits("svhn", progress=False)
 
@@ -132,7 +133,7 @@ def test_a_local_copy_that_is_not_there_is_always_an_error(tmp_path, dataset):
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(digits, "_ANSWER_WITHIN_SECONDS", 0.3)
+    monkeypatch.setattr(load, "_ANSWER_WITHIN_SECONDS", 0.3)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -144,7 +145,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch):
 
 
 def test_a_name_that_cannot_be_looked_up_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(digits, "_ANSWER_WITHIN_SECONDS", 0.2)
+    monkeypatch.setattr(load, "_ANSWER_WITHIN_SECONDS", 0.2)
     released = threading.Event()
 
     def stuck(*_: object, **__: object) -> None:
@@ -222,11 +223,11 @@ def test_embedded_splits_share_no_image_and_do_not_depend_on_each_others_size():
 def test_default_sizes_of_the_embedded_digits(monkeypatch):
     asked = []
 
-    def recorded(n: int, *, seed: int, start: int = 0) -> digits.LabeledImages:
+    def recorded(n: int, *, seed: int, start: int = 0) -> LabeledImages:
         asked.append((n, start))
-        return digits.LabeledImages(np.zeros((n, 32, 32, 3), np.uint8), np.zeros(n, np.int64))
+        return LabeledImages(np.zeros((n, 32, 32, 3), np.uint8), np.zeros(n, np.int64))
 
-    monkeypatch.setattr(digits, "synth_digits", recorded)
+    monkeypatch.setattr(load, "synth_digits", recorded)
     data = load_digits("synth_digits")
     assert (len(data.train.images), len(data.test.images)) == (20_000, 2_000)
     (n_train, train_start), (_, test_start) = asked

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxunreg.datasets.erase import EraseConfig, anomaly_masks, contaminate, erase
+from jaxunreg.datasets.digits.erasing import EraseConfig, anomaly_masks, contaminate, erase
 
 
 def unchecked(function):

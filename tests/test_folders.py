@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from jaxunreg.datasets import image_files, image_pixels
-from jaxunreg.datasets.folders import ImageFile, ImageFileError, load_files, load_folder
-from jaxunreg.datasets.image_files import held_out
-from jaxunreg.datasets.image_pixels import convert, read_mask, read_pixels
+from jaxunreg.datasets.folders import ImageFile, ImageFileError, ImageFiles, checking, image_files, load_files
+from jaxunreg.datasets.folders import pixels as pixels_module
+from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.pixels import convert, read_mask, read_pixels
+from jaxunreg.datasets.folders.splitting import held_out
 
 
 def gray(seed: int, height: int = 6, width: int = 9, dtype: type = np.uint8) -> np.ndarray:
@@ -606,7 +607,7 @@ def test_splitting_keeps_groups_together(tmp_path):
         write(tmp_path / f"{i}.png", gray(i))
     images = load_files([tmp_path], label="good")
     files = tuple(ImageFile(file.path, group=f"part{i // 4}") for i, file in enumerate(images.files))
-    images = image_files.ImageFiles(files, images.sizes, images.channels)
+    images = ImageFiles(files, images.sizes, images.channels)
     kept, out = images.split(0.34, seed=2)
     assert (len(kept), len(out)) == (8, 4)
     assert not {file.group for file in kept.files} & {file.group for file in out.files}
@@ -617,7 +618,7 @@ def test_a_bar_is_shown_after_a_few_seconds_only(tmp_path, monkeypatch, capsys):
         write(tmp_path / f"{i}.png", gray(i))
     load_files([tmp_path])
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(image_files, "_SECONDS_WITHOUT_BAR", 0.0)
+    monkeypatch.setattr(checking, "_SECONDS_WITHOUT_BAR", 0.0)
     load_files([tmp_path], progress=False)
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -638,7 +639,7 @@ def test_bad_arguments_are_refused(tmp_path, no_type_checks, arguments, message)
 def test_pillow_still_keeps_eight_bits_of_deep_colour():
     """Why 16-bit colour is decoded by another library; where Pillow can do it, that library can go."""
     with Image.open(io.BytesIO(imagecodecs.png_encode(rgb(2, dtype=np.uint16)))) as image:
-        assert image_pixels._bits_stored(image) == 16
+        assert pixels_module._bits_stored(image) == 16
         assert np.asarray(image).dtype == np.uint8
 
 

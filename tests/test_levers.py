@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments import levers
-from jaxunreg.training import MetricsLog
+from jaxunreg.training.log import MetricsLog
 
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),

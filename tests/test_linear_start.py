@@ -10,10 +10,10 @@ import scipy.stats
 from sklearn.decomposition import PCA
 
 import jaxunreg as ju
-from jaxunreg import linear_start as linear_start_module
-from jaxunreg.linear_start import linear_start
-from jaxunreg.networks import inverse_soft_clip, soft_clip
-from jaxunreg.training import init_state, starting_state
+from jaxunreg.nn.soft_clip import inverse_soft_clip, soft_clip
+from jaxunreg.training import linear_start as linear_start_module
+from jaxunreg.training.linear_start import linear_start
+from jaxunreg.training.state import init_state, starting_state
 
 SIZES = {"image_shape": (16, 16, 3), "depth": 3, "base_channels": 16, "latent_dim": 10}
 
@@ -72,7 +72,7 @@ def test_the_order_of_the_images_does_not_matter(monkeypatch):
     textured = rng.uniform(0.0, 1.0, (192, 16, 16, 1))
     images = np.concatenate([smooth, textured]).astype(np.float32)
     # As with more images than the random features are measured on.
-    monkeypatch.setattr("jaxunreg.linear_start._batch", lambda config, values: 48)
+    monkeypatch.setattr("jaxunreg.training.linear_start._batch", lambda config, values: 48)
     model = ju.VAE(ju.VAEConfig(image_shape=(16, 16, 1), depth=2, base_channels=8, latent_dim=8))
 
     def start(images):
@@ -152,7 +152,9 @@ def test_fixed_statistics_stay_and_training_improves_the_start():
 def test_small_images_give_no_more_crops_than_they_have_places_for(monkeypatch):
     """Of 3 x 1 and 1 x 2 places; some 8,000 crops an image would be copies of copies."""
     seen = []
-    monkeypatch.setattr("jaxunreg.training.linear_start.linear_start", lambda model, crops, key: seen.append(crops))
+    monkeypatch.setattr(
+        "jaxunreg.training.state.linear_start.linear_start", lambda model, crops, key: seen.append(crops)
+    )
     height, width, channels = SIZES["image_shape"]
     images = [np.zeros((height + more[0], width + more[1], channels), np.uint8) for more in ((2, 0), (0, 1))]
     starting_state(ju.VAE(ju.VAEConfig(**SIZES)), ju.TrainConfig(steps=1, start="linear"), jax.random.key(0), images)
@@ -174,7 +176,7 @@ def test_another_start_of_an_equal_model_compiles_nothing(compiled, monkeypatch)
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxunreg.linear_start.PIXELS", 2**20)  # fewer crops than are drawn in earnest
+    monkeypatch.setattr("jaxunreg.training.linear_start.PIXELS", 2**20)  # fewer crops than are drawn in earnest
     images = list(smooth_images(20, size=24))  # larger than the model's, so that crops are drawn
     model = ju.VAE(ju.VAEConfig(**SIZES))
     config = ju.TrainConfig(steps=8, batch_size=4, steps_per_dispatch=2, checkpoint_every=4, start="linear")

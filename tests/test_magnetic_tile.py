@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxunreg.datasets.folders import ImageFileError, load_folder
-from jaxunreg.datasets.magnetic_tile import tile_groups
+from jaxunreg.datasets.folders import ImageFileError
+from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.magnetic_tile import tile_groups
 
 REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "magnetic_tile"
 

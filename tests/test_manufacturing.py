@@ -13,9 +13,9 @@ import jaxunreg as ju
 from experiments import manufacturing, manufacturing_page, runs
 from experiments.manufacturing import KEPT, PRESETS, Cell, CellScores, ManufacturingConfig, choose, split_data
 from experiments.tables import as_csv, as_latex, as_markdown
-from jaxunreg.datasets.folders import load_folder
-from jaxunreg.datasets.parts import write_parts
-from jaxunreg.metrics import roc_auc
+from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.generated_parts import write_parts
+from jaxunreg.metrics.ranking import roc_auc
 
 OPTIONS = [
     "--parts",

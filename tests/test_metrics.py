@@ -9,16 +9,10 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from jaxunreg.metrics import (
-    Interval,
-    average_precision,
-    box_statistics,
-    complexity,
-    explained_by_class,
-    explained_by_complexity,
-    roc_auc,
-    roc_curve,
-)
+from jaxunreg.metrics.boxes import box_statistics
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.metrics.png_complexity import complexity, explained_by_class, explained_by_complexity
+from jaxunreg.metrics.ranking import average_precision, roc_auc, roc_curve
 
 
 def reference_auc(normal: np.ndarray, anomalous: np.ndarray) -> float:

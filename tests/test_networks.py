@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.networks import NetworkConfig, soft_clip, soft_clip_with_inverse
+from jaxunreg.nn.config import NetworkConfig
+from jaxunreg.nn.soft_clip import soft_clip, soft_clip_with_inverse
 
 
 def count(model: object, config: NetworkConfig) -> int:
@@ -55,7 +56,7 @@ def test_any_shape_that_the_depth_divides_is_encoded_and_decoded(shape, depth):
 def test_the_first_layer_is_the_convolution_of_the_paper():
     # One layer by hand: 4x4 windows, stride 2, padding 1, then batch norm by the batch's own statistics, then ReLU.
     config = NetworkConfig(image_shape=(4, 4, 1), depth=1, base_channels=2, latent_dim=1)
-    from jaxunreg.networks import Encoder
+    from jaxunreg.nn.networks import Encoder
 
     encoder = Encoder(config, features=3)
     images = np.random.default_rng(0).uniform(size=(5, 4, 4, 1)).astype(np.float32)

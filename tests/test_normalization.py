@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxunreg.normalization import batch_norm_relu
+from jaxunreg.nn.normalization import batch_norm_relu
 
 SHAPES = [(5, 3), (4, 3, 2, 7)]
 

@@ -13,9 +13,13 @@ import pytest
 from jax.sharding import PartitionSpec
 
 import jaxunreg as ju
-from jaxunreg import parallel
-from jaxunreg.batches import make_batches, select
-from jaxunreg.training import init_state, train_steps
+from jaxunreg.parallel import processes
+from jaxunreg.parallel.mesh import AXIS, data_mesh, local, replicate
+from jaxunreg.scoring import sharded
+from jaxunreg.scoring.tiled import patch_terms
+from jaxunreg.training.batches import make_batches, select
+from jaxunreg.training.state import init_state
+from jaxunreg.training.step import train_steps
 
 COLLECTIVE = re.compile(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
 
@@ -103,9 +107,9 @@ def test_nothing_is_sent_between_devices(scorer, images, picture, backend):
     shard = ju.sharded_scorer(scorer, backend=backend, batch_size=2)
     corners = np.zeros((16, 2, 2), np.int32)
     for function, shared, split in (
-        (parallel._batch_terms, np.int32(1), images[:64].reshape(32, 2, 8, 8, 2)),
-        (parallel.patch_terms, picture, corners),
-        (parallel._patch_sum("m"), picture, (corners, np.ones((16, 2), np.float32))),
+        (sharded._batch_terms, np.int32(1), images[:64].reshape(32, 2, 8, 8, 2)),
+        (patch_terms, picture, corners),
+        (sharded._patch_sum("m"), picture, (corners, np.ones((16, 2), np.float32))),
     ):
         program, arguments = shard._prepare(function, shared, split)
         text = program.lower(*arguments).compile().as_text()
@@ -114,8 +118,8 @@ def test_nothing_is_sent_between_devices(scorer, images, picture, backend):
 
 
 def test_a_sum_over_the_mesh_would_be_seen():
-    mesh, spec = parallel.data_mesh(), PartitionSpec(parallel.AXIS)
-    total = jax.shard_map(lambda x: jax.lax.psum(x, parallel.AXIS), mesh=mesh, in_specs=spec, out_specs=PartitionSpec())
+    mesh, spec = data_mesh(), PartitionSpec(AXIS)
+    total = jax.shard_map(lambda x: jax.lax.psum(x, AXIS), mesh=mesh, in_specs=spec, out_specs=PartitionSpec())
     assert COLLECTIVE.findall(jax.jit(total).lower(jnp.zeros(8)).compile().as_text()) == ["all-reduce"]
 
 
@@ -149,7 +153,7 @@ def test_the_guard_sees_parameters_that_are_not_on_the_devices(scorer, images):
 def test_it_runs_on_the_devices_it_was_given(scorer, images, wanted):
     devices = jax.devices()[2:5]
     shard = ju.sharded_scorer(scorer, devices, batch_size=3)
-    program, arguments = shard._prepare(parallel._batch_terms, np.int32(1), images[:36].reshape(12, 3, 8, 8, 2))
+    program, arguments = shard._prepare(sharded._batch_terms, np.int32(1), images[:36].reshape(12, 3, 8, 8, 2))
     assert program(*arguments).m.sharding.device_set == set(devices)
     chex.assert_trees_all_close(shard(images), wanted, rtol=1e-4)
 
@@ -250,15 +254,15 @@ def test_eight_devices_train_as_one_and_go_on_as_one(alone, rounding, tmp_path):
 
 def test_images_that_are_sent_train_alike_and_only_sums_go_between_devices(alone, rounding):
     """The program of the mesh, on batches that are split where they are made: its text, and what it does."""
-    mesh = parallel.data_mesh()
-    state = parallel.replicate(init_state(MODEL, CONFIG, jax.random.key(0)), mesh)
+    mesh = data_mesh()
+    state = replicate(init_state(MODEL, CONFIG, jax.random.key(0)), mesh)
     batches = feed(FLOATS, "no", mesh)
     program = train_steps.lower(MODEL, CONFIG, state, *batches.steps(0, 5), np.int32(5)).compile()
     assert set(COLLECTIVE.findall(program.as_text())) == {"all-reduce"}
     for start in range(0, 20, 5):
         images, indices = batches.steps(start, 5)
         state, _ = program(state, images, indices, np.int32(5))
-    assert distance(parallel.local(state), alone) < 4 * rounding
+    assert distance(local(state), alone) < 4 * rounding
 
 
 def feed(images, where: str, mesh):
@@ -272,10 +276,10 @@ def feed(images, where: str, mesh):
 )
 @pytest.mark.parametrize("where", ["yes", "no"])
 def test_a_mesh_is_fed_the_same_batches_a_part_to_each_device(images, where):
-    mesh = parallel.data_mesh()
+    mesh = data_mesh()
     source, indices = feed(images, where, mesh).steps(3, 4)
     split, whole = (indices, source) if where == "yes" else (source, indices)
-    assert split.sharding.spec == PartitionSpec(None, parallel.AXIS)
+    assert split.sharding.spec == PartitionSpec(None, AXIS)
     assert {part.data.shape[1] for part in split.addressable_shards} == {2}
     assert where == "no" or whole.sharding.is_fully_replicated
     want_source, want_indices = feed(images, "yes", None).steps(3, 4)
@@ -293,19 +297,19 @@ def test_a_batch_that_the_devices_do_not_divide_names_both():
 
 
 def test_one_process_is_the_first_and_has_all():
-    mesh = parallel.data_mesh()
-    assert parallel.is_first(mesh)
-    assert parallel.share(5) == slice(0, 5)
+    mesh = data_mesh()
+    assert processes.is_first(mesh)
+    assert processes.share(5) == slice(0, 5)
     tree = {"a": np.arange(3), "b": np.ones((2, 2))}
-    chex.assert_trees_all_equal(parallel.gather(tree), tree)
+    chex.assert_trees_all_equal(processes.gather(tree), tree)
     key = jax.random.key(3)
-    assert parallel.local(parallel.replicate(key, mesh)) == key
+    assert local(replicate(key, mesh)) == key
 
 
 def test_starting_comes_first_and_needs_a_cluster(monkeypatch):
     hook = sys.excepthook
     with pytest.raises(RuntimeError, match="before"):
-        parallel.start("127.0.0.1:1", 1, 0)
+        processes.start("127.0.0.1:1", 1, 0)
 
     def none_found(*args, **options):
         raise ValueError("coordinator_address should be defined.")
@@ -314,5 +318,5 @@ def test_starting_comes_first_and_needs_a_cluster(monkeypatch):
     with pytest.raises(
         ValueError, match="processes=None.*coordinator_address.*expected all three, or a start by SLURM"
     ):
-        parallel.start()
+        processes.start()
     assert sys.excepthook is hook

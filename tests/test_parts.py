@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from jaxunreg.datasets import parts as module
-from jaxunreg.datasets.folders import load_folder
-from jaxunreg.datasets.parts import synth_parts, write_parts
+from jaxunreg.datasets import generated_parts
+from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.generated_parts import synth_parts, write_parts
 
 # As users run it, without the run-time type checker in front of its own errors.
 unchecked = inspect.unwrap(synth_parts)
@@ -30,7 +30,10 @@ def defective():
 @pytest.fixture(scope="module")
 def geometry():
     """Where the hole is in each image."""
-    return [module._Part.draw(module._Uniforms(5, module._STYLE_STREAM, k), 256, 256) for k in range(40)]
+    return [
+        generated_parts._Part.draw(generated_parts._Uniforms(5, generated_parts._STYLE_STREAM, k), 256, 256)
+        for k in range(40)
+    ]
 
 
 def distance_from_hole(part) -> np.ndarray:
@@ -173,7 +176,7 @@ def test_a_tree_is_written_and_read_back(tmp_path):
     np.testing.assert_array_equal(np.stack(list(data.train)), synth_parts(5, seed=3, image_size=(64, 80)).images)
     masks = [data.test.mask(i) for i in range(6)]
     assert all(mask.any() == (i < 4) for i, mask in enumerate(masks))
-    expected = synth_parts(2, seed=3, image_size=(64, 80), defect="crack", start=module._STARTS["crack"])
+    expected = synth_parts(2, seed=3, image_size=(64, 80), defect="crack", start=generated_parts._STARTS["crack"])
     np.testing.assert_array_equal(np.stack(masks[2:4]), expected.masks)
     np.testing.assert_array_equal(data.test[2], expected.images[0])
     # No part is drawn twice.

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg import scoring
-from jaxunreg.patches import average_patches, extract_patches, map_patches, patch_grid
-from jaxunreg.scoring import Model
+from jaxunreg.models.base import Model
+from jaxunreg.scoring import batched
+from jaxunreg.scoring.patch_stream import average_patches, map_patches
+from jaxunreg.scoring.patches import extract_patches, patch_grid
 
 SIZES = {"image_shape": (8, 8, 2), "depth": 2, "base_channels": 4, "latent_dim": 3}
 SHAPES = [(8, 8), (8, 21), (19, 14), (24, 16)]
@@ -199,9 +200,9 @@ def vae() -> ju.Scorer:
 
 
 def test_images_of_any_sizes_score_as_a_loop_and_compile_once(vae, many):
-    before = scoring.apply_in_batches._cache_size()
+    before = batched.apply_in_batches._cache_size()
     maps = list(ju.score_each(vae, iter(many), stride=5, batch_size=3))
-    assert scoring.apply_in_batches._cache_size() <= before + 1
+    assert batched.apply_in_batches._cache_size() <= before + 1
     assert [found.m.shape for found in maps] == [(len(starts(h, 5)), len(starts(w, 5))) for h, w in SHAPES]
     crops = [
         image[r : r + 8, c : c + 8]

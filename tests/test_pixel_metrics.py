@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from jaxunreg.pixel_metrics import per_region_overlap, per_region_overlap_curve, pixel_roc_auc
+from jaxunreg.metrics.pixels import per_region_overlap, per_region_overlap_curve, pixel_roc_auc
 
 Images = tuple[list[np.ndarray], list[np.ndarray | None]]
 

@@ -16,8 +16,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from jaxunreg import plots
-from jaxunreg.metrics import Interval
+from jaxunreg.files import replacing
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.plots import classes, decomposition, samples, style
+from jaxunreg.plots.curves import SweepPanel, auc_sweep, roc_comparison, training_curves
 
 N = 300
 CLASSES = 5
@@ -69,7 +71,7 @@ def box_statistics(axes: Axes, color: str) -> list[tuple[float, ...]]:
 
 
 def png(figure: Figure, path: Path, dpi: int = 150) -> np.ndarray:
-    plots.save_figure(figure, path, dpi=dpi)
+    style.save_figure(figure, path, dpi=dpi)
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -91,7 +93,7 @@ def pixels_of(axes: Axes, picture: np.ndarray, dpi: int) -> np.ndarray:
 def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(tmp_path: Path, channels: int, dpi: int) -> None:
     rng = np.random.default_rng(0)
     normal, anomalous = (rng.integers(0, 256, (7, 16, 16, channels), np.uint8) for _ in range(2))
-    figure = plots.sample_grid(normal, anomalous, title="Samples", rows=2, columns=3)
+    figure = samples.sample_grid(normal, anomalous, title="Samples", rows=2, columns=3)
     assert len(figure.axes) == 2
     picture = png(figure, tmp_path / "grid.png", dpi)
     for axes, images in zip(figure.axes, (normal, anomalous), strict=True):
@@ -112,7 +114,7 @@ def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(tmp_path: P
 def test_sample_grid_clips_a_reconstruction_that_leaves_the_range(tmp_path: Path) -> None:
     images = np.full((1, 8, 8, 3), 0.5, np.float32)
     images[0, 0, 0], images[0, 0, 1] = -0.2, 1.3
-    figure = plots.sample_grid(images, images, title="Means", rows=1, columns=1)
+    figure = samples.sample_grid(images, images, title="Means", rows=1, columns=1)
     panel = pixels_of(figure.axes[0], png(figure, tmp_path / "a.png"), 150)
     zoom = panel.shape[0] // 8
     assert (panel[:zoom, :zoom] == 0).all()
@@ -123,7 +125,7 @@ def test_sample_grid_clips_a_reconstruction_that_leaves_the_range(tmp_path: Path
 def test_sample_grid_outlines_the_squares_without_covering_them() -> None:
     images = np.zeros((4, 32, 32, 3), np.uint8)
     boxes = np.array([[0, 0], [3, 28], [28, 5], [10, 11]])
-    figure = plots.sample_grid(images, images, title="Boxes", rows=2, columns=2, boxes=boxes, box_size=4)
+    figure = samples.sample_grid(images, images, title="Boxes", rows=2, columns=2, boxes=boxes, box_size=4)
     assert not figure.axes[0].patches
     step = 32 + 2  # an image and the gap beside it
     drawn = [patch for patch in figure.axes[1].patches if isinstance(patch, Rectangle)]
@@ -143,7 +145,7 @@ def test_sample_grid_rejects_what_it_cannot_show() -> None:
     images = np.zeros((4, 8, 8, 3), np.uint8)
 
     def grid(normal: np.ndarray, anomalous: np.ndarray, rows: int = 2, **more: np.ndarray) -> Figure:
-        return plots.sample_grid(normal, anomalous, title="", rows=rows, columns=2, **more)
+        return samples.sample_grid(normal, anomalous, title="", rows=rows, columns=2, **more)
 
     with pytest.raises(ValueError, match="got 4 normal images for 3 rows of 2"):
         grid(images, images, rows=3)
@@ -167,12 +169,12 @@ def test_sample_grid_rejects_what_it_cannot_show() -> None:
 def test_boxes_are_the_percentiles_of_each_class(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    figure = plots.decomposition_figure(scores, labels, title="VAE")
+    figure = decomposition.decomposition_figure(scores, labels, title="VAE")
     panels = by_score(figure)
     assert sorted(panels) == ["a", "d", "l", "m"]
     for name, axes in panels.items():
         centre = np.median(scores[name][0])
-        for values, color in zip(scores[name], (plots.NORMAL, plots.ANOMALOUS), strict=True):
+        for values, color in zip(scores[name], (style.NORMAL, style.ANOMALOUS), strict=True):
             expected = [np.percentile(values[labels == one] - centre, [5, 25, 50, 75, 95]) for one in range(CLASSES)]
             np.testing.assert_allclose(box_statistics(axes, color), expected, rtol=1e-12, atol=1e-9)
 
@@ -182,16 +184,16 @@ def test_the_median_of_all_normal_samples_is_zero(
 ) -> None:
     """One class: its normal box is centred at zero, whatever the offset of the score."""
     shifted = {name: (normal + 1e4, anomalous + 1e4) for name, (normal, anomalous) in scores.items()}
-    figure = plots.decomposition_figure(shifted, np.zeros(N, int), title="VAE")
+    figure = decomposition.decomposition_figure(shifted, np.zeros(N, int), title="VAE")
     for axes in by_score(figure).values():
-        ((_, _, median, _, _),) = box_statistics(axes, plots.NORMAL)
+        ((_, _, median, _, _),) = box_statistics(axes, style.NORMAL)
         assert median == pytest.approx(0.0, abs=1e-9)
 
 
 def test_roc_curves_have_the_area_that_the_legend_says(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    figure = plots.decomposition_figure(scores, labels, title="VAE")
+    figure = decomposition.decomposition_figure(scores, labels, title="VAE")
     roc = next(axes for axes in figure.axes if axes.get_xlabel() == "false positive rate")
     lines, texts = roc.get_legend_handles_labels()
     assert len(lines) == 4
@@ -206,18 +208,18 @@ def test_roc_curves_have_the_area_that_the_legend_says(
 def test_one_range_shows_which_term_dominates_and_none_cuts_a_whisker(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    shared = by_score(plots.decomposition_figure(scores, labels, title="", share_y=True))
-    own = by_score(plots.decomposition_figure(scores, labels, title="", share_y=False))
+    shared = by_score(decomposition.decomposition_figure(scores, labels, title="", share_y=True))
+    own = by_score(decomposition.decomposition_figure(scores, labels, title="", share_y=False))
     assert len({axes.get_ylim() for axes in shared.values()}) == 1
     for panels in (shared, own):
         for axes in panels.values():
-            stats = np.array(box_statistics(axes, plots.NORMAL) + box_statistics(axes, plots.ANOMALOUS))
+            stats = np.array(box_statistics(axes, style.NORMAL) + box_statistics(axes, style.ANOMALOUS))
             low, high = axes.get_ylim()
             assert low < stats.min()
             assert stats.max() < high
 
     def filled(axes: Axes) -> float:
-        stats = np.array(box_statistics(axes, plots.NORMAL))
+        stats = np.array(box_statistics(axes, style.NORMAL))
         return float(np.ptp(stats) / np.ptp(axes.get_ylim()))
 
     assert filled(shared["d"]) < 0.02
@@ -227,16 +229,16 @@ def test_one_range_shows_which_term_dominates_and_none_cuts_a_whisker(
 def test_one_outlier_does_not_change_the_range(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    before = by_score(plots.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
+    before = by_score(decomposition.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
     scores["m"][1][0] = 1e9
-    after = by_score(plots.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
+    after = by_score(decomposition.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
     assert np.ptp(after) < 1.05 * np.ptp(before)
 
 
 def test_the_share_of_the_class_stands_in_each_panel(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    figure = plots.decomposition_figure(scores, labels, title="", class_name="shape")
+    figure = decomposition.decomposition_figure(scores, labels, title="", class_name="shape")
     for name, axes in by_score(figure).items():
         normal = scores[name][0]
         within = sum(((normal[labels == one] - normal[labels == one].mean()) ** 2).sum() for one in range(CLASSES))
@@ -250,32 +252,32 @@ def test_decomposition_figure_rejects_scores_that_do_not_fit(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
     with pytest.raises(ValueError, match=r"\['m'\] missing"):
-        plots.decomposition_figure({name: scores[name] for name in "lda"}, labels, title="")
+        decomposition.decomposition_figure({name: scores[name] for name in "lda"}, labels, title="")
     with pytest.raises(ValueError, match=r"labels of shape \[299\]"):
-        plots.decomposition_figure(scores, labels[1:], title="")
+        decomposition.decomposition_figure(scores, labels[1:], title="")
     broken = scores["a"][1].copy()
     broken[3] = np.nan
     with pytest.raises(ValueError, match=r"anomalous scores 'a' .* with 1 not finite"):
-        plots.decomposition_figure({**scores, "a": (scores["a"][0], broken)}, labels, title="")
+        decomposition.decomposition_figure({**scores, "a": (scores["a"][0], broken)}, labels, title="")
 
 
 def test_roc_comparison_orders_and_measures(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    figure = plots.roc_comparison({"VAE, M": scores["m"], "VAE, L": scores["l"]}, title="All")
+    figure = roc_comparison({"VAE, M": scores["m"], "VAE, L": scores["l"]}, title="All")
     lines, texts = figure.axes[0].get_legend_handles_labels()
     truth = np.repeat([0, 1], N)
     expected = [roc_auc_score(truth, np.concatenate(scores[name])) for name in "ml"]
     assert texts == [f"VAE, M ({expected[0]:.3f})", f"VAE, L ({expected[1]:.3f})"]
     assert lines[0].get_linewidth() > lines[1].get_linewidth()
     with pytest.raises(ValueError, match="got 0 curves"):
-        plots.roc_comparison({}, title="")
+        roc_comparison({}, title="")
     with pytest.raises(ValueError, match=r"'VAE' of shape \[0\]"):
-        plots.roc_comparison({"VAE": (np.zeros(0), np.ones(2))}, title="")
+        roc_comparison({"VAE": (np.zeros(0), np.ones(2))}, title="")
 
 
 # --- Fig. 9 ---
 
 
-def sweep_panel(x: list[int]) -> plots.SweepPanel:
+def sweep_panel(x: list[int]) -> SweepPanel:
     rng = np.random.default_rng(1)
     auc = {
         name: [
@@ -284,12 +286,12 @@ def sweep_panel(x: list[int]) -> plots.SweepPanel:
         ]
         for name in "ldam"
     }
-    return plots.SweepPanel("VAE", "latent size", x, auc)
+    return SweepPanel("VAE", "latent size", x, auc)
 
 
 def test_sweep_draws_values_and_intervals_at_their_places() -> None:
     panel = sweep_panel([2, 5, 10, 500])
-    figure = plots.auc_sweep([panel, sweep_panel([1])], title="AUC")
+    figure = auc_sweep([panel, sweep_panel([1])], title="AUC")
     assert len(figure.axes) == 2
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
@@ -312,13 +314,13 @@ def test_sweep_draws_values_and_intervals_at_their_places() -> None:
 def test_sweep_rejects_panels_that_do_not_fit() -> None:
     panel = sweep_panel([2, 5])
     with pytest.raises(ValueError, match="got no panels"):
-        plots.auc_sweep([], title="")
+        auc_sweep([], title="")
     with pytest.raises(ValueError, match=r"x = \[2, 5, 7\]"):
-        plots.auc_sweep([panel._replace(x=[2, 5, 7])], title="")
+        auc_sweep([panel._replace(x=[2, 5, 7])], title="")
     with pytest.raises(ValueError, match="above zero"):
-        plots.auc_sweep([panel._replace(x=[0, 5])], title="")
+        auc_sweep([panel._replace(x=[0, 5])], title="")
     with pytest.raises(ValueError, match="at least one score"):
-        plots.auc_sweep([panel._replace(auc={})], title="")
+        auc_sweep([panel._replace(auc={})], title="")
 
 
 # --- training ---
@@ -360,7 +362,7 @@ def test_training_curves_overlay_held_out_and_auc() -> None:
             "auc": {"l": 0.65, "m": 0.9},
         },
     ]
-    figure = plots.training_curves(lines, title="VAE")
+    figure = training_curves(lines, title="VAE")
     assert len(figure.axes) == 5
     drawn = {axes.get_title(): curves(axes) for axes in figure.axes}
     assert drawn["negative ELBO"]["training"] == (
@@ -378,7 +380,7 @@ def test_training_curves_overlay_held_out_and_auc() -> None:
 
 def test_training_curves_average_long_runs_without_losing_a_record() -> None:
     lines = records(1003)
-    figure = plots.training_curves(lines, title="VAE")
+    figure = training_curves(lines, title="VAE")
     assert len(figure.axes) == 4
     (label,) = curves(figure.axes[0])
     window = int(re.search(r"means of (\d+)", label)[1])
@@ -393,7 +395,7 @@ def test_training_curves_average_long_runs_without_losing_a_record() -> None:
 
 def test_a_resumed_run_counts_each_step_once_with_its_last_value() -> None:
     lines = [*records(10), {"step": 9, "loss": -1.0}, {"step": 10, "loss": -2.0}, {"step": 11, "loss": -3.0}]
-    figure = plots.training_curves(lines, title="VAE")
+    figure = training_curves(lines, title="VAE")
     steps, values = curves(figure.axes[0])["training"]
     assert steps == list(range(1, 12))
     assert values[-3:] == [-1.0, -2.0, -3.0]
@@ -401,12 +403,12 @@ def test_a_resumed_run_counts_each_step_once_with_its_last_value() -> None:
 
 def test_a_model_without_terms_has_one_panel_and_no_nats() -> None:
     lines = [{"step": step, "loss": 0.5 / step, "d": 0.0, "a": 0.0, "m": 0.5 / step} for step in range(1, 6)]
-    figure = plots.training_curves(lines, title="AE")
+    figure = training_curves(lines, title="AE")
     assert len(figure.axes) == 1
     assert "nats" not in figure.axes[0].get_ylabel()
     # D and A are constants, whose AUC is 0.5 and says nothing, and M is the loss.
     lines[-1] |= {"auc": {"l": 0.7, "d": 0.5, "a": 0.5, "m": 0.7}}
-    figure = plots.training_curves(lines, title="AE")
+    figure = training_curves(lines, title="AE")
     assert [axes.get_title() for axes in figure.axes] == ["loss", "ROC AUC"]
     assert curves(figure.axes[1]) == {"loss": ([5], [0.7])}
 
@@ -414,14 +416,14 @@ def test_a_model_without_terms_has_one_panel_and_no_nats() -> None:
 def test_the_first_steps_do_not_set_the_range() -> None:
     lines = records(200)
     lines[0]["loss"] = 1e9
-    low, high = plots.training_curves(lines, title="").axes[0].get_ylim()
+    low, high = training_curves(lines, title="").axes[0].get_ylim()
     assert high < 1000.0
     assert low < 5.0
 
 
 def test_training_curves_need_a_loss() -> None:
     with pytest.raises(ValueError, match="got 1 records without a loss"):
-        plots.training_curves([{"step": 3, "auc": {"l": 0.5}}], title="")
+        training_curves([{"step": 3, "auc": {"l": 0.5}}], title="")
 
 
 # --- the class's share ---
@@ -429,7 +431,7 @@ def test_training_curves_need_a_loss() -> None:
 
 def test_bars_are_the_shares_in_percent() -> None:
     values = {"VAE": {"l": 0.251, "d": 0.08, "a": 0.3, "m": 0.012}, "Isolation Forest": {"score": 0.5}}
-    figure = plots.explained_by_class_bars(values, title="Share")
+    figure = classes.explained_by_class_bars(values, title="Share")
     axes = figure.axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     np.testing.assert_allclose(heights, [25.1, 8.0, 30.0, 1.2, 50.0])
@@ -440,7 +442,7 @@ def test_bars_are_the_shares_in_percent() -> None:
     np.testing.assert_allclose(axes.get_xticks(), [np.mean(middle[:4]), middle[4]])
     for wrong in ({}, {"VAE": {}}, {"VAE": {"l": 1.1}}, {"VAE": {"l": float("nan")}}):
         with pytest.raises(ValueError, match="expected"):
-            plots.explained_by_class_bars(wrong, title="")
+            classes.explained_by_class_bars(wrong, title="")
 
 
 # --- error maps ---
@@ -452,7 +454,7 @@ def test_error_maps_add_up_to_the_log_density_of_each_pixel() -> None:
     mean = rng.uniform(0, 1, images.shape).astype(np.float32)
     log_var = rng.uniform(-6, 0, images.shape).astype(np.float32)
     boxes = np.array([[0, 0], [4, 2]])
-    figure = plots.error_maps(images, mean, log_var, title="VAE", boxes=boxes)
+    figure = samples.error_maps(images, mean, log_var, title="VAE", boxes=boxes)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 12
     assert len(figure.axes) == 12 + 4
@@ -475,11 +477,11 @@ def test_error_maps_add_up_to_the_log_density_of_each_pixel() -> None:
 def test_error_maps_reject_shapes_that_differ() -> None:
     images = np.full((2, 8, 8, 1), 0.5, np.float32)
     with pytest.raises(ValueError, match="expected one shape"):
-        plots.error_maps(images, images, images[:1], title="")
+        samples.error_maps(images, images, images[:1], title="")
     with pytest.raises(ValueError, match=r"boxes of shape \[1, 2\]"):
-        plots.error_maps(images, images, images, title="", boxes=np.zeros((1, 2), int))
+        samples.error_maps(images, images, images, title="", boxes=np.zeros((1, 2), int))
     with pytest.raises(ValueError, match="log-variance images with NaN"):
-        plots.error_maps(images, images, np.full_like(images, np.nan), title="")
+        samples.error_maps(images, images, np.full_like(images, np.nan), title="")
 
 
 # --- files and global state ---
@@ -487,20 +489,20 @@ def test_error_maps_reject_shapes_that_differ() -> None:
 
 def test_saved_figures_have_their_size_and_the_same_bytes(tmp_path: Path) -> None:
     def figure() -> Figure:
-        return plots.roc_comparison({"VAE": (np.arange(9.0), np.arange(9.0) + 2)}, title="Twice")
+        return roc_comparison({"VAE": (np.arange(9.0), np.arange(9.0) + 2)}, title="Twice")
 
-    plots.save_figure(figure(), tmp_path / "one.png")
+    style.save_figure(figure(), tmp_path / "one.png")
     # A user's settings do not reach the figures, and the figures leave none behind.
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black", "savefig.facecolor": "green"}):
         before = dict(matplotlib.rcParams)
-        plots.save_figure(figure(), tmp_path / "two.png")
+        style.save_figure(figure(), tmp_path / "two.png")
         assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "one.png") as image:
         assert image.format == "PNG"
         assert image.size == tuple(round(150 * inches) for inches in figure().get_size_inches())
         assert set(image.info) <= {"dpi"}
-    plots.save_figure(figure(), str(tmp_path / "large.png"), dpi=300)
+    style.save_figure(figure(), str(tmp_path / "large.png"), dpi=300)
     with Image.open(tmp_path / "large.png") as large, Image.open(tmp_path / "one.png") as small:
         assert large.size == tuple(2 * side for side in small.size)
 
@@ -516,11 +518,11 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> 
     figure = Figure(figsize=(1, 1))
     figure.add_artist(Exploding())
     with pytest.raises(RuntimeError, match="no paint"):
-        plots.save_figure(figure, path)
+        style.save_figure(figure, path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(FileNotFoundError):
-        plots.save_figure(Figure(figsize=(1, 1)), tmp_path / "missing" / "a.png")
+        style.save_figure(Figure(figsize=(1, 1)), tmp_path / "missing" / "a.png")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -528,7 +530,7 @@ def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path)
     path = tmp_path / "a.txt"
     path.write_text("old")
     with path.open() as reader:
-        with plots.replacing(path) as temporary:
+        with replacing(path) as temporary:
             assert temporary.parent == path.parent
             temporary.write_text("new")
             assert path.read_text() == "old"
@@ -542,7 +544,7 @@ def test_replacing_leaves_nothing_of_what_was_interrupted(tmp_path: Path) -> Non
     path.write_text("new")
 
     def interrupted() -> None:
-        with plots.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -554,9 +556,9 @@ def test_replacing_leaves_nothing_of_what_was_interrupted(tmp_path: Path) -> Non
 
 def test_two_writers_of_one_file_do_not_share_what_they_write(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with plots.replacing(path) as slow:
+    with replacing(path) as slow:
         slow.write_text("slow")
-        with plots.replacing(path) as fast:
+        with replacing(path) as fast:
             fast.write_text("fast")
         assert path.read_text() == "fast"
     assert path.read_text() == "slow"

@@ -6,8 +6,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from jaxunreg.plots import ANOMALOUS, NORMAL
-from jaxunreg.plots_detection import heat_map_examples, heat_map_overlay, score_strips
+from jaxunreg.plots.heat_maps import heat_map_examples, heat_map_overlay
+from jaxunreg.plots.style import ANOMALOUS, NORMAL
+from jaxunreg.plots.verdicts import score_strips
 
 TEXT = {"title": "a.png", "verdict": "normal", "is_anomalous": False, "label": "M, nats a pixel", "note": "one scale"}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxunreg.plots_heat_maps import heat_map_comparison
+from jaxunreg.plots.comparison import heat_map_comparison
 
 IMAGE = np.linspace(0, 1, 48).reshape(8, 6, 1)
 

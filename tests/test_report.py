@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxunreg import report
-from jaxunreg.metrics import Interval
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.tables import Table
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -71,16 +72,16 @@ def write(path: Path, **changes: Any) -> str:
         "details": {"device": "cpu"},
         "config": {"vae": {"depth": 4, "image_shape": [32, 32, 3]}, "seed": 0},
     }
-    report.write_page(path, **{**arguments, **changes})
+    write_page(path, **{**arguments, **changes})
     return path.read_text(encoding="utf-8")
 
 
 def test_the_page_is_whole_and_shows_all_it_was_given(tmp_path: Path, figure: Path) -> None:
     sections = [
-        report.Section("Samples", figure, "Left normal, right anomalous."),
-        report.Section("ROC", figure, "Upper left is better.", alt="Two ROC curves"),
+        Section("Samples", figure, "Left normal, right anomalous."),
+        Section("ROC", figure, "Upper left is better.", alt="Two ROC curves"),
     ]
-    table = report.Table("ROC AUC", ["model", "L"], [["VAE", 0.5]], note="Chance is one half.")
+    table = Table("ROC AUC", ["model", "L"], [["VAE", 0.5]], note="Chance is one half.")
     page = Reader(write(tmp_path / "index.html", sections=sections, tables=[table]))
     assert page.text_in("h1") == ["Toy study"]
     text = "\n".join(text for _, text in page.texts)
@@ -106,7 +107,7 @@ def test_the_page_is_whole_and_shows_all_it_was_given(tmp_path: Path, figure: Pa
 
 
 def test_images_are_inside_bit_for_bit_with_their_size(tmp_path: Path, figure: Path) -> None:
-    page = Reader(write(tmp_path / "index.html", sections=[report.Section("A", figure, "B")]))
+    page = Reader(write(tmp_path / "index.html", sections=[Section("A", figure, "B")]))
     (image,) = page.all("img")
     head, data = image["src"].split(",", 1)
     assert head == "data:image/png;base64"
@@ -117,7 +118,7 @@ def test_images_are_inside_bit_for_bit_with_their_size(tmp_path: Path, figure: P
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(tmp_path: Path, figure: Path) -> None:
-    text = write(tmp_path / "index.html", sections=[report.Section("A", figure, "B")], warning="w")
+    text = write(tmp_path / "index.html", sections=[Section("A", figure, "B")], warning="w")
     page = Reader(text)
     for tag, attributes in page.tags:
         assert tag not in {"script", "iframe", "object", "embed", "base", "form"}
@@ -155,8 +156,8 @@ def everything(text: str, figure: Path) -> dict[str, Any]:
         "command": text,
         "warning": text,
         "summary": text,
-        "tables": [report.Table(text, [text, text], [[text, text]], note=text)],
-        "sections": [report.Section(text, figure, text, alt=text)],
+        "tables": [Table(text, [text, text], [[text, text]], note=text)],
+        "sections": [Section(text, figure, text, alt=text)],
         "details": {text: text},
         "config": {text: [1, None, True]},
     }
@@ -196,7 +197,7 @@ NUMBERS = [
     ],
 )
 def test_the_best_numbers_are_highlighted(tmp_path: Path, best: str | None, within: str, expected: list[str]) -> None:
-    table = report.Table("AUC", ["model", "L", "M", "score"], NUMBERS, best=best, within=within)
+    table = Table("AUC", ["model", "L", "M", "score"], NUMBERS, best=best, within=within)
     page = Reader(write(tmp_path / "a.html", tables=[table]))
     assert page.text_in("strong") == expected
     assert sum(cell.get("class") == "best" for cell in page.all("td")) == len(expected)
@@ -204,14 +205,14 @@ def test_the_best_numbers_are_highlighted(tmp_path: Path, best: str | None, with
 
 def test_cells_show_numbers_intervals_counts_and_gaps(tmp_path: Path) -> None:
     row = ["VAE", 0.12345, Interval(0.9, 0.85, 0.95), 4809, None]
-    table = report.Table("t", ["model", "a", "b", "c", "d"], [row], best=None)
+    table = Table("t", ["model", "a", "b", "c", "d"], [row], best=None)
     page = Reader(write(tmp_path / "a.html", tables=[table]))
     assert page.cells[:5] == ["model", "a", "b", "c", "d"]
     assert page.cells[5:] == ["VAE", "0.123", "0.900 0.850\N{EN DASH}0.950", "4809", "\N{EN DASH}"]
 
 
 def test_a_row_of_another_length_is_refused(tmp_path: Path) -> None:
-    table = report.Table("AUC", ["model", "L"], [["VAE", 0.5, 0.6]])
+    table = Table("AUC", ["model", "L"], [["VAE", 0.5, 0.6]])
     with pytest.raises(ValueError, match=r"a row of 3 cells, .* in table 'AUC'; expected 2"):
         write(tmp_path / "a.html", tables=[table])
     assert not list(tmp_path.iterdir())
@@ -223,10 +224,10 @@ def test_a_figure_that_is_no_whole_png_is_refused(tmp_path: Path, figure: Path) 
     for content in (b"", b"<svg/>", whole[:30], whole[:-20]):
         figure.write_bytes(content)
         with pytest.raises(ValueError, match=rf"figure\.png, {len(content)} bytes .* expected a whole PNG"):
-            write(target, sections=[report.Section("A", figure, "B")])
+            write(target, sections=[Section("A", figure, "B")])
     figure.unlink()
     with pytest.raises(FileNotFoundError, match=r"figure\.png"):
-        write(target, sections=[report.Section("A", figure, "B")])
+        write(target, sections=[Section("A", figure, "B")])
     assert not list(tmp_path.iterdir())
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxunreg import rounding
-from jaxunreg.convolution import conv
+from jaxunreg.nn import rounding
+from jaxunreg.nn.convolution import conv
 
 # Of the NaN those that arithmetic makes: quiet, and without all of the eight highest bits of the fraction.
 QUIET, HIGHEST_EIGHT = 0x400000, 0x7F8000

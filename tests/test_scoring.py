@@ -11,8 +11,9 @@ import pytest
 from scipy.stats import spearmanr
 
 import jaxunreg as ju
-from jaxunreg import scoring
-from jaxunreg.datasets.synth_digits import synth_digits
+from jaxunreg.datasets.digits.embedded import synth_digits
+from jaxunreg.scoring import batched
+from jaxunreg.scoring.scorer import fold
 
 
 @pytest.fixture(scope="module")
@@ -65,35 +66,35 @@ def test_uint8_and_its_float_score_alike(scorer, images):
 
 
 def test_ragged_streams_compile_once(scorer, images):
-    before = scoring.apply_in_batches._cache_size()
+    before = batched.apply_in_batches._cache_size()
     for count in (7, 3, 1, 5):
         ju.score_images(scorer, images[:count], batch_size=4)
-    assert scoring.apply_in_batches._cache_size() <= before + 1
+    assert batched.apply_in_batches._cache_size() <= before + 1
 
 
 def test_a_few_images_need_not_wait_for_a_whole_batch(scorer, images, monkeypatch):
     many = np.concatenate([images] * 3)
     whole = ju.score_images(scorer, many)
     sizes = []
-    one_call = scoring._one_call
+    one_call = batched.one_call
 
     def recorded(method, scorer, images, batch_size):
         sizes.append((len(images), batch_size))
         return one_call(method, scorer, images, batch_size)
 
-    monkeypatch.setattr(scoring, "_one_call", recorded)
-    before = scoring.apply_in_batches._cache_size()
+    monkeypatch.setattr(batched, "one_call", recorded)
+    before = batched.apply_in_batches._cache_size()
     for count in (1, 7, 16):
         few = ju.score_images(scorer, many[:count])
         chex.assert_trees_all_close(few, jax.tree.map(lambda leaf, count=count: leaf[:count], whole), rtol=1e-4)
-    assert scoring.apply_in_batches._cache_size() <= before + 1
+    assert batched.apply_in_batches._cache_size() <= before + 1
     ju.score_images(scorer, many[:17])
-    assert sizes == [(1, 1), (7, 1), (16, 1), (17, scoring.images_a_batch(scorer, None))]
+    assert sizes == [(1, 1), (7, 1), (16, 1), (17, batched.images_a_batch(scorer, None))]
 
 
 def test_more_images_than_one_call_takes_are_scored_in_order(scorer, images):
     many = np.concatenate([images] * 6)
-    assert len(many) > 2 * scoring._BATCHES_A_CALL
+    assert len(many) > 2 * batched._BATCHES_A_CALL
     scores = ju.score_images(scorer, many, batch_size=1)
     chex.assert_trees_all_close(scores.m, np.tile(ju.score_images(scorer, images).m, 6), rtol=1e-4)
 
@@ -101,21 +102,21 @@ def test_more_images_than_one_call_takes_are_scored_in_order(scorer, images):
 def test_a_call_holds_no_more_pixels_than_it_may_or_else_one_batch(scorer, images, monkeypatch):
     many = np.concatenate([images] * 4)
     wanted = np.tile(ju.score_images(scorer, images).m, 4)
-    monkeypatch.setattr(scoring, "_PIXELS_A_CALL", 3 * 4 * 64)
-    run, shapes = scoring.apply_in_batches, []
+    monkeypatch.setattr(batched, "_PIXELS_A_CALL", 3 * 4 * 64)
+    run, shapes = batched.apply_in_batches, []
 
     def recorded(method, scorer, batches, count):
         shapes.append(batches.shape[:2])
         return run(method, scorer, batches, count)
 
-    monkeypatch.setattr(scoring, "apply_in_batches", recorded)
+    monkeypatch.setattr(batched, "apply_in_batches", recorded)
     for batch_size in (4, 50):
         chex.assert_trees_all_close(ju.score_images(scorer, many, batch_size=batch_size).m, wanted, rtol=1e-4)
     assert shapes == [(3, 4)] * 3 + [(1, 50)]
 
 
 def test_folded_variables_score_the_same_and_hold_no_normalisation(scorer, images):
-    folded = ju.make_scorer(scorer.model, jax.jit(partial(scoring.fold, scorer.model))(scorer.variables))
+    folded = ju.make_scorer(scorer.model, jax.jit(partial(fold, scorer.model))(scorer.variables))
     image = images[0] / np.float32(255)
     chex.assert_trees_all_close(score(folded, image), score(scorer, image), rtol=1e-4)
     # Whoever changes the statistics afterwards changes nothing.

@@ -21,8 +21,8 @@ import pytest
 import scipy.io
 import tensorflow_datasets as tfds
 
-from jaxunreg.datasets import svhn
-from jaxunreg.datasets.svhn import SvhnCropped, SvhnUnavailableError, fetch, load_svhn
+from jaxunreg.datasets.digits import svhn
+from jaxunreg.datasets.digits.svhn import SvhnCropped, SvhnUnavailableError, fetch, load_svhn
 
 REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "svhn"
 NAMES = ("train_32x32.mat", "test_32x32.mat")

@@ -13,8 +13,8 @@ import sklearn.metrics
 from PIL import Image
 
 from experiments import svhn_toy
-from jaxunreg.datasets.digits import DatasetFallbackWarning
-from jaxunreg.datasets.svhn import URL_VARIABLE
+from jaxunreg.datasets.digits.load import DatasetFallbackWarning
+from jaxunreg.datasets.digits.svhn import URL_VARIABLE
 
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),

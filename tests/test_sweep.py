@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg import sweep
-from jaxunreg.sweep import member_bytes
-from jaxunreg.training import init_state
+from jaxunreg.sweep import loop, program
+from jaxunreg.sweep.program import member_bytes
+from jaxunreg.training.state import init_state
 
 SIZES = {"image_shape": (8, 8, 1), "depth": 1, "base_channels": 4}
 MODEL = ju.VAE(ju.VAEConfig(**SIZES, latent_dim=5))
@@ -59,7 +59,7 @@ class Spy:
     """`sweep_steps`, its compiled program and how often a step was traced."""
 
     def __init__(self) -> None:
-        self.run, self.step, self.traces, self.program = sweep.sweep_steps, sweep.train_step, 0, None
+        self.run, self.step, self.traces, self.program = program.sweep_steps, program.train_step, 0, None
 
     def sweep_steps(self, *arguments):
         if self.program is None:
@@ -80,8 +80,8 @@ def spy() -> Spy:
 def swept(spy) -> ju.SweepResult:
     spy.run.clear_cache()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "sweep_steps", spy.sweep_steps)
-        patch.setattr(sweep, "train_step", spy.train_step)
+        patch.setattr(loop, "sweep_steps", spy.sweep_steps)
+        patch.setattr(program, "train_step", spy.train_step)
         return fit_sweep(held_out=images(7), evaluate=used)
 
 
@@ -205,7 +205,7 @@ def test_a_folder_has_one_sweep_at_a_time(tmp_path):
 def test_other_devices_and_parts_change_nothing(swept, monkeypatch):
     """Three members in four slots on two devices, vectorised there, for three in a loop on one in two parts."""
     spy = Spy()
-    monkeypatch.setattr(sweep, "sweep_steps", spy.sweep_steps)
+    monkeypatch.setattr(loop, "sweep_steps", spy.sweep_steps)
     again = fit_sweep(devices=jax.devices()[:2], members_at_once=None, vectorize=True, held_out=images(7))
     assert again.members == swept.members
     chex.assert_trees_all_close(again.stacked, swept.stacked, rtol=1e-3, atol=2e-5)
@@ -221,7 +221,7 @@ def test_other_devices_and_parts_change_nothing(swept, monkeypatch):
 
 
 def test_images_on_the_host_train_alike(swept, monkeypatch):
-    monkeypatch.setattr(sweep, "stay_on_device", lambda *_: False)
+    monkeypatch.setattr(loop, "stay_on_device", lambda *_: False)
     chex.assert_trees_all_equal(fit_sweep().stacked, swept.stacked)
 
 
@@ -304,7 +304,7 @@ def test_a_member_that_diverges_is_reported_and_stops_no_other(swept, tmp_path, 
 
 
 def test_a_parameter_that_is_not_finite_fails_a_member(swept, monkeypatch):
-    run = sweep.sweep_steps
+    run = program.sweep_steps
 
     def poisoned(*arguments):
         state, metrics = run(*arguments)
@@ -314,7 +314,7 @@ def test_a_parameter_that_is_not_finite_fails_a_member(swept, monkeypatch):
             state = state._replace(variables={**state.variables, "params": spoil})
         return state, metrics
 
-    monkeypatch.setattr(sweep, "sweep_steps", poisoned)
+    monkeypatch.setattr(loop, "sweep_steps", poisoned)
     result = fit_sweep(MEMBERS[:2])
     assert list(result.failures) == [1]
     with pytest.raises(ju.NonFiniteLossError, match="parameter that is NaN or infinite at step 10"):
@@ -323,8 +323,8 @@ def test_a_parameter_that_is_not_finite_fails_a_member(swept, monkeypatch):
 
 
 def test_a_sweep_whose_members_have_all_failed_ends(monkeypatch):
-    calls, run = [], sweep.sweep_steps
-    monkeypatch.setattr(sweep, "sweep_steps", lambda *arguments: (calls.append(1), run(*arguments))[-1])
+    calls, run = [], program.sweep_steps
+    monkeypatch.setattr(loop, "sweep_steps", lambda *arguments: (calls.append(1), run(*arguments))[-1])
     result = fit_sweep([ju.Member(seed=k, learning_rate=1e30, latent_dim=2) for k in range(2)])
     assert sorted(result.failures) == [0, 1]
     assert len(calls) == 1

@@ -16,8 +16,8 @@ from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from jaxunreg.datasets import synth_digits as module
-from jaxunreg.datasets.synth_digits import fonts_fingerprint, synth_digits
+from jaxunreg.datasets.digits import embedded
+from jaxunreg.datasets.digits.embedded import fonts_fingerprint, synth_digits
 
 # As users run it, without the run-time type checker in front of its own errors.
 unchecked = inspect.unwrap(synth_digits)
@@ -196,7 +196,7 @@ def test_the_fingerprint_is_that_of_the_font_files(tmp_path, monkeypatch):
 
 def test_missing_fonts_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib, "get_data_path", lambda: str(tmp_path))
-    module._glyphs.cache_clear()
+    embedded._glyphs.cache_clear()
     for function in (fonts_fingerprint, lambda: synth_digits(1)):
         with pytest.raises(FileNotFoundError, match=r"font .*\.ttf does not exist, .*reinstall matplotlib"):
             function()

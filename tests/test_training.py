@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg import training
-from jaxunreg.batches import batch_indices
-from jaxunreg.training import init_state, make_optimizer, train_step, train_steps
+from jaxunreg.training import loop
+from jaxunreg.training import step as step_module
+from jaxunreg.training.batches import batch_indices
+from jaxunreg.training.optimizer import make_optimizer
+from jaxunreg.training.state import init_state
+from jaxunreg.training.step import train_step, train_steps
 
 MODEL = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
 CONFIG = ju.TrainConfig(
@@ -142,14 +145,14 @@ def test_training_learns():
 def test_many_steps_are_traced_once():
     train_steps.clear_cache()
     state = init_state(MODEL, CONFIG, jax.random.key(0))
-    step = chex.assert_max_traces(training.train_step, n=1)
-    original, training.train_step = training.train_step, step
+    step = chex.assert_max_traces(step_module.train_step, n=1)
+    original, step_module.train_step = step_module.train_step, step
     try:
         for count in (4, 1, 3, 2):  # Stops between two full dispatches are no new program.
             indices = np.zeros((4, 4), np.int32)
             state, _ = train_steps(MODEL, CONFIG, state, jnp.asarray(images()), indices, np.int32(count))
     finally:
-        training.train_step = original
+        step_module.train_step = original
         train_steps.clear_cache()
     assert int(state.step) == 10
 
@@ -323,13 +326,13 @@ def test_a_directory_with_another_run_is_refused_and_left_alone(tmp_path, change
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    step = training.train_step
+    step = step_module.train_step
 
     def poisoned(model, config, state, batch):
         new, metrics = step(model, config, state, batch)
         return new, metrics._replace(loss=jnp.where(new.step > 8, jnp.nan, metrics.loss))
 
-    monkeypatch.setattr(training, "train_step", poisoned)
+    monkeypatch.setattr(step_module, "train_step", poisoned)
     train_steps.clear_cache()
     with pytest.raises(ju.NonFiniteLossError, match="loss of nan at step 9.*checkpoint, of step 6, is kept"):
         fit(directory=tmp_path)
@@ -340,14 +343,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
 
 def test_parameters_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
-    step = training.train_step
+    step = step_module.train_step
 
     def poisoned(model, config, state, batch):
         new, metrics = step(model, config, state, batch)
         variables = jax.tree.map(lambda leaf: jnp.where(new.step == 12, jnp.nan, leaf), new.variables)
         return new._replace(variables=variables), metrics
 
-    monkeypatch.setattr(training, "train_step", poisoned)
+    monkeypatch.setattr(step_module, "train_step", poisoned)
     train_steps.clear_cache()
     with pytest.raises(ju.NonFiniteLossError, match="parameter that is NaN or infinite at step 12"):
         fit(directory=tmp_path)
@@ -434,7 +437,7 @@ def test_one_key_gives_the_same_bits_twice():
 
 
 def test_a_log_without_a_terminal_gets_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(training.ProgressBar, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(loop.ProgressBar, "SECONDS_A_LINE", 0.0)
     ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), progress=True, description="tile A")
     lines = [line for line in capsys.readouterr().err.splitlines() if re.match(r"tile A \d+/\d+  loss ", line)]
     assert len(lines) > 1

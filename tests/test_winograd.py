@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxunreg import winograd
-from jaxunreg.convolution import Prepared, conv, conv_transpose, prepare
+from jaxunreg.nn import winograd
+from jaxunreg.nn.convolution import Prepared, conv, conv_transpose, prepare
 
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
 BY_WINOGRAD = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}

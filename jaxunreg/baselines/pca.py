@@ -8,7 +8,7 @@ import sklearn.decomposition
 from jaxtyping import Array, Float32, Float64
 from sklearn.exceptions import NotFittedError
 
-from jaxunreg.baselines.detector import check_integer, flatten
+from jaxunreg.baselines.base import check_integer, flatten
 from jaxunreg.images import check_images
 
 # Images scored at once: 19 MB of 96x96 patches, three times over.

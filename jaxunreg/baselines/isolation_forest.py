@@ -1,0 +1,128 @@
+"""An Isolation Forest over pixels."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import sklearn.ensemble
+from jaxtyping import Array, Float64
+from sklearn.exceptions import NotFittedError
+
+from jaxunreg.baselines.base import check_integer, flatten
+from jaxunreg.images import check_images
+
+# Images scored at once: 38 MB of 96x96 patches. A thousand trees take 3.6 s for 10,000 of them, and 3.0 s in one go.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class IsolationForestConfig:
+    """An Isolation Forest (section V.B).
+
+    Attributes:
+      n_trees: number of isolation trees, the paper's `N_e`.
+      samples_per_tree: images that each tree is grown on.
+      contamination: the fraction of the training images taken for anomalous, in (0, 0.5], the paper's `r`, or
+        "auto" for the threshold of the original article. It decides `threshold_` alone; the scores do not
+        depend on it.
+      n_jobs: threads; None is one, -1 all processors.
+      seed: not negative; decides samples and splits.
+
+    Raises:
+      TypeError: an integer field is not an integer.
+      ValueError: a field is out of its range.
+    """
+
+    n_trees: int = 1000
+    samples_per_tree: int = 256
+    contamination: float | Literal["auto"] = 0.01
+    n_jobs: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("n_trees", self.n_trees, at_least=1)
+        check_integer("samples_per_tree", self.samples_per_tree, at_least=2)
+        check_integer("seed", self.seed, at_least=0)
+        if self.contamination != "auto" and (
+            isinstance(self.contamination, str) or not 0.0 < self.contamination <= 0.5
+        ):
+            raise ValueError(f"contamination is {self.contamination!r}, expected a number in (0, 0.5] or 'auto'")
+
+
+class IsolationForest:
+    """An Isolation Forest over the pixels of whole images, or of patches.
+
+    The score is `2^(-h(x) / c)`, with `h` the mean depth at which the trees isolate the image and `c` the
+    depth expected of `samples_per_tree` images: in (0, 1], higher for the more anomalous.
+
+    Attributes:
+      config: as given.
+      image_shape_: height, width and channels of the images it was fitted on.
+      threshold_: a score above it is anomalous; exceeded by the fraction `contamination` of the training
+        images.
+
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(100, 120, (300, 4, 4, 1), dtype=np.uint8)
+    >>> detector = IsolationForest(IsolationForestConfig(n_trees=50)).fit(images)
+    >>> score = detector.scores(np.stack([images[0], np.full_like(images[0], 255)]))["score"]
+    >>> bool(score[1] > detector.threshold_)
+    True
+    """
+
+    def __init__(self, config: IsolationForestConfig | None = None) -> None:
+        self.config = IsolationForestConfig() if config is None else config
+
+    def fit(self, images: np.ndarray | Array) -> "IsolationForest":
+        """Grows the trees and sets the threshold.
+
+        Args:
+          images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
+
+        Returns:
+          The detector itself.
+
+        Raises:
+          TypeError: images of another dtype.
+          ValueError: images of another rank, not finite or out of range, or fewer than `samples_per_tree`.
+        """
+        config = self.config
+        check_images(images, (None, None, None, None))
+        if len(images) < config.samples_per_tree:
+            raise ValueError(
+                f"got {len(images)} image(s), expected at least samples_per_tree={config.samples_per_tree}; "
+                "give more images or lower samples_per_tree"
+            )
+        forest = sklearn.ensemble.IsolationForest(
+            n_estimators=config.n_trees,
+            max_samples=config.samples_per_tree,
+            contamination=config.contamination,
+            n_jobs=config.n_jobs,
+            random_state=config.seed,
+        ).fit(flatten(images))
+        self.image_shape_: tuple[int, ...] = images.shape[1:]
+        self.forest_ = forest
+        self.threshold_ = float(-forest.offset_)
+        return self
+
+    def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
+        """The anomaly score, under the name "score".
+
+        Args:
+          images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
+
+        Returns:
+          One float64 array `[N]` in (0, 1]; higher is more anomalous.
+
+        Raises:
+          sklearn.exceptions.NotFittedError: before `fit`.
+          TypeError: images of another dtype.
+          ValueError: images of another shape, not finite or out of range.
+        """
+        if not hasattr(self, "forest_"):
+            raise NotFittedError("this IsolationForest is not fitted yet; call fit with normal images first")
+        check_images(images, (None, *self.image_shape_))
+        scores = [
+            -self.forest_.score_samples(flatten(images[start : start + _CHUNK]))
+            for start in range(0, len(images), _CHUNK)
+        ]
+        return {"score": np.concatenate(scores).astype(np.float64)}

@@ -1,0 +1,148 @@
+"""The digits of the toy study: SVHN where it can be had, else the embedded ones, and never in silence."""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from jaxunreg.datasets.digits.dataset import Dataset, LabeledImages
+from jaxunreg.datasets.digits.embedded import synth_digits
+from jaxunreg.datasets.digits.svhn import SvhnUnavailableError, display_name, load_svhn
+
+SYNTH_TRAIN_SIZE = 20_000
+
+SYNTH_TEST_SIZE = 2_000
+
+# Where the test split starts in the sequence of embedded digits: no training split reaches that far, and the
+# test split is the same beside a training split of any size.
+_SYNTH_TEST_START = 1_000_000_000
+
+# An offline machine should not wait long for the embedded digits: looking up a name can take minutes.
+_ANSWER_WITHIN_SECONDS = 8.0
+
+
+class DatasetFallbackWarning(UserWarning):
+    """The data set asked for is not there, and another one is used in its place."""
+
+
+def _checked_size(what: str, size: int | None) -> None:
+    if size is not None and size < 1:
+        raise ValueError(f"{what} is {size}, expected at least 1, or None for the default.")
+
+
+def _synth(requested: str, train_size: int | None, test_size: int | None, seed: int) -> Dataset:
+    train = synth_digits(train_size or SYNTH_TRAIN_SIZE, seed=seed)
+    test = synth_digits(test_size or SYNTH_TEST_SIZE, seed=seed, start=_SYNTH_TEST_START)
+    return Dataset(
+        name="synth_digits",
+        train=train,
+        test=test,
+        source=f"Embedded digits drawn from seed {seed} ({len(train.images):,} training and "
+        f"{len(test.images):,} test images).",
+        requested=requested,
+    )
+
+
+def _subset(split: LabeledImages, what: str, size: int | None, seed: int) -> LabeledImages:
+    """A random choice of `size` images in their order, another one for each split and seed."""
+    available = len(split.images)
+    if size is None or size == available:
+        return split
+    if size > available:
+        raise ValueError(
+            f"{what}_size is {size:,}, but this SVHN has {available:,} {what} images. "
+            f"Give at most that many, or None for all."
+        )
+    generator = np.random.default_rng([seed, ("train", "test").index(what)])
+    chosen = np.sort(generator.choice(available, size, replace=False))
+    return LabeledImages(split.images[chosen], split.labels[chosen])
+
+
+def load_digits(
+    dataset: Literal["auto", "svhn", "synth_digits"] = "auto",
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    seed: int = 0,
+    cache_dir: str | os.PathLike[str] | None = None,
+    url: str | None = None,
+    checksums: Mapping[str, str] | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Loads SVHN, or the embedded digits.
+
+    Args:
+      dataset: `"svhn"` is SVHN or an error. `"synth_digits"` are the embedded digits. `"auto"` is SVHN where
+        it is local, prepared, or can be fetched (the server has 8 s to give its first answer), otherwise the
+        embedded digits with a `DatasetFallbackWarning`; the data set's `fallback_reason` keeps the reason.
+      data_dir: a local copy of SVHN, see `load_svhn`. If it cannot be read, `"auto"` is an error as well.
+      train_size: training images. None: all of SVHN, or 20,000 embedded ones. Fewer than SVHN has: a random
+        subset drawn from `seed`, and the name says so.
+      test_size: test images. None: all of SVHN, or 2,000 embedded ones.
+      seed: of the embedded digits, and of the choice of a subset.
+      cache_dir: TFDS's data folder, see `load_svhn`.
+      url: base URL of SVHN's files, see `load_svhn`.
+      checksums: SHA-256 of a mirror's own files, see `load_svhn`.
+      progress: whether to draw progress bars on standard error.
+
+    Returns:
+      Images uint8 `[n, 32, 32, 3]` and labels int64 in 0..9, and what they are.
+
+    Raises:
+      ValueError: an argument is out of range, a local file is not of its form, or SVHN has fewer images.
+      FileNotFoundError: `data_dir` has no complete pair.
+      SvhnUnavailableError: with `"svhn"`, it cannot be fetched, verified, prepared, or read back.
+
+    >>> digits = load_digits("synth_digits", train_size=3, test_size=2)
+    >>> digits.name, digits.train.images.shape, digits.test.images.shape
+    ('synth_digits', (3, 32, 32, 3), (2, 32, 32, 3))
+    """
+    if dataset not in ("auto", "svhn", "synth_digits"):
+        raise ValueError(f"dataset is {dataset!r}, expected 'auto', 'svhn' or 'synth_digits'.")
+    _checked_size("train_size", train_size)
+    _checked_size("test_size", test_size)
+    if seed < 0:
+        raise ValueError(f"seed is {seed}, expected at least 0.")
+    if dataset == "synth_digits":
+        if data_dir is not None:
+            raise ValueError(
+                f"data_dir is {os.fspath(data_dir)!r}, but the embedded digits are drawn, not read. "
+                "Leave it out, or ask for dataset='svhn'."
+            )
+        return _synth(dataset, train_size, test_size, seed)
+    try:
+        svhn = load_svhn(
+            data_dir,
+            cache_dir=cache_dir,
+            url=url,
+            checksums=checksums,
+            answer_within=_ANSWER_WITHIN_SECONDS if dataset == "auto" else None,
+            progress=progress,
+        )
+    except SvhnUnavailableError as error:
+        if dataset == "svhn":
+            raise
+        reason = str(error)
+        warnings.warn(
+            "SVHN IS NOT USED. The embedded digits (synth_digits) take its place, and results are not those "
+            f"of SVHN. The reason: {reason} Ask for dataset='svhn' to get an error instead, or for "
+            "dataset='synth_digits' if these are meant.",
+            DatasetFallbackWarning,
+            stacklevel=2,
+        )
+        embedded = _synth(dataset, train_size, test_size, seed)
+        return dataclasses.replace(embedded, fell_back=True, fallback_reason=reason)
+    train = _subset(svhn.train, "train", train_size, seed)
+    test = _subset(svhn.test, "test", test_size, seed)
+    source = svhn.source
+    if train is not svhn.train or test is not svhn.test:
+        source += (
+            f" Of these a random choice from seed {seed}: {len(train.images):,} training and "
+            f"{len(test.images):,} test images."
+        )
+    name = display_name(len(train.images), len(test.images))
+    return Dataset(name=name, train=train, test=test, source=source, requested=dataset)

@@ -1,0 +1,20 @@
+"""Folders of images: their layouts, and image files as a sequence of arrays."""
+
+from jaxunreg.datasets.folders.files import load_files
+from jaxunreg.datasets.folders.image_files import GOOD, UNKNOWN, ImageFile, ImageFiles, Skipped
+from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
+from jaxunreg.datasets.folders.pixels import ImageFileError
+from jaxunreg.datasets.folders.splitting import held_out
+
+__all__ = [
+    "GOOD",
+    "UNKNOWN",
+    "FolderDataset",
+    "ImageFile",
+    "ImageFileError",
+    "ImageFiles",
+    "Skipped",
+    "held_out",
+    "load_files",
+    "load_folder",
+]

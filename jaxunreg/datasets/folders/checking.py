@@ -1,0 +1,166 @@
+"""Every image of a data set looked at once, before anything is trained or scored."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from jaxunreg.datasets.folders.image_files import GOOD, Color, ImageFile, OnError, Skipped, check_size
+from jaxunreg.datasets.folders.pixels import ImageFileError, find_bombs, is_transparent, read_mask, read_pixels
+from jaxunreg.text import printable
+
+logger = logging.getLogger("jaxunreg.datasets")
+
+_SECONDS_WITHOUT_BAR = 3.0
+
+
+class _Look(NamedTuple):
+    """What was seen of one image."""
+
+    size: tuple[int, int]
+    bits: int
+    colored: bool
+    stored_colored: bool
+    transparent: bool
+    mask_is_empty: bool
+
+
+class CheckedFiles(NamedTuple):
+    """Files of which every pixel has been decoded once."""
+
+    files: tuple[ImageFile, ...]
+    sizes: np.ndarray
+    channels: int
+    bits: int
+    skipped: tuple[Skipped, ...]
+
+
+def check_files(
+    files: Sequence[ImageFile],
+    *,
+    color: Color = "auto",
+    on_error: OnError = "raise",
+    min_size: int | None = None,
+    progress: bool = True,
+    failures: Sequence[Skipped] = (),
+) -> CheckedFiles:
+    """Decode every image and mask of a data set once, in threads, and choose gray or RGB for all of them.
+
+    Args:
+      files: at least one.
+      color: see `load_files`.
+      on_error: see `load_files`.
+      min_size: see `load_files`.
+      progress: see `load_files`.
+      failures: files that are known to be unusable already.
+
+    Raises:
+      ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
+      ValueError: no file can be used, or an argument is none of its choices.
+    """
+    if color not in ("auto", "gray", "rgb"):
+        raise ValueError(f"color is {color!r}; expected 'auto', 'gray' or 'rgb'")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'skip'")
+
+    def attempt(file: ImageFile) -> _Look | ImageFileError:
+        try:
+            return _look_at(file, min_size)
+        except ImageFileError as error:
+            return error
+
+    bombs = find_bombs(path for file in files for path in (file.path, file.mask) if path)
+    looks: dict[Path, _Look | ImageFileError] = {
+        file.path: bombs[path] for file in files for path in (file.path, file.mask) if path in bombs
+    }
+    harmless = [file for file in files if file.path not in looks]
+    looks |= zip((file.path for file in harmless), _map_with_bar(attempt, harmless, progress), strict=True)
+
+    errors = [ImageFileError(*failure) for failure in failures]
+    errors += [look for look in looks.values() if isinstance(look, ImageFileError)]
+    if errors and on_error == "raise":
+        more = f" (and {len(errors) - 1} more files)" if len(errors) > 1 else ""
+        raise ImageFileError(errors[0].path, f"{errors[0].reason}{more}; or skip such files with on_error='skip'")
+    kept = [(file, look) for file in files if isinstance(look := looks[file.path], _Look)]
+    if not kept:
+        raise ValueError(f"none of {len(files)} images can be used; the first error is: {errors[0]}")
+    left_out = [Skipped(error.path, error.reason) for error in errors]
+    for index, (file, look) in enumerate(kept):
+        if look.mask_is_empty and file.label != GOOD:
+            assert file.mask is not None
+            left_out.append(Skipped(file.mask, f"marks nothing of {file.path.name}, which is kept without a mask"))
+            kept[index] = replace(file, mask=None), look
+    for entry in left_out:
+        logger.warning("%s: %s", *entry)
+
+    colored = sum(look.colored for _, look in kept)
+    stored = sum(look.stored_colored for _, look in kept)
+    transparent = sum(look.transparent for _, look in kept)
+    channels = {"gray": 1, "rgb": 3, "auto": 3 if colored else 1}[color]
+    bits = Counter(look.bits for _, look in kept)
+    logger.info(
+        "%d images are used as %s (color=%r): %d of them have colours, %d more are gray but stored as RGB; bits: %s%s"
+        "%s",
+        len(kept),
+        "gray" if channels == 1 else "RGB",
+        color,
+        colored,
+        stored - colored,
+        ", ".join(f"{count} with {bit}" for bit, count in sorted(bits.items())),
+        "" if max(bits) == 8 else ", so all become float32 in [0, 1]",
+        f"; {transparent} have transparent pixels, of which the stored colours are used" if transparent else "",
+    )
+    return CheckedFiles(
+        files=tuple(file for file, _ in kept),
+        sizes=np.array([look.size for _, look in kept], np.int64),
+        channels=channels,
+        bits=max(bits),
+        skipped=tuple(left_out),
+    )
+
+
+def _look_at(file: ImageFile, min_size: int | None) -> _Look:
+    if printable(str(file.path)) != str(file.path):
+        raise ImageFileError(file.path, "has a name that is not UTF-8; rename it, or the folder that has such a name")
+    pixels = read_pixels(file.path)
+    height, width = pixels.shape[:2]
+    if min(height, width) < (min_size or 1):
+        raise ImageFileError(file.path, f"has {height}x{width} pixels; expected at least {min_size}x{min_size}")
+    mask_is_empty = False
+    if file.mask is not None:
+        mask = read_mask(file.mask)
+        check_size(file.mask, mask.shape, (height, width), f"as its image {file.path.name} has")
+        mask_is_empty = not mask.any()
+        if file.label == GOOD and not mask_is_empty:
+            raise ImageFileError(
+                file.mask, f"marks {int(mask.sum())} pixels of {file.path.name}, which is among the normal images"
+            )
+    rgb = pixels.shape[2] == 3
+    colored = rgb and bool((pixels[:, :, :1] != pixels[:, :, 1:]).any())
+    return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, is_transparent(file.path), mask_is_empty)
+
+
+def _map_with_bar(function: Callable, items: Sequence[Any], progress: bool) -> Iterator[Any]:
+    """`map` in threads, in order, with a progress bar once it has taken a few seconds."""
+    started = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress("{task.description}", *columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("reading images", total=len(items))
+    with ThreadPoolExecutor() as threads:
+        try:
+            for done, result in enumerate(threads.map(function, items), 1):
+                if progress and not bar.live.is_started and time.monotonic() - started > _SECONDS_WITHOUT_BAR:
+                    bar.start()
+                bar.update(task, completed=done)
+                yield result
+        finally:
+            if bar.live.is_started:
+                bar.stop()

@@ -1,0 +1,107 @@
+"""Images of which nothing is known, to score them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from jaxunreg.datasets.folders.checking import check_files, logger
+from jaxunreg.datasets.folders.image_files import UNKNOWN, Color, ImageFile, ImageFiles, OnError, Skipped
+from jaxunreg.datasets.folders.listing import list_folder
+from jaxunreg.datasets.folders.pixels import SUFFIXES
+
+
+def load_files(
+    paths: Iterable[str | Path],
+    *,
+    color: Color = "auto",
+    on_error: OnError = "raise",
+    min_size: int | None = None,
+    label: str = UNKNOWN,
+    progress: bool = True,
+) -> ImageFiles:
+    """Load images of which nothing is known, to score them.
+
+    Args:
+      paths: files, and folders, of which all images below are taken in the order of their names, without hidden
+        files. What is a mask by its name or lies in `ground_truth` is left out and listed in `skipped`.
+      color: one choice for all images. `"auto"` is gray if all images are, be they stored as RGB or not.
+      on_error: whether a file or folder that cannot be used raises, or is left out and listed in `skipped`.
+      min_size: the least height and width, in pixels.
+      label: the label of all images.
+      progress: whether to show a progress bar if it takes more than a few seconds.
+
+    Returns:
+      The images, checked.
+
+    Raises:
+      ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
+      FileNotFoundError: a file or folder does not exist.
+      ValueError: there is no image, or none in a folder.
+    """
+    files: list[ImageFile] = []
+    reported: list[Skipped] = []
+    failures: list[Skipped] = []
+    for path in (Path(path).expanduser() for path in paths):
+        if path.is_dir():
+            images, others, unread = _list_below(path)
+            failures += unread
+            if not images and not unread:
+                raise ValueError(
+                    f"got no image in {path}; expected files with a suffix among {', '.join(SUFFIXES)}, which are "
+                    "neither hidden nor named as masks"
+                )
+            files += [ImageFile(image, label) for image in images]
+            reported += others
+        elif not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; expected an image or a folder of images")
+        else:
+            files.append(ImageFile(path, label))
+    if not files and not failures:
+        raise ValueError(
+            f"got no image; expected files with a suffix among {', '.join(SUFFIXES)}, or folders with such"
+        )
+    checked = check_files(
+        files, color=color, on_error=on_error, min_size=min_size, progress=progress, failures=failures
+    )
+    for entry in reported:
+        logger.warning("%s: %s", *entry)
+    return ImageFiles(
+        checked.files, checked.sizes, checked.channels, checked.bits, skipped=(*reported, *checked.skipped)
+    )
+
+
+def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[Skipped]]:
+    """The images in a folder and all its subfolders, what is none, and which folders cannot be read.
+
+    Each folder in the order of its names.
+    """
+    images: list[Path] = []
+    reported: list[Skipped] = []
+    failures: list[Skipped] = []
+    seen: dict[Path, Path] = {}
+
+    def add(folder: Path, holds_masks: bool) -> None:
+        before = seen.setdefault(folder.resolve(), folder)
+        if before != folder:
+            reported.append(Skipped(folder, f"is the same folder as {before}, of which the images are taken"))
+            return
+        try:
+            listing = list_folder(folder)
+        except PermissionError as error:
+            failures.append(Skipped(folder, f"cannot be opened ({error.strerror}); check its rights"))
+            return
+        reported.extend(listing.reported)
+        masks = {mask: image.name for image, masks in listing.masks.items() for mask in masks}
+        for mask, image in sorted(masks.items()):
+            reported.append(Skipped(mask, f"is a mask of {image} by its name; give the file itself to score it"))
+        if holds_masks:
+            reported.extend(
+                Skipped(path, "is a mask, since it lies in `ground_truth`; give the file itself to score it")
+                for path in listing.images
+            )
+        else:
+            images.extend(listing.images)
+        for inner in listing.folders:
+            add(inner, holds_masks or inner.name == "ground_truth")
+
+    add(top, False)
+    return images, reported, failures

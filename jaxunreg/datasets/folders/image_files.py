@@ -1,0 +1,191 @@
+"""Image files on disk as a sequence of arrays: every pixel is looked at once when loading, and read again when used."""
+
+import hashlib
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, overload
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from jaxunreg.datasets.folders.pixels import ImageFileError, convert, read_mask, read_pixels
+from jaxunreg.datasets.folders.splitting import held_out
+
+GOOD = "good"
+"""The label of an image that is assumed normal; any other is the name of a defect."""
+
+UNKNOWN = "unknown"
+"""The label of an image of which nothing is known."""
+
+Color: TypeAlias = Literal["auto", "gray", "rgb"]
+
+OnError: TypeAlias = Literal["raise", "skip"]
+
+
+class Skipped(NamedTuple):
+    """A file or folder that was left out, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image on disk.
+
+    Attributes:
+      path: the file.
+      label: `"good"`, the name of the defect, or `"unknown"`.
+      mask: the file that marks the defect's pixels, if there is one.
+      group: what must not be split over training and test, e.g. the part that several images show. Default:
+        the file's own stem.
+
+    >>> ImageFile(Path("test/crack/007.png"), "crack").group
+    '007'
+    """
+
+    path: Path
+    label: str = GOOD
+    mask: Path | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            object.__setattr__(self, "group", self.path.stem)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles(Sequence):
+    """Images of any sizes, decoded when they are asked for; made by `load_files` and `load_folder`.
+
+    `x[i]` is `[height, width, channels]`, uint8 if all images of the data set have 8 bits, otherwise float32
+    in [0, 1]. Images are turned as their EXIF orientation says, palettes are resolved, and alpha channels are
+    dropped. Nothing is held in memory, and the object can be pickled and sent to other processes.
+
+    Attributes:
+      files: where the images are, and what is known of them.
+      sizes: height and width of each, int64 `[n, 2]`.
+      channels: 1 or 3, for all images.
+      bits: 8, 16, or 32 for floating point: the most that any image of the data set has.
+      skipped: files that `load_files` left out.
+
+    Raises:
+      ImageFileError: on access, if a file has changed or gone since it was loaded.
+    """
+
+    files: tuple[ImageFile, ...]
+    sizes: Int64[np.ndarray, "n 2"]
+    channels: int
+    bits: int = 8
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8 or float32."""
+        return np.dtype(np.uint8 if self.bits == 8 else np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """What all images take in memory once decoded."""
+        return int(self.sizes.prod(axis=1).sum()) * self.channels * self.dtype.itemsize
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`"good"`, a defect's name, or `"unknown"`, for each image."""
+        return tuple(file.label for file in self.files)
+
+    @property
+    def is_anomalous(self) -> Bool[np.ndarray, " n"]:
+        """Whether each image has a defect.
+
+        Raises:
+          ValueError: there are images of unknown label.
+        """
+        if UNKNOWN in self.labels:
+            raise ValueError(
+                f"{self.labels.count(UNKNOWN)} of {len(self)} images have an unknown label; expected labels, "
+                "as load_folder finds them"
+            )
+        return np.array([label != GOOD for label in self.labels], bool)
+
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the bytes of each file, in hexadecimal."""
+        return tuple(hashlib.sha256(file.path.read_bytes()).hexdigest() for file in self.files)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, labels, sizes and the bytes of all files and masks, the same wherever they lie."""
+        digest = hashlib.sha256(f"{self.channels} {self.dtype}".encode())
+        for file, of_file, (height, width) in zip(self.files, self.hashes, self.sizes, strict=True):
+            digest.update(f"\0{file.path.name}\0{file.label}\0{height}x{width}\0".encode())
+            digest.update(bytes.fromhex(of_file))
+            digest.update(hashlib.sha256(file.mask.read_bytes()).digest() if file.mask else b"\0")
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageFiles": ...
+    def __getitem__(self, index: SupportsIndex | slice) -> "np.ndarray | ImageFiles":
+        if isinstance(index, slice):
+            return self.select(range(len(self))[index])
+        i = operator.index(index)
+        path = self.files[i].path
+        pixels = convert(read_pixels(path), self.channels, as_float=self.bits > 8)
+        check_size(path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "as it was when it was loaded")
+        return pixels
+
+    def mask(self, index: SupportsIndex) -> Bool[np.ndarray, "height width"] | None:
+        """The pixels of the defect: all false for a normal image, `None` where no mask is known."""
+        i = operator.index(index)
+        file = self.files[i]
+        if file.label == GOOD:
+            return np.zeros(self.sizes[i], bool)
+        return None if file.mask is None else read_mask(file.mask)
+
+    def select(self, indices: Any) -> "ImageFiles":
+        """Some of the images, in the order asked for.
+
+        Args:
+          indices: integers `[m]`, or one truth value for each image.
+        """
+        chosen = np.asarray(indices)
+        if chosen.dtype == bool and chosen.shape != (len(self),):
+            raise IndexError(f"got {chosen.shape} truth values; expected ({len(self)},)")
+        chosen = np.arange(len(self))[chosen.astype(np.int64) if chosen.size == 0 else chosen]
+        return replace(self, files=tuple(self.files[i] for i in chosen), sizes=self.sizes[chosen], skipped=())
+
+    def joined(self, others: "ImageFiles") -> "ImageFiles":
+        """These images and then others of the same data set."""
+        return replace(
+            self,
+            files=(*self.files, *others.files),
+            sizes=np.concatenate([self.sizes, others.sizes]),
+            skipped=(*self.skipped, *others.skipped),
+        )
+
+    def masked(self) -> "ImageFiles":
+        """The images of which it is known which pixels are a defect's: the normal ones, and those with a mask."""
+        return self.select([file.label == GOOD or file.mask is not None for file in self.files])
+
+    def split(self, fraction: float, *, seed: int = 0) -> "tuple[ImageFiles, ImageFiles]":
+        """Hold out whole groups, see `held_out`.
+
+        Returns:
+          The images that are kept and those that are held out, in their order.
+        """
+        out = held_out([file.group for file in self.files], fraction, seed=seed)
+        return self.select(~out), self.select(out)
+
+
+def check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], why: str) -> None:
+    if got != expected:
+        height, width = expected
+        raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels; expected {height}x{width}, {why}")

@@ -1,0 +1,63 @@
+"""What lies in a folder, by the names of its files: images, masks, subfolders and what is none of these."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxunreg.datasets.folders.image_files import Skipped
+from jaxunreg.datasets.folders.pixels import SUFFIXES
+
+_MASK_ENDINGS = ("_mask", "-mask", "_gt")
+
+
+class Listing(NamedTuple):
+    """One folder without its subfolders' contents; everything in the order of the names."""
+
+    images: list[Path]
+    masks: dict[Path, list[Path]]  # the masks beside each image that has any
+    folders: list[Path]
+    reported: list[Skipped]
+
+
+def list_folder(folder: Path) -> Listing:
+    """Sort a folder's entries into images, masks, subfolders and what is none of these."""
+    images, folders, reported = [], [], []
+    for path in sorted(folder.iterdir()):
+        if is_hidden(path.name):
+            continue
+        if path.is_dir():
+            folders.append(path)
+        elif path.suffix.lower() in SUFFIXES:
+            images.append(path)
+        else:
+            reported.append(Skipped(path, f"is not an image by its name; expected one of {', '.join(SUFFIXES)}"))
+    named: dict[str, list[Path]] = {}
+    for path in images:
+        named.setdefault(path.stem, []).append(path)
+    masks: dict[Path, list[Path]] = {}
+    for path in images.copy():
+        base = image_stem(path)
+        if base is None:
+            continue
+        images.remove(path)
+        if base not in named:
+            reported.append(Skipped(path, f"is named as a mask, but there is no image {base!r} beside it"))
+        for image in named.get(base, ()):
+            masks.setdefault(image, []).append(path)
+    return Listing(images, masks, folders, reported)
+
+
+def image_stem(mask: Path) -> str | None:
+    """The stem of the image that a mask belongs to, if a file is named as a mask.
+
+    >>> image_stem(Path("ground_truth/crack/007_mask.png")), image_stem(Path("test/crack/007.png"))
+    ('007', None)
+    """
+    for ending in _MASK_ENDINGS:
+        if mask.stem.lower().endswith(ending) and len(mask.stem) > len(ending):
+            return mask.stem[: -len(ending)]
+    return None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name is of what an operating system hides or leaves behind, as `._007.png`."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")

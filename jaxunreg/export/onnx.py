@@ -1,0 +1,116 @@
+"""The scorer as ONNX, for any program that has an ONNX runtime."""
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxunreg.export.program import (
+    OUTPUTS,
+    describe_export,
+    folded_variables,
+    input_images,
+    scoring_program,
+    with_config,
+)
+from jaxunreg.files import replacing
+from jaxunreg.scoring.scorer import Scorer
+
+
+def export_onnx(
+    scorer: Scorer, path: str | os.PathLike[str], *, dtype: str = "float32", opset: int = 17
+) -> dict[str, float]:
+    """Write the scorer as an ONNX model with its variables in it, for batches of any size.
+
+    The graph has `Conv` and `ConvTranspose` nodes with the batch normalisation folded into them, in float32 whatever
+    the model's precision. Its input is `images`, its outputs are `d`, `a` and `m`; its metadata holds the model's kind
+    and config. Before the file is there, ONNX Runtime has scored random images with it, and the scores agreed with
+    JAX's to rounding.
+
+        session = onnxruntime.InferenceSession("scorer.onnx")
+        d, a, m = session.run(["d", "a", "m"], {"images": images})
+
+    Needs the extra `export`: `pip install 'jaxunreg[export]'`.
+
+    Args:
+      scorer: from `make_scorer`.
+      path: where to write it; a file that is there is replaced.
+      dtype: of the images `[batch, height, width, channels]` that the model takes: `float32` in [0, 1] or `uint8`.
+      opset: version of ONNX's operators, 13 or later; 17 is read by runtimes since 2022.
+
+    Returns:
+      For `d`, `a` and `m` the largest difference between ONNX Runtime and JAX that was seen, in nats.
+
+    Raises:
+      ImportError: jax2onnx, onnx or onnxruntime is not installed.
+      ValueError: an unknown dtype.
+      RuntimeError: the scores differ by more than rounding; nothing is written.
+      OSError: the file cannot be written.
+    """
+    jax2onnx, onnx, onnxruntime = (_import(name) for name in ("jax2onnx", "onnx", "onnxruntime"))
+    images = input_images(scorer, dtype)
+    native = with_config(scorer.model, lowering="native", precision="float32")
+    program = scoring_program(native, folded_variables(Scorer(native, scorer.variables)))
+    # Importing its plugins computes small arrays with promotions of their own.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), _errors_only("onnx_ir"):
+        proto = jax2onnx.to_onnx(
+            program, [images], model_name="jaxunreg", opset=opset, input_names=["images"], output_names=list(OUTPUTS)
+        )
+    onnx.helper.set_model_props(proto, {"jaxunreg": json.dumps(describe_export(scorer.model, images))})
+    onnx.checker.check_model(proto, full_check=True)
+    serialized = proto.SerializeToString()
+    differences = _compare(onnxruntime, serialized, program, images)
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(serialized)
+    return differences
+
+
+@contextlib.contextmanager
+def _errors_only(logger: str) -> Iterator[None]:
+    """The converter warns of each shape constant of a graph that is fine."""
+    before = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(before)
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"got no usable {name} ({error}); expected the packages of the extra 'export'; "
+            "install them with: pip install 'jaxunreg[export]'"
+        ) from error
+
+
+def _compare(onnxruntime: Any, serialized: bytes, program: Any, images: jax.ShapeDtypeStruct) -> dict[str, float]:
+    """Largest difference of each term over three random images, which is checked to be rounding."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *images.shape[1:]), dtype=np.uint8)
+    batch = pixels if images.dtype == np.uint8 else (pixels / 255).astype(np.float32)
+    got = session.run(list(OUTPUTS), {"images": batch})
+    # A GPU or TPU would otherwise multiply with fewer bits.
+    with jax.default_matmul_precision("highest"):
+        want = jax.jit(program)(batch)
+    differences = {}
+    for name, ours, theirs in zip(OUTPUTS, want, got, strict=True):
+        differences[name] = float(np.max(np.abs(np.asarray(ours) - theirs)))
+        # Of a sum over pixels that can cancel, so its parts count as well.
+        if not np.allclose(theirs, ours, rtol=1e-3, atol=1e-5 * batch[0].size):
+            raise RuntimeError(
+                f"got {name} = {theirs} from ONNX Runtime {onnxruntime.__version__} where JAX has {np.asarray(ours)}; "
+                "expected the same to rounding; nothing was written; try another opset, or another version of jax2onnx"
+            )
+    return differences

@@ -1,0 +1,100 @@
+"""The scorer as StableHLO, for any program that has JAX."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import jax
+from jax import export
+
+from jaxunreg.export.program import describe_export, folded_variables, input_images, scoring_program
+from jaxunreg.files import replacing
+from jaxunreg.scoring.scorer import Scorer
+
+Platform = Literal["cpu", "cuda", "rocm", "tpu"]
+
+
+def export_scorer(
+    scorer: Scorer,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    dtype: str = "float32",
+    vjp_order: int = 0,
+) -> export.Exported:
+    """The scorer as StableHLO with its variables in it, for batches of any size, by `jax.export`.
+
+    Where JAX is installed, and jaxunreg need not be, the file is one call away from scores:
+
+        exported = jax.export.deserialize(bytearray(open("scorer.jaxexport", "rb").read()))
+        d, a, m = exported.call(images)
+
+    One program serves all its platforms: matrix products where it runs on a CPU, the native convolution elsewhere.
+    By the documentation of `jax.export`, versions of JAX up to six months newer than the one that wrote a file read it.
+
+    Beside the file, `<path>.json` says what is in it: the model's kind and config, input and outputs, versions, and the
+    SHA-256 of the file. Each is whole or not there.
+
+    Args:
+      scorer: from `make_scorer`.
+      path: where to write it; a file that is there is replaced. Without it, nothing is written.
+      platforms: some of `cpu`, `cuda`, `rocm` and `tpu`.
+      dtype: of the images `[batch, height, width, channels]` that the program takes, at least one: `float32` in [0, 1]
+        or `uint8`. Their values are not checked.
+      vjp_order: how often the file can be differentiated; 1 keeps the gradient with respect to the images, a saliency
+        map, at about twice the size.
+
+    Returns:
+      What was written; its `call` takes images and returns D, A and M, float32 `[batch]`, in nats.
+
+    Raises:
+      ValueError: no platform or an unknown one, an unknown dtype, or a negative `vjp_order`.
+      OSError: the file cannot be written.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> d, a, m = ju.export_scorer(scorer, platforms=["cpu"]).call(jnp.zeros((5, 8, 8, 1)))
+    >>> m.shape
+    (5,)
+    """
+    unknown = [name for name in platforms if name not in get_args(Platform)]
+    if unknown or not platforms:
+        raise ValueError(f"got platforms={platforms!r}; expected at least one of {list(get_args(Platform))}")
+    if vjp_order < 0:
+        raise ValueError(f"got vjp_order={vjp_order}; expected at least 0")
+    images = input_images(scorer, dtype)
+    program = scoring_program(scorer.model, folded_variables(scorer))
+    with _without_folders():
+        exported = export.export(jax.jit(program), platforms=tuple(platforms))(images)
+        if path is not None:
+            serialized = exported.serialize(vjp_order=vjp_order)
+    if path is not None:
+        path = Path(path)
+        about = {
+            **describe_export(scorer.model, images),
+            "platforms": list(platforms),
+            "vjp_order": vjp_order,
+            "sha256": hashlib.sha256(serialized).hexdigest(),
+        }
+        with replacing(path.with_name(path.name + ".json")) as temporary:
+            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        with replacing(path) as temporary:
+            temporary.write_bytes(serialized)
+    return exported
+
+
+@contextlib.contextmanager
+def _without_folders() -> Iterator[None]:
+    """Of source files a program then has the names, and not the folders of the machine that it was made on."""
+    option = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, option)
+    jax.config.update(option, r".*[/\\]")
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)

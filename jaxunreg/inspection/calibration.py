@@ -1,0 +1,326 @@
+"""Thresholds and p-values from the scores of held-out normal images: split conformal prediction, free of distributions.
+
+The normal images must be held out (neither trained on nor used to choose a model) and exchangeable with those to come:
+in any order equally likely. Several images of one part are not; calibrate with one image a part, or with the largest
+score of each.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from numpy.typing import ArrayLike
+
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.text import rounded
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Scores of held-out normal images, and what they say of a new score; made by `calibrate`.
+
+    A score is judged by its rank among the `n` scores held. If the new image is normal, its rank is uniform,
+    whatever the distribution of the scores. Where scores tie, a new one counts as below its equals, so that
+    rates are kept, not exceeded.
+
+    Attributes:
+      scores: float64 `[n]`, ascending and read-only; higher is more anomalous.
+      unit: of the scores, as `summary` writes it.
+
+    Raises:
+      TypeError: the scores are no NumPy array of float64.
+      ValueError: the scores are empty, not one-dimensional, not finite or not ascending.
+
+    >>> calibration = calibrate(range(1, 20))
+    >>> calibration.threshold(0.1)
+    18.0
+    >>> calibration.p_values([18.0, 18.5]).tolist()
+    [0.15, 0.1]
+    """
+
+    scores: np.ndarray
+    unit: str = "nats"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scores, np.ndarray) or self.scores.dtype != np.float64:
+            kind = getattr(self.scores, "dtype", type(self.scores).__name__)
+            raise TypeError(f"the calibration scores are {kind}, expected a NumPy array of float64; use calibrate")
+        _check_scores("calibration", self.scores)
+        if (np.diff(self.scores) < 0.0).any():
+            raise ValueError("the calibration scores are not ascending; use calibrate, which sorts them")
+        scores = self.scores.copy()
+        scores.setflags(write=False)
+        object.__setattr__(self, "scores", scores)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Calibration):
+            return NotImplemented
+        return self.unit == other.unit and np.array_equal(self.scores, other.scores)
+
+    def __hash__(self) -> int:
+        return hash((self.unit, self.scores.tobytes()))
+
+    @property
+    def count(self) -> int:
+        """How many held-out normal images there are, `n`."""
+        return len(self.scores)
+
+    def threshold(self, false_positive_rate: float) -> float:
+        """The score above which an image is anomalous: of normal images, at most `false_positive_rate` are.
+
+        With `k = ceil((n + 1) (1 - false_positive_rate))` it is the `k`-th smallest of the `n` scores. Of an
+        image that is normal, and over all draws of the calibration images,
+
+            P(score > threshold) = (n + 1 - k) / (n + 1) <= false_positive_rate,
+
+        where scores do not tie, and less where they do. `realised_rate` tells how far the rate may be off for
+        the calibration images that were drawn.
+
+        The verdict is anomalous where `score > threshold`, strictly: a score that equals the threshold is
+        normal. It is so exactly where its p-value is at most `false_positive_rate`, to the last bit.
+
+        Args:
+          false_positive_rate: wanted share of normal images above the threshold, at least `1 / (n + 1)` and
+            below one.
+
+        Returns:
+          One of the calibration scores.
+
+        Raises:
+          ValueError: a rate that is not in (0, 1), or lower than so few images can support.
+
+        >>> calibrate([3.0, 1.0, 2.0]).threshold(0.25)
+        3.0
+        >>> calibrate([3.0, 1.0, 2.0]).threshold(0.05)
+        Traceback (most recent call last):
+        ValueError: false_positive_rate is 0.05, expected at least 1/(3 + 1) = 0.25 with 3 held-out normal images;
+        give at least 19 of them, or raise the rate
+        """
+        return float(self.scores[self.count - self._exceeding(false_positive_rate)])
+
+    def p_values(self, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
+        """The conformal p-value of each score: `(1 + #{calibration >= score}) / (n + 1)`.
+
+        Of a normal image, `P(p <= a) <= a` for every `a`, over all draws of the calibration images.
+
+        Args:
+          scores: `[N]`, of new images; higher is more anomalous.
+
+        Returns:
+          Float64 `[N]` in `[1 / (n + 1), 1]`; lower is more anomalous.
+
+        Raises:
+          TypeError: the scores are not real numbers.
+          ValueError: the scores are empty, not one-dimensional or not finite.
+
+        >>> calibrate([1.0, 2.0, 2.0]).p_values([0.0, 2.0, 3.0]).tolist()
+        [1.0, 0.75, 0.25]
+        """
+        array = _real_scores("given", scores)
+        return (1 + self.count - np.searchsorted(self.scores, array, side="left")) / (self.count + 1)
+
+    def is_anomalous(self, scores: ArrayLike, false_positive_rate: float) -> Bool[np.ndarray, "n"]:
+        """Whether each score is above the threshold, compared in float64.
+
+        A comparison of float32 scores with `threshold` would round the threshold to float32 first, and could
+        take a tie for more.
+
+        Args:
+          scores: `[N]`, of new images; higher is more anomalous.
+          false_positive_rate: as for `threshold`.
+
+        Returns:
+          Booleans `[N]`.
+
+        Raises:
+          TypeError: the scores are not real numbers.
+          ValueError: the scores are empty, not one-dimensional or not finite; a rate as `threshold` refuses.
+
+        >>> calibrate([1.0, 2.0, 3.0]).is_anomalous([2.0, 3.0, 4.0], 0.5).tolist()
+        [False, True, True]
+        """
+        return _real_scores("given", scores) > self.threshold(false_positive_rate)
+
+    def realised_rate(self, false_positive_rate: float, *, confidence: float = 0.95) -> Interval:
+        """The false-positive rate that `threshold` may really have, given these calibration images.
+
+        The share of all normal images above the `k`-th smallest of `n` scores depends on which images were
+        held out. Over their draws it follows `Beta(n + 1 - k, k)` where scores do not tie, and lies below
+        that (stochastically) where they do.
+
+        Args:
+          false_positive_rate: as for `threshold`.
+          confidence: probability of the interval, between zero and one.
+
+        Returns:
+          Mean of that distribution, `(n + 1 - k) / (n + 1)`, and its quantiles `(1 - confidence) / 2` and `(1
+          + confidence) / 2`.
+
+        Raises:
+          ValueError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
+
+        >>> rate = calibrate(range(120)).realised_rate(0.05)
+        >>> [f"{100 * share:.1f} %" for share in rate]
+        ['5.0 %', '1.9 %', '9.5 %']
+        """
+        if not 0.0 < confidence < 1.0:
+            raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, e.g. 0.95")
+        import scipy.stats  # slow to import, and only what tells of a rate needs it
+
+        exceeding = self._exceeding(false_positive_rate)
+        beta = scipy.stats.beta(exceeding, self.count + 1 - exceeding)
+        low, high = beta.interval(confidence)
+        return Interval(value=exceeding / (self.count + 1), low=float(low), high=float(high))
+
+    def summary(self, false_positive_rate: float, *, confidence: float = 0.95) -> str:
+        """Threshold, the number of images it rests on and what they promise, in one sentence for a log.
+
+        Args:
+          false_positive_rate: as for `threshold`.
+          confidence: as for `realised_rate`.
+
+        Returns:
+          A sentence without a full stop.
+
+        Raises:
+          ValueError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
+
+        >>> print(calibrate(range(120)).summary(0.05))
+        threshold 114 nats at a false-positive rate of 5 % from 120 held-out normal images;
+        the realised rate lies in 1.9-9.5 % with 95 % probability
+        """
+        threshold = self.threshold(false_positive_rate)
+        rate = self.realised_rate(false_positive_rate, confidence=confidence)
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            f"threshold {rounded(threshold)}{unit} at a false-positive rate of {100 * false_positive_rate:.4g} % "
+            f"from {self.count} held-out normal image{'s' if self.count > 1 else ''}; the realised rate lies in "
+            f"{100 * rate.low:.2g}-{100 * rate.high:.2g} % with {100 * confidence:.4g} % probability"
+        )
+
+    def to_json(self) -> str:
+        """The calibration as JSON, from which `from_json` makes an equal one, to the last bit.
+
+        >>> print(calibrate([2.0, 1.0]).to_json())
+        {"format": 1, "unit": "nats", "scores": [1.0, 2.0]}
+        """
+        return json.dumps({"format": FORMAT, "unit": self.unit, "scores": self.scores.tolist()}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Calibration":
+        """The calibration that `to_json` wrote.
+
+        Raises:
+          ValueError: text that is no JSON, of another format, or with scores that no calibration has.
+
+        >>> calibration = calibrate([0.1, 0.2])
+        >>> Calibration.from_json(calibration.to_json()) == calibration
+        True
+        """
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']!r}")
+            if not isinstance(data["unit"], str) or not all(type(score) in (int, float) for score in data["scores"]):
+                raise ValueError("a unit that is no text, or scores that are no numbers")
+            return cls(np.array(data["scores"], dtype=np.float64), unit=data["unit"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"got a calibration that cannot be read: {type(error).__name__}: {error}; expected the JSON that "
+                f"Calibration.to_json writes, format {FORMAT}; calibrate again"
+            ) from error
+
+    def _exceeding(self, false_positive_rate: float) -> int:
+        """`n + 1 - k`: the largest rank from above whose p-value is at most the rate."""
+        if not 0.0 < false_positive_rate < 1.0:
+            raise ValueError(
+                f"false_positive_rate is {false_positive_rate}, expected a number between 0 and 1, e.g. 0.05"
+            )
+        ranks = self.count + 1
+        exceeding = _largest_rank(false_positive_rate, ranks)
+        if exceeding == 0:
+            raise ValueError(
+                f"false_positive_rate is {false_positive_rate:g}, expected at least 1/({self.count} + 1) = "
+                f"{1 / ranks:.3g} with {self.count} held-out normal image{'s' if self.count > 1 else ''}; "
+                f"give at least {images_needed(false_positive_rate)} of them, or raise the rate"
+            )
+        return exceeding
+
+
+def calibrate(scores: ArrayLike, *, unit: str = "nats") -> Calibration:
+    """Calibration from the scores of held-out normal images.
+
+    Args:
+      scores: `[n]`, of normal images that the model was not trained on, one score an independent part; higher
+        is more anomalous. In any order, with or without ties.
+      unit: of the scores; empty where they have none.
+
+    Returns:
+      The sorted scores, in float64.
+
+    Raises:
+      TypeError: the scores are not real numbers.
+      ValueError: the scores are empty, not one-dimensional or not finite.
+
+    >>> calibrate([3.0, 1.0, 2.0]).count
+    3
+    """
+    return Calibration(np.sort(_real_scores("calibration", scores)), unit=unit)
+
+
+def images_needed(false_positive_rate: float) -> int:
+    """The fewest held-out normal images that support a false-positive rate: `ceil(1 / rate) - 1`.
+
+    Args:
+      false_positive_rate: between zero and one.
+
+    Raises:
+      ValueError: a rate that is not in (0, 1).
+
+    >>> images_needed(0.05), images_needed(0.001)
+    (19, 999)
+    """
+    if not 0.0 < false_positive_rate < 1.0:
+        raise ValueError(f"false_positive_rate is {false_positive_rate}, expected a number between 0 and 1, e.g. 0.05")
+    count = max(1, math.ceil(1 / Fraction(false_positive_rate)) - 1)
+    # The quotient 1 / (n + 1) of floating point may round onto the rate where the exact one stays above it.
+    return count - 1 if count > 1 and 1 / count <= false_positive_rate else count
+
+
+def _largest_rank(rate: float, ranks: int) -> int:
+    """The largest integer `j` whose quotient `j / ranks`, as floating point has it, is at most the rate.
+
+    `floor(rate * ranks)` is wrong where the product rounds across an integer: 0.29 * 100 is 28.999999999999996.
+    """
+    j = math.floor(rate * ranks)
+    while (j + 1) / ranks <= rate:
+        j += 1
+    while j / ranks > rate:
+        j -= 1
+    return j
+
+
+def _real_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
+    array = np.asarray(scores)
+    if array.size and not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise TypeError(f"the {name} scores have dtype {array.dtype}, expected real numbers")
+    _check_scores(name, array)
+    return array.astype(np.float64)
+
+
+def _check_scores(name: str, array: np.ndarray) -> None:
+    if array.ndim != 1:
+        raise ValueError(f"the {name} scores have shape {array.shape}, expected one score an image, [N]")
+    if array.size == 0:
+        raise ValueError(f"there are no {name} scores, expected at least one")
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise ValueError(
+            f"{array.size - int(finite.sum())} of {array.size} {name} scores are NaN or infinite, expected finite "
+            "numbers; find the images that scored it"
+        )

@@ -1,0 +1,106 @@
+"""Which images a detector is trained on, and which set its threshold."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxunreg.datasets.folders.image_files import ImageFiles
+from jaxunreg.datasets.folders.splitting import held_out
+from jaxunreg.images import check_images
+from jaxunreg.inspection.calibration import images_needed
+from jaxunreg.inspection.config import DetectorConfig
+from jaxunreg.inspection.detector import remembered_hashes
+from jaxunreg.serialization import fingerprint
+from jaxunreg.training.training_images import image_sizes
+
+
+def hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> np.ndarray:
+    """Which images are held out, or an error that says what would do."""
+    parts = len(set(groups))
+    needed, rate = images_needed(config.false_positive_rate), config.false_positive_rate
+    besides = f" ({copies} of {len(groups)} images are copies of others, byte by byte)" if copies else ""
+    if parts < 2:
+        raise ValueError(
+            f"got {parts} normal part{besides}; expected at least {needed + 1}, to train on and to calibrate with"
+        )
+    out = held_out(groups, config.calibration_fraction, seed=config.seed)
+    count = len({group for group, is_out in zip(groups, out, strict=True) if is_out})
+    if count < needed:
+        # Rounded up to two digits, and never so far that less is left to train on than is held out.
+        fraction = math.ceil(100 * needed / parts) / 100
+        ways = [f"raise calibration_fraction to {fraction:g}"] if fraction <= 0.5 else []
+        ways += [f"raise false_positive_rate to {math.ceil(1000 / (count + 1)) / 1000:g}"]
+        ways += [f"give {math.ceil(needed / config.calibration_fraction)} normal parts"]
+        raise ValueError(
+            f"got {parts} normal parts{besides}, of which calibration_fraction={config.calibration_fraction:g} holds "
+            f"out {count}; expected at least {needed} held-out parts for a false_positive_rate of {rate:g}; "
+            f"{', or '.join(ways)}"
+        )
+    return out
+
+
+def one_of_each(groups: Sequence[str], names: Sequence[str], out: np.ndarray, seed: int) -> list[int]:
+    """One held-out image of each group, by the hash of its name, so that it depends on neither order nor platform."""
+    ranked = sorted(
+        np.flatnonzero(out).tolist(), key=lambda k: hashlib.sha256(f"{seed}/{names[k]}".encode()).digest(), reverse=True
+    )
+    return sorted({groups[k]: k for k in ranked}.values())
+
+
+def groups_and_names(images: ImageFiles | Sequence[np.ndarray]) -> tuple[list[str], list[str]]:
+    if isinstance(images, ImageFiles):
+        return [file.group for file in images.files], [file.path.name for file in images.files]
+    return [str(k) for k in range(len(images))], [f"image {k}" for k in range(len(images))]
+
+
+def content_hashes(images: ImageFiles | Sequence[np.ndarray]) -> list[str]:
+    if isinstance(images, ImageFiles):
+        return remembered_hashes(images)
+    return [fingerprint(image) for image in images]
+
+
+def joined(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
+    """The group of each image, where groups that share an image are one, by the first of their names.
+
+    >>> joined(["c", "b", "a", "d"], ["1", "2", "1", "3"])
+    ['a', 'b', 'a', 'd']
+    """
+    into = {group: group for group in groups}
+
+    def name(group: str) -> str:
+        while into[group] != group:
+            group = into[group]
+        return group
+
+    first: dict[str, str] = {}
+    for group, digest in zip(groups, hashes, strict=True):
+        low, high = sorted((name(group), name(first.setdefault(digest, group))))
+        into[high] = low
+    return [name(group) for group in groups]
+
+
+def check_sizes(images: ImageFiles | Sequence[np.ndarray], names: Sequence[str], patch: int) -> int:
+    """The number of channels, once the images are found to be large enough."""
+    if not len(images):
+        raise ValueError("got no image; expected normal images to train on and to calibrate with")
+    sizes = image_sizes(images)
+    small = np.flatnonzero((sizes < patch).any(axis=1))
+    if small.size:
+        height, width = sizes[small[0]]
+        more = f" (and {small.size - 1} more)" if small.size > 1 else ""
+        raise ValueError(
+            f"{names[small[0]]} has {height}x{width} pixels{more}; expected at least a patch of {patch}x{patch}; leave "
+            "it out, or choose a smaller patch"
+        )
+    check_images(images[0], (None, None, None))
+    channels = images[0].shape[-1]
+    if channels not in (1, 3):
+        raise ValueError(f"got images of {channels} channels; expected 1 (gray) or 3 (RGB)")
+    return channels
+
+
+def selected(images: ImageFiles | Sequence[np.ndarray], indices: list[int]) -> Any:
+    return images.select(indices) if isinstance(images, ImageFiles) else [images[k] for k in indices]

@@ -1,0 +1,173 @@
+"""How well scores rank anomalous samples above normal ones: ROC curve, ROC AUC, average precision."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxunreg.metrics.bootstrap import bootstrap_interval
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.metrics.scores import checked_scores, two_kinds
+
+
+class Roc(NamedTuple):
+    """A receiver operating characteristic, from (0, 0) to (1, 1).
+
+    Attributes:
+      fpr: false positive rate, float64 `[points]`, ascending.
+      tpr: true positive rate, float64 `[points]`, ascending.
+    """
+
+    fpr: np.ndarray
+    tpr: np.ndarray
+
+
+def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
+    """The ROC curve of a score: `TPR = TP / (TP + FN)` against `FPR = FP / (FP + TN)` over all thresholds.
+
+    Args:
+      normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
+      anomalous: scores of anomalous images, `[M]`.
+
+    Returns:
+      The corners of the curve; most points on a straight line between two others are left out.
+
+    Raises:
+      TypeError: the scores are not real numbers.
+      ValueError: the scores are empty, not one-dimensional, or hold NaN.
+
+    >>> curve = roc_curve([0.0, 2.0], [1.0, 3.0])
+    >>> list(zip(curve.fpr.tolist(), curve.tpr.tolist()))
+    [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]
+    """
+    normal, anomalous = checked_scores("normal", normal), checked_scores("anomalous", anomalous)
+    # Ranks instead of scores: scikit-learn refuses infinities, and only the order counts.
+    _, ranks = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
+    truth = np.repeat([0, 1], [len(normal), len(anomalous)])
+    import sklearn.metrics  # 0.4 s, which a command that computes no curve need not wait
+
+    fpr, tpr, _ = sklearn.metrics.roc_curve(truth, ranks)
+    return Roc(fpr=fpr, tpr=tpr)
+
+
+def roc_auc(
+    normal: ArrayLike,
+    anomalous: ArrayLike,
+    *,
+    paired: bool = False,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The area under the ROC curve with its percentile bootstrap interval.
+
+    `AUC = P(anomalous > normal) + 1/2 P(anomalous = normal)` over all pairs of an anomalous and a normal
+    image: 0.5 for chance, 1 for a perfect separation, below 0.5 where the score ranks anomalies lower.
+
+    The bootstrap draws images with replacement. With `paired`, `normal[i]` and `anomalous[i]` are two copies
+    of one image, as in the toy test set, and an image is drawn with both; since the copies rise and fall
+    together, the interval is narrower than that of independent images, and rightly so.
+
+    A resample is counted, not sorted again: 1,000 of 2 x 26,032 scores take half a second and 3 MB.
+
+    Args:
+      normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
+      anomalous: scores of anomalous images, `[M]`; `M = N` if paired.
+      paired: whether both are scores of the same images, in the same order.
+      bootstrap: number of resamples, at least one.
+      confidence: coverage of the interval, between zero and one.
+      seed: of the resampling, not negative.
+
+    Returns:
+      The AUC and the quantiles `(1 - confidence) / 2` and `(1 + confidence) / 2` of its resamples. Where the
+      separation is perfect every resample is too, and the interval has no width.
+
+    Raises:
+      TypeError: the scores are not real numbers.
+      ValueError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
+        `bootstrap` or `confidence` is out of its range.
+
+    >>> roc_auc([0.0, 1.0, 2.0], [2.0, 3.0, 4.0]).value
+    0.944...
+    """
+    normal, anomalous = two_kinds(normal, anomalous, paired)
+    normal_order, anomalous_order = np.argsort(normal), np.argsort(anomalous)
+    ascending = normal[normal_order]
+    # For every anomalous score, ascending: how many normal ones lie below it, and how many not above it.
+    below = np.searchsorted(ascending, anomalous[anomalous_order], side="left")
+    not_above = np.searchsorted(ascending, anomalous[anomalous_order], side="right")
+
+    def auc(normal_counts: np.ndarray, anomalous_counts: np.ndarray) -> float:
+        cumulative = np.concatenate([[0], np.cumsum(normal_counts[normal_order])])
+        # Twice the wins, in integers: a tie is half a win without any rounding.
+        twice = np.dot(anomalous_counts[anomalous_order], cumulative[below] + cumulative[not_above])
+        return float(twice) / (2 * len(normal) * len(anomalous))
+
+    sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
+    low, high = bootstrap_interval(
+        lambda *counts: auc(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
+    )
+    value = auc(np.ones(len(normal), np.int64), np.ones(len(anomalous), np.int64))
+    return Interval(value=value, low=low, high=high)
+
+
+def average_precision(
+    normal: ArrayLike,
+    anomalous: ArrayLike,
+    *,
+    paired: bool = False,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The average precision with its percentile bootstrap interval: the area under the precision-recall curve.
+
+    `AP = sum_t (recall_t - recall_{t-1}) precision_t` over all thresholds, from the highest, without
+    interpolation. Of the images above a threshold, precision is the share that is anomalous: what an inspector
+    meets who looks at the worst first. It depends on how many anomalous images there are to begin with: chance
+    is `M / (N + M)`, so that only figures on the same test set compare.
+
+    The bootstrap is that of `roc_auc`. Both kinds keep their number, and with it the level of chance.
+
+    Args:
+      normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
+      anomalous: scores of anomalous images, `[M]`; `M = N` if paired.
+      paired: whether both are scores of the same images, in the same order.
+      bootstrap: number of resamples, at least one.
+      confidence: coverage of the interval, between zero and one.
+      seed: of the resampling, not negative.
+
+    Returns:
+      The average precision, in (0, 1], and the quantiles `(1 - confidence) / 2` and `(1 + confidence) / 2` of
+      its resamples.
+
+    Raises:
+      TypeError: the scores are not real numbers.
+      ValueError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
+        `bootstrap` or `confidence` is out of its range.
+
+    >>> average_precision([0.0, 1.0], [2.0, 0.5]).value
+    0.833...
+    """
+    normal, anomalous = two_kinds(normal, anomalous, paired)
+    # Ranks instead of scores: scikit-learn refuses infinities, and only the order counts.
+    _, ranks = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
+    truth = np.repeat([0, 1], [len(normal), len(anomalous)])
+    order = np.argsort(ranks)[::-1]
+    # The last image of each run of equal scores, from the highest.
+    last = np.flatnonzero(np.append(np.diff(ranks[order]), -1))
+
+    def precision(normal_counts: np.ndarray, anomalous_counts: np.ndarray) -> float:
+        counts = np.concatenate([normal_counts, anomalous_counts])[order]
+        above = np.cumsum(counts)[last]
+        found = np.cumsum(counts * truth[order])[last]
+        # Above the first image drawn there is none, and nothing to be gained.
+        return float(np.sum(np.diff(found, prepend=0) * found / np.maximum(above, 1)) / len(anomalous))
+
+    sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
+    low, high = bootstrap_interval(
+        lambda *counts: precision(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
+    )
+    import sklearn.metrics  # see roc_curve
+
+    return Interval(value=float(sklearn.metrics.average_precision_score(truth, ranks)), low=low, high=high)

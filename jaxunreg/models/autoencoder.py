@@ -1,0 +1,83 @@
+"""The autoencoder of the paper: the VAE's body with point estimates and the mean squared error."""
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.nn.config import NetworkConfig
+from jaxunreg.nn.networks import Decoder, Encoder
+from jaxunreg.typing import Images, Latents, PRNGKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig(NetworkConfig):
+    """Everything that shapes an `Autoencoder`; see `NetworkConfig`.
+
+    >>> AutoencoderConfig(image_shape=(32, 32, 3)).latent_dim
+    500
+    """
+
+
+class Autoencoder(nn.Module):
+    """Autoencoder (section V.A): `L(x) = 1/N_x sum_i (x_i - x~_i)^2` is objective and anomaly score.
+
+    It has the VAE's methods, so that whatever trains or scores the one does the other. It has no density, so D and
+    A are zero, and M is the mean squared error, in squared intensities instead of nats.
+
+    Attributes:
+      config: sizes.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model = Autoencoder(AutoencoderConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jnp.zeros((2, 8, 8, 1))
+    >>> variables = model.init(jax.random.key(0), images)
+    >>> model.apply(variables, images, method="terms").a.tolist()
+    [0.0, 0.0]
+    """
+
+    config: AutoencoderConfig
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.config, self.config.latent_dim)
+        self.decoder = Decoder(self.config, self.config.image_shape[-1])
+
+    def encode(self, images: Images, *, train: bool = False) -> Latents:
+        """Point estimate of the latent variable, `[batch, latent]`."""
+        return self.encoder(images, train=train)
+
+    def decode(self, z: Latents, *, train: bool = False) -> Images:
+        """Reconstruction, `[batch, height, width, channels]`."""
+        return self.decoder(z, train=train) + 0.5
+
+    def __call__(self, images: Images) -> tuple[Latents, Images]:
+        """Latent points and reconstructions; deterministic."""
+        z = self.encode(images)
+        return z, self.decode(z)
+
+    def terms(self, images: Images) -> Decomposition:
+        """Mean squared error of each image as M, with D and A zero, `[batch]`; deterministic."""
+        return _squared_error_terms(images, self.reconstruct(images))
+
+    def pixel_terms(self, images: Images) -> Decomposition:
+        """Each pixel's part of the mean squared error as M, `[batch, height, width]`; D and A are zero."""
+        error = jnp.square(images - self.reconstruct(images))
+        m = jnp.sum(error, axis=-1) / math.prod(self.config.image_shape)
+        return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)
+
+    def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
+        """The same, with `train` normalised by the batch's statistics; `key` is not used, as nothing is sampled."""
+        del key
+        z = self.encode(images, train=train)
+        return _squared_error_terms(images, self.decode(z, train=train))
+
+    def reconstruct(self, images: Images) -> Images:
+        """Reconstructions, `[batch, height, width, channels]`."""
+        return self(images)[1]
+
+
+def _squared_error_terms(images: Images, reconstructions: Images) -> Decomposition:
+    m = jnp.mean(jnp.square(images - reconstructions), axis=(1, 2, 3))
+    return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)

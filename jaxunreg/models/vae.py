@@ -1,0 +1,200 @@
+"""The variational autoencoder of the paper: encoder, decoder, and the three terms of its negative ELBO."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from jaxunreg.decomposition import (
+    Decomposition,
+    decompose_gaussian,
+    half_squared_distance,
+    kl_to_standard_normal,
+    log_normalizer,
+)
+from jaxunreg.nn.config import NetworkConfig
+from jaxunreg.nn.convolution import to_planes
+from jaxunreg.nn.networks import Decoder, Encoder
+from jaxunreg.nn.soft_clip import LARGEST_EXPONENT, SOFT_CLIP_MAX_WIDTH, soft_clip, soft_clip_with_inverse
+from jaxunreg.typing import Images, Latents, PRNGKey
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian for each element of a batch.
+
+    Attributes:
+      mean: `[batch, ...]`.
+      log_var: `log sigma^2`, same shape.
+    """
+
+    mean: Float[Array, "batch *event"]
+    log_var: Float[Array, "batch *event"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(NetworkConfig):
+    """Everything that shapes a `VAE`; see `NetworkConfig` for the sizes.
+
+    The paper gives no range for the log-variances. Unbounded, sigma_x of a flat image region runs to zero and the
+    loss to minus infinity, so they are bounded smoothly.
+
+    Attributes:
+      x_log_var_min: lower bound of `log sigma_x^2`. -14 is a sigma of 0.0009, a quarter of the step between two
+        grey levels of an 8-bit image, so it does not bind on real pixels.
+      x_log_var_max: upper bound of `log sigma_x^2`; 2 is a sigma of 2.7, more than the whole range of a pixel.
+      x_log_var_init: where `log sigma_x^2` starts; -4 is a sigma of 0.14, about that of natural images.
+      z_log_var_min: lower bound of `log sigma_z^2`.
+      z_log_var_max: upper bound of `log sigma_z^2`.
+      z_log_var_init: where `log sigma_z^2` starts. Below zero the sample carries a signal from the first step on.
+
+    Raises:
+      ValueError: a field out of its range.
+
+    >>> VAEConfig(image_shape=(96, 96, 1), depth=5, latent_dim=50).bottom_shape
+    (3, 3, 512)
+    """
+
+    x_log_var_min: float = -14.0
+    x_log_var_max: float = 2.0
+    x_log_var_init: float = -4.0
+    z_log_var_min: float = -14.0
+    z_log_var_max: float = 4.0
+    z_log_var_init: float = -4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("x", "z"):
+            low, init, high = (getattr(self, f"{name}_log_var_{end}") for end in ("min", "init", "max"))
+            if not low < init < high:
+                raise ValueError(
+                    f"got {name}_log_var_min={low}, {name}_log_var_init={init}, {name}_log_var_max={high}; "
+                    "expected min < init < max"
+                )
+            if high - low > SOFT_CLIP_MAX_WIDTH:
+                raise ValueError(
+                    f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them at most "
+                    f"{SOFT_CLIP_MAX_WIDTH} apart, so that the ratio of their variances is a float32"
+                )
+            if low < -LARGEST_EXPONENT or high > LARGEST_EXPONENT:
+                raise ValueError(
+                    f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them between "
+                    f"{-LARGEST_EXPONENT} and {LARGEST_EXPONENT}, so that variances and their inverses are float32"
+                )
+
+
+class VAE(nn.Module):
+    """Variational autoencoder with Gaussian posterior and Gaussian likelihood (section III.A of the paper).
+
+    `init(key, images)` makes the variables; `apply(variables, images, method=...)` runs a method. All methods take
+    a batch. For one image, and for composing, see `jaxunreg.decompose` and `jaxunreg.make_scorer`.
+
+    Attributes:
+      config: sizes and bounds.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model = VAE(VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jnp.zeros((2, 8, 8, 1))
+    >>> variables = model.init(jax.random.key(0), images)
+    >>> model.apply(variables, images, method="terms").nelbo.shape
+    (2,)
+    """
+
+    config: VAEConfig
+
+    # With a collection `latent`, `{"size": n}`, only the first n latent dimensions exist, and every method is exactly
+    # that of the model with latent_dim=n whose weights, padded with zeros, the variables hold. `jaxunreg.sweep` makes
+    # members of several latent sizes one program by it, since n may be traced.
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.config, 2 * self.config.latent_dim)
+        self.decoder = Decoder(self.config, 2 * self.config.image_shape[-1])
+
+    def encode(self, images: Images, *, train: bool = False) -> Gaussian:
+        """Posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""
+        config = self.config
+        mean, log_var = jnp.split(self.encoder(images, train=train), 2, axis=-1)
+        log_var = soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max)
+        if self.has_variable("latent", "size"):
+            # N(0, 1) has D = 0 and no gradient.
+            used = self._used()
+            mean, log_var = jnp.where(used, mean, 0.0), jnp.where(used, log_var, 0.0)
+        return Gaussian(mean, log_var)
+
+    def _used(self) -> Bool[Array, "1 latent"]:
+        return (jnp.arange(self.config.latent_dim) < self.get_variable("latent", "size")).reshape(1, -1)
+
+    def _noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
+        if not self.has_variable("latent", "size"):
+            return jax.random.normal(key, shape, dtype)
+        # A draw of n numbers is the first n of any longer draw (with JAX's default, partitionable generator), but
+        # [batch, n] is not the first n columns of a wider array. So the rows are cut from one long draw.
+        batch, latent = shape
+        rows = jnp.arange(batch).reshape(-1, 1) * self.get_variable("latent", "size")
+        flat = jax.random.normal(key, (batch * latent,), dtype)
+        return jnp.where(self._used(), flat[rows + jnp.arange(latent).reshape(1, -1)], 0.0)
+
+    def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
+        """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
+        mean, log_var, _ = self._likelihood(self.decoder(z, train=train), axis=-1)
+        return Gaussian(mean, log_var)
+
+    def _likelihood(self, decoded: Array, *, axis: int) -> tuple[Array, Array, Array]:
+        """Mean, log-variance and inverse variance, from what the decoder made and the axis of its channels."""
+        config = self.config
+        mean, log_var = jnp.split(decoded, 2, axis=axis)
+        log_var = log_var + config.x_log_var_init
+        # The mean starts at mid-gray, so that the first steps are not spent on the brightness.
+        return mean + 0.5, *soft_clip_with_inverse(log_var, config.x_log_var_min, config.x_log_var_max)
+
+    def __call__(self, images: Images) -> tuple[Gaussian, Gaussian]:
+        """Posterior, and likelihood at the posterior mean; deterministic."""
+        posterior = self.encode(images)
+        return posterior, self.decode(posterior.mean)
+
+    def terms(self, images: Images) -> Decomposition:
+        """D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
+        if images.shape[0] == 1:
+            # What `vmap` over images sees too; it would move planes back and forth.
+            posterior, likelihood = self(images)
+            return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+        # The same, but sums do not ask for the order of pixels, and a CPU is faster in planes.
+        posterior = self.encode(images)
+        planes = self.decoder(posterior.mean, planes=True)
+        mean, log_var, inverse_var = self._likelihood(planes, axis=0)
+        by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
+        return by_image(to_planes(images), mean, log_var, *posterior, inverse_var)
+
+    def pixel_terms(self, images: Images) -> Decomposition:
+        """D, A and M of each pixel at the posterior mean, `[batch, height, width]`, in nats; their sums are `terms`.
+
+        A and M are summed over channels. D has no pixels of its own and is spread evenly over them.
+        """
+        posterior, likelihood = self(images)
+        d = jnp.sum(kl_to_standard_normal(posterior.mean, posterior.log_var), axis=-1)
+        height, width, _ = self.config.image_shape
+        return Decomposition(
+            d=jnp.broadcast_to(d.reshape(-1, 1, 1) / (height * width), (len(images), height, width)),
+            a=jnp.sum(log_normalizer(likelihood.log_var), axis=-1),
+            m=jnp.sum(half_squared_distance(images, likelihood.mean, likelihood.log_var), axis=-1),
+        )
+
+    def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
+        """D, A and M of each image at one reparameterised sample, `[batch]`, in nats.
+
+        With `train` it normalises by the statistics of the batch and updates their running averages (collection
+        `batch_stats`), without by those averages as they are. The mean of `d + a + m` is the training objective, the
+        negative ELBO of eq. 4.
+        """
+        posterior = self.encode(images, train=train)
+        noise = self._noise(key, posterior.mean.shape, posterior.mean.dtype)
+        z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
+        likelihood = self.decode(z, train=train)
+        return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+
+    def reconstruct(self, images: Images) -> Images:
+        """`mu_x` at the posterior mean, `[batch, height, width, channels]`."""
+        return self(images)[1].mean

@@ -1,0 +1,75 @@
+"""Smooth bounds on log-variances, with their inverse variances and their inverse."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+# float32 reaches from exp(-87) to exp(88).
+LARGEST_EXPONENT = 80.0
+
+# Between the bounds, so that exp(high - low) is far below the exponential of the above.
+SOFT_CLIP_MAX_WIDTH = 60.0
+
+
+def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:
+    """Bound `x` smoothly to (low, high); close to the identity inside, and its gradient nowhere zero.
+
+    `low + softplus(x' - low)` with `x' = high - softplus(high - x)`, as Chua et al. (2018) bound log-variances. It is
+    computed as `low + log(1 + exp(high - low) / (1 + exp(high - x)))`, which is the same with half of the exponentials,
+    for bounds at most `SOFT_CLIP_MAX_WIDTH` apart.
+
+    >>> import jax.numpy as jnp
+    >>> soft_clip(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0).round(3).tolist()
+    [-10.0, 0.0, 10.0]
+    """
+    return soft_clip_with_inverse(x, low, high)[0]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def soft_clip_with_inverse(
+    x: Float[Array, "*shape"], low: float, high: float
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """`y = soft_clip(x, low, high)` and `exp(-y)`, for which the exponential of the first is enough.
+
+    >>> import jax.numpy as jnp
+    >>> y, inverse = soft_clip_with_inverse(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0)
+    >>> bool(jnp.allclose(inverse, jnp.exp(-y)))
+    True
+    """
+    raised = 1.0 + _lifted(x, low, high)
+    # Not exp(-low) in one factor, which can overflow where exp(-y) does not.
+    return low + jnp.log(raised), math.exp(-high) / (raised * math.exp(low - high))
+
+
+@soft_clip_with_inverse.defjvp
+def _soft_clip_jvp(
+    low: float, high: float, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    # sigmoid(high - x) sigmoid(x' - low): derived from the above, it would be zero from high + 17 on.
+    lifted = _lifted(*primals, low, high)
+    slope = jax.nn.sigmoid(high - primals[0]) * lifted / (1.0 + lifted)
+    y, inverse = soft_clip_with_inverse(*primals, low, high)
+    return (y, inverse), (slope * tangents[0], -inverse * slope * tangents[0])
+
+
+def _lifted(x: Array, low: float, high: float) -> Array:
+    """`exp(x' - low)`."""
+    # Not by a sigmoid, which not every runtime computes to the last digit where it is small. Bounded, for an infinity
+    # has no derivative.
+    return math.exp(high - low) / (1.0 + jnp.exp(jnp.minimum(high - x, LARGEST_EXPONENT)))
+
+
+def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:
+    """What `soft_clip` bounds to `y`, or to within a twentieth of the bound where `y` is nearer to it or beyond.
+
+    >>> import numpy as np
+    >>> inverse_soft_clip(np.array([-100.0, 1.0]), -10.0, 10.0).round(2).tolist()
+    [-12.97, 1.0]
+    """
+    inside = np.clip(y, low + 0.05, high - 0.05)
+    lifted = low + np.log(np.expm1(inside - low))
+    return high - np.log(np.expm1(high - lifted))

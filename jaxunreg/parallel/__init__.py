@@ -1,0 +1,6 @@
+"""Several devices and several processes: the data mesh, and how processes start and talk."""
+
+from jaxunreg.parallel.mesh import data_mesh, replicate
+from jaxunreg.parallel.processes import ProcessError, gather, share, start
+
+__all__ = ["ProcessError", "data_mesh", "gather", "replicate", "share", "start"]

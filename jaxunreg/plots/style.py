@@ -1,0 +1,131 @@
+"""How every figure looks, and how it is saved."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxunreg.files import replacing
+
+NORMAL = "#0077BB"
+"""Blue of the normal samples (Tol's vibrant palette, safe for every kind of colour blindness)."""
+
+ANOMALOUS = "#CC3311"
+"""Red of the anomalous samples."""
+
+INK = "#222222"
+
+QUIET = "#8A8A8A"
+
+PAGE_WIDTH = 7.2  # inches; 1080 pixels at 150 dpi
+
+DPI = 150
+
+
+class Look(NamedTuple):
+    label: str
+    color: str
+    line: Any
+    marker: str
+
+
+# Neither the blue nor the red of the samples; told apart by dashes and markers where colour is not seen.
+SCORES = {
+    "l": Look(r"$\mathcal{L}(x)$", "#222222", (0, (5, 1.5)), "s"),
+    "d": Look("$D(x)$", "#009988", (0, (1, 1.2)), "v"),
+    "a": Look("$A(x)$", "#EE7733", (0, (5, 1.2, 1, 1.2)), "D"),
+    "m": Look("$M(x)$", "#882288", "-", "o"),
+}
+
+DASHES: Sequence[Any] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (5, 1.2, 1, 1.2)),
+    (0, (1, 1.2)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
+
+COLORS = ("#882288", "#222222", "#EE7733", "#009988", "#33BBEE", "#AA8800")
+
+STYLE: Sequence[Any] = (
+    # The machine's matplotlibrc must not change a figure.
+    "default",
+    {
+        "axes.axisbelow": True,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "axes.labelpad": 3.0,
+        "axes.labelsize": 10.0,
+        "axes.linewidth": 0.6,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlepad": 5.0,
+        "axes.titlesize": 10.5,
+        "figure.dpi": DPI,
+        "figure.titlesize": 12.0,
+        # Fonts that come with matplotlib, so that a figure has the same bytes on every machine.
+        "font.family": ["STIXGeneral", "DejaVu Sans"],
+        "font.size": 10.0,
+        "legend.borderaxespad": 0.4,
+        "legend.fontsize": 9.5,
+        "legend.frameon": False,
+        "legend.handlelength": 2.2,
+        "lines.linewidth": 1.2,
+        "mathtext.fontset": "stix",
+        "text.color": INK,
+        "xtick.color": INK,
+        "xtick.direction": "out",
+        "xtick.labelsize": 9.0,
+        "xtick.major.size": 2.5,
+        "xtick.major.width": 0.6,
+        "ytick.color": INK,
+        "ytick.direction": "out",
+        "ytick.labelsize": 9.0,
+        "ytick.major.size": 2.5,
+        "ytick.major.width": 0.6,
+    },
+)
+
+
+@matplotlib.style.context(STYLE)
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
+    """Write a figure as PNG: whole or not at all, and the same bytes for the same figure.
+
+    Args:
+      figure: a figure of this module, or any other.
+      path: where to; a file that is there is replaced. Its folder must exist.
+      dpi: pixels an inch. The grids of images are sharp at multiples of 150.
+
+    Raises:
+      OSError: the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_figure(Figure(figsize=(1, 1)), Path(folder, "empty.png"))
+    ...     Path(folder, "empty.png").read_bytes()[1:4]
+    b'PNG'
+    """
+    with replacing(Path(path)) as temporary:
+        # Without the program's version, which would differ between two installations that draw the same.
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def padded(low: float, high: float) -> tuple[float, float]:
+    room = (high - low) or 1.0
+    # More above than below: a line of text stands there.
+    return low - 0.06 * room, high + 0.14 * room
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}" if share < 0.0995 else f"{100 * share:.0f}"
+
+
+def axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    total_width, total_height = figure.get_size_inches()
+    axes = figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
+    axes.set_axis_off()
+    return axes

@@ -1,0 +1,141 @@
+"""Scores and reconstructions of any number of images, by one compiled program."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.images import check_images, to_float
+from jaxunreg.padding import filled
+from jaxunreg.scoring.scorer import Scorer, fold_scorer
+from jaxunreg.typing import AnyImages
+
+# More leave the processor's cache: 128 images of 32x32.
+_PIXELS_A_BATCH = 2**17
+
+# Positions of the deepest feature map, whatever the above says: 32 images of 96x96. Fewer make thin products.
+_FEWEST_POSITIONS_A_BATCH = 2**8
+
+_BATCHES_A_CALL = 16
+
+# Fewer batches where they are large, for each call is filled up to as many images: 100 MB of RGB in float32.
+_PIXELS_A_CALL = 2**23
+
+
+def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
+    """D, A and M of any number of images, by one compiled program whatever their number, and one for a few.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
+      batch_size: images at a time; by default as many as stay in a processor's cache, and one where there is at most
+        an eighth of that, and at most 16: a camera's one image then need not wait for the rest of a batch. The last
+        batch is padded, as is the last call of the program in memory, and what was padded is cut off again.
+
+    Returns:
+      NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
+
+    Raises:
+      TypeError, ValueError: see `decompose`; also an empty array or a batch size below one.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), images))
+    >>> ju.score_images(scorer, images, batch_size=2).m.shape
+    (5,)
+    """
+    return _in_batches("terms", scorer, images, batch_size)
+
+
+def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> np.ndarray:
+    """Reconstructions (`mu_x` at the posterior mean) of any number of images.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
+      batch_size: see `score_images`.
+
+    Returns:
+      NumPy float32 `[N, height, width, channels]`; not clipped to [0, 1].
+
+    Raises:
+      TypeError, ValueError: see `score_images`.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), images))
+    >>> ju.reconstruct_images(scorer, images, batch_size=2).shape
+    (5, 8, 8, 1)
+    """
+    return _in_batches("reconstruct", scorer, images, batch_size)
+
+
+def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
+    """The batch size that is given, or else as many images as stay in a processor's cache."""
+    if batch_size is None:
+        config = scorer.model.config
+        pixels, positions = (math.prod(shape[:2]) for shape in (config.image_shape, config.bottom_shape))
+        images = max(_PIXELS_A_BATCH / pixels, _FEWEST_POSITIONS_A_BATCH / positions)
+        return 2 ** max(0, round(math.log2(images)))
+    if batch_size < 1:
+        raise ValueError(f"got batch_size={batch_size}; expected at least 1")
+    return batch_size
+
+
+def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL) -> int:
+    """How many batches of whole images or patches one call of the program takes."""
+    return max(1, min(most, _PIXELS_A_CALL // (batch_size * math.prod(scorer.model.config.image_shape[:2]))))
+
+
+@partial(jax.jit, static_argnums=0)
+def apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
+    """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`, in a row."""
+
+    def apply(batch: jax.Array) -> Any:
+        return scorer.model.apply(scorer.variables, to_float(batch), method=method)
+
+    shapes = jax.eval_shape(apply, images[0])
+    results = jax.tree.map(lambda leaf: jnp.zeros((len(images), *leaf.shape), leaf.dtype), shapes)
+
+    def body(k: jax.Array, results: Any) -> Any:
+        return jax.tree.map(lambda past, new: past.at[k].set(new), results, apply(images[k]))
+
+    results = jax.lax.fori_loop(0, count, body, results)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+
+
+def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
+    """Results of a method of the model for any number of images, as a NumPy tree, without the padding."""
+    height, width, channels = scorer.model.config.image_shape
+    check_images(images, (None, height, width, channels))
+    batch = images_a_batch(scorer, batch_size)
+    if batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL):
+        batch = 1  # With weights as they are: preparing them takes longer than such a call.
+    else:
+        scorer = fold_scorer(scorer)
+    call = batch * batches_a_call(scorer, batch)
+    results: list[Any] = []
+    waiting = None
+    for start in range(0, len(images), call):
+        result = one_call(method, scorer, np.asarray(images[start : start + call]), batch)
+        # One call is prepared while the one before it runs, and no more, so that memory does not grow.
+        if waiting is not None:
+            results.append(jax.tree.map(np.asarray, waiting))
+        waiting = result
+    results.append(jax.tree.map(np.asarray, waiting))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *results)
+
+
+def one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
+    """Results for at most `batches_a_call` batches; after them, those of what fills the call up."""
+    count = np.int32(-(-len(images) // batch_size))
+    batches = batches_a_call(scorer, batch_size)
+    images = filled(images, batch_size * batches)
+    batched = jnp.asarray(images.reshape(batches, batch_size, *images.shape[1:]))
+    return apply_in_batches(method, scorer, batched, count)

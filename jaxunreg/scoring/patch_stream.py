@@ -1,0 +1,176 @@
+"""A function of patches, mapped over every patch of many images of any sizes in bounded memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int
+
+from jaxunreg.scoring.patches import PatchGrid, patch_grid
+
+
+class _Part(NamedTuple):
+    """Patches of one image in one call."""
+
+    grid: PatchGrid
+    size: tuple[int, int]
+    corners: Int[np.ndarray, "n 2"]
+    last: bool
+
+
+PatchFunction: TypeAlias = Callable[[np.ndarray], Any]
+"""Patches `[n, height, width, channels]` to a pytree of arrays with a leading axis of `n`."""
+
+
+def map_patches(
+    function: PatchFunction,
+    images: Iterable[Array | np.ndarray],
+    *,
+    patch: tuple[int, int],
+    stride: int,
+    patches_a_call: int,
+) -> Iterator[Any]:
+    """A function of patches, mapped over every patch of images of any sizes, in bounded memory.
+
+    Calls are filled up from one image to the next, so a compiled function sees one shape but for its last call, however
+    many images there are and whatever their sizes.
+
+    Args:
+      function: of patches `[n, *patch, channels]`, `n` at most `patches_a_call`; its results may still be on their way
+        from a device.
+      images: `[height, width, channels]` each, in one dtype; read one after another.
+      patch: height and width of a patch.
+      stride: pixels from one patch to the next; see `patch_grid`.
+      patches_a_call: patches that `function` is given at a time.
+
+    Yields:
+      For each image, in order, the function's results as NumPy arrays `[rows, columns, ...]`.
+
+    Raises:
+      ValueError: see `patch_grid`; images of several dtypes or numbers of channels.
+
+    >>> import numpy as np
+    >>> images = [np.ones((4, 6, 1), np.uint8), np.zeros((4, 4, 1), np.uint8)]
+    >>> def mean(patches):
+    ...     return patches.mean(axis=(1, 2, 3))
+    >>> [maps.tolist() for maps in map_patches(mean, images, patch=(4, 4), stride=1, patches_a_call=2)]
+    [[[1.0, 1.0, 1.0]], [[0.0]]]
+    """
+    pieces: list[Any] = []
+    for part, results in _by_part(function, _calls(images, patch, stride, patches_a_call)):
+        pieces.append(results)
+        if part.last:
+            yield _as_maps(pieces, part.grid.shape)
+            pieces = []
+
+
+def _as_maps(pieces: list[Any], shape: tuple[int, int]) -> Any:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves).reshape(*shape, *leaves[0].shape[1:]), *pieces)
+
+
+def average_patches(
+    function: PatchFunction,
+    images: Iterable[Array | np.ndarray],
+    *,
+    patch: tuple[int, int],
+    stride: int,
+    patches_a_call: int,
+) -> Iterator[Any]:
+    """A function that gives a value for each pixel of a patch, averaged for each pixel over the patches that cover it.
+
+    Args:
+      function: patches `[n, *patch, channels]` to a pytree of `[n, *patch]`; see `map_patches`.
+      images: see `map_patches`.
+      patch: see `map_patches`.
+      stride: pixels from one patch to the next, at most the size of a patch, so that every pixel is covered.
+      patches_a_call: see `map_patches`.
+
+    Yields:
+      For each image, in order, a pytree of float64 `[height, width]`.
+
+    Raises:
+      ValueError: see `map_patches`; also a stride that skips pixels.
+
+    >>> import numpy as np
+    >>> image = np.arange(5.0).reshape(1, 5, 1)
+    >>> [same] = average_patches(lambda patches: patches[..., 0], [image], patch=(1, 2), stride=1, patches_a_call=9)
+    >>> same.tolist()
+    [[0.0, 1.0, 2.0, 3.0, 4.0]]
+    """
+    if stride > min(patch):
+        raise ValueError(
+            f"got stride={stride}; expected at most {min(patch)}, the size of a patch, since a longer one leaves "
+            "pixels without a value"
+        )
+    totals: list[np.ndarray] = []
+    for part, results in _by_part(function, _calls(images, patch, stride, patches_a_call)):
+        leaves, structure = jax.tree.flatten(results)
+        totals = totals or [np.zeros(part.size) for _ in leaves]
+        for total, leaf in zip(totals, leaves, strict=True):
+            for (row, column), values in zip(part.corners, leaf, strict=True):
+                total[row : row + patch[0], column : column + patch[1]] += values
+        if part.last:
+            coverage = part.grid.coverage(*part.size)
+            yield jax.tree.unflatten(structure, [total / coverage for total in totals])
+            totals = []
+
+
+def _calls(
+    images: Iterable[Array | np.ndarray], patch: tuple[int, int], stride: int, patches_a_call: int
+) -> Iterator[tuple[list[_Part], np.ndarray]]:
+    """The patches of every call, and whose they are."""
+    parts: list[_Part] = []
+    patches: list[np.ndarray] = []
+    room = patches_a_call
+    kind = None
+    for k, image in enumerate(images):
+        pixels = np.asarray(image)
+        grid = patch_grid(*pixels.shape[:2], patch=patch, stride=stride)
+        kind = kind or (pixels.dtype, pixels.shape[2])
+        if (pixels.dtype, pixels.shape[2]) != kind:
+            raise ValueError(
+                f"got image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {kind[0]} with "
+                f"{kind[1]}; expected one kind; convert them all"
+            )
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, patch, axis=(0, 1))
+        all_corners = grid.corners
+        for start in _starts(len(all_corners), room, patches_a_call):
+            corners = all_corners[start : start + room]
+            patches.append(np.moveaxis(windows[corners[:, 0], corners[:, 1]], 1, -1))
+            parts.append(_Part(grid, pixels.shape[:2], corners, last=start + len(corners) == len(all_corners)))
+            room -= len(corners)
+            if room == 0:
+                yield parts, np.concatenate(patches)
+                parts, patches, room = [], [], patches_a_call
+    if parts:
+        yield parts, np.concatenate(patches)
+
+
+def _starts(length: int, first: int, rest: int) -> Iterator[int]:
+    """Where an image's patches are cut for the calls: what fits in the one begun, then whole ones."""
+    yield 0
+    yield from range(first, length, rest)
+
+
+def _by_part(function: PatchFunction, calls: Iterable[tuple[list[_Part], np.ndarray]]) -> Iterator[tuple[_Part, Any]]:
+    """The function's results, image by image, as NumPy arrays."""
+
+    waiting: tuple[list[_Part], Any] | None = None
+    for parts, patches in calls:
+        results = function(patches)
+        # One call is cut while the one before it runs, and no more, so that memory does not grow.
+        if waiting is not None:
+            yield from _taken_apart(*waiting)
+        waiting = parts, results
+    if waiting is not None:
+        yield from _taken_apart(*waiting)
+
+
+def _taken_apart(parts: list[_Part], results: Any) -> Iterator[tuple[_Part, Any]]:
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, results))
+    start = 0
+    for part in parts:
+        stop = start + len(part.corners)
+        yield part, jax.tree.unflatten(structure, [leaf[start:stop] for leaf in leaves])
+        start = stop

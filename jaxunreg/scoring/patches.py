@@ -1,0 +1,109 @@
+"""Patches of an image that is larger than the network's input: where they lie, and how often they cover a pixel."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Int, Num
+
+
+class PatchGrid(NamedTuple):
+    """Upper left corners of the patches; patch `[i, j]` starts at row `rows[i]` and column `columns[j]`.
+
+    Attributes:
+      rows: first rows, rising.
+      columns: first columns, rising.
+      height: height of a patch.
+      width: width of a patch.
+    """
+
+    rows: Int[np.ndarray, " rows"]
+    columns: Int[np.ndarray, " columns"]
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return len(self.rows), len(self.columns)
+
+    @property
+    def corners(self) -> Int[np.ndarray, "patches 2"]:
+        """Row and column of every patch, row by row."""
+        return np.stack(np.meshgrid(self.rows, self.columns, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int32)
+
+    def coverage(self, height: int, width: int) -> Int[np.ndarray, "height width"]:
+        """How many patches cover each pixel of an image of that size."""
+
+        def count(starts: np.ndarray, patch: int, length: int) -> np.ndarray:
+            steps = np.zeros(length + 1, np.int64)
+            np.add.at(steps, starts, 1)
+            np.add.at(steps, starts + patch, -1)
+            return np.cumsum(steps)[:-1]
+
+        return np.outer(count(self.rows, self.height, height), count(self.columns, self.width, width))
+
+
+def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) -> PatchGrid:
+    """Patches every `stride` pixels; where that leaves a border, one more row or column of patches aligned to it.
+
+    Args:
+      height: of the image.
+      width: of the image.
+      patch: height and width of a patch.
+      stride: pixels from one patch to the next.
+
+    Returns:
+      A grid that covers every pixel, if the stride is no longer than the patch.
+
+    Raises:
+      ValueError: an image smaller than a patch, or a stride below one.
+
+    >>> patch_grid(10, 8, patch=(4, 4), stride=4).rows.tolist()
+    [0, 4, 6]
+    >>> patch_grid(480, 640, patch=(96, 96), stride=4).shape
+    (97, 137)
+    """
+    if stride < 1:
+        raise ValueError(f"got stride={stride}; expected at least 1")
+    if height < patch[0] or width < patch[1]:
+        raise ValueError(
+            f"got an image of {height}x{width}; expected at least a patch of {patch[0]}x{patch[1]}; "
+            "enlarge the image, or train a model on smaller patches"
+        )
+
+    def starts(length: int, size: int) -> np.ndarray:
+        regular = np.arange(0, length - size + 1, stride)
+        return regular if regular[-1] == length - size else np.append(regular, length - size)
+
+    return PatchGrid(starts(height, patch[0]), starts(width, patch[1]), *patch)
+
+
+def extract_patches(
+    image: Num[Array | np.ndarray, "rows columns channels"],
+    corners: Int[Array | np.ndarray, "n 2"],
+    patch: tuple[int, int],
+) -> Num[Array, "n height width channels"]:
+    """The patches whose upper left corners are given.
+
+    Args:
+      image: `[height, width, channels]`.
+      corners: rows and columns, integer `[n, 2]`, such that each patch lies within the image; as by
+        `jax.lax.dynamic_slice`, one that does not is moved until it does.
+      patch: height and width of a patch.
+
+    Returns:
+      `[n, *patch, channels]`, the dtype of the image.
+
+    >>> import numpy as np
+    >>> image = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    >>> extract_patches(image, np.array([[0, 0], [1, 2]]), (2, 2))[..., 0].tolist()
+    [[[0, 1], [4, 5]], [[6, 7], [10, 11]]]
+    """
+
+    def one(corner: Array) -> Array:
+        return lax.dynamic_slice(image, (corner[0], corner[1], jnp.zeros_like(corner[0])), (*patch, image.shape[-1]))
+
+    return jax.vmap(one)(jnp.asarray(corners))

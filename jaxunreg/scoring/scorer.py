@@ -1,0 +1,117 @@
+"""A trained model taken apart into D, A and M: as a pure function, and as a callable pytree."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.images import check_images, to_float
+from jaxunreg.models.base import Model
+from jaxunreg.typing import AnyImage, Variables
+
+
+def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposition:
+    """D, A and M of one image at the posterior mean.
+
+    `L(x) = D(x) + A(x) + M(x)` (eq. 5 and 6 of the paper). A pure, deterministic and differentiable function of its
+    arguments; `jax.vmap` makes it a function of a batch.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      variables: what `model.init` or `fit` made.
+      image: `[height, width, channels]` as the model's config says; uint8, or floating point in [0, 1].
+
+    Returns:
+      Float32 scalars, in nats, higher is more anomalous. An autoencoder has its mean squared error as M.
+
+    Raises:
+      TypeError: neither uint8 nor floating point.
+      ValueError: another shape, or, outside of `jit` and `vmap`, values that are not finite or not in [0, 1].
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> terms = ju.decompose(model, variables, jnp.full((8, 8, 1), 0.5))
+    >>> bool(terms.m >= 0), bool(terms.nelbo == terms.d + terms.a + terms.m)
+    (True, True)
+    """
+    check_images(image, model.config.image_shape)
+    terms = model.apply(variables, to_float(image)[None], method="terms")
+    return jax.tree.map(lambda term: term[0], terms)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["model"])
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+class Scorer:
+    """A model and its variables as one callable pytree: image in, `Decomposition` out.
+
+    The variables are the leaves, so a scorer is an argument like any array: give it to `jit`, `vmap`, `grad`, or
+    stack several and `vmap` over them. See `make_scorer`.
+
+    Attributes:
+      model: the network, static.
+      variables: its parameters and batch statistics.
+    """
+
+    model: Model
+    variables: Variables
+
+    def __call__(self, image: AnyImage) -> Decomposition:
+        """D, A and M of one image `[height, width, channels]`; see `decompose`."""
+        return decompose(self.model, self.variables, image)
+
+
+def make_scorer(model: Model, variables: Variables) -> Scorer:
+    """A callable pytree that scores one image: `scorer(image)` is `decompose(model, variables, image)`.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      variables: what `model.init` or `fit` made.
+
+    Returns:
+      The scorer; a pure function of one image `[height, width, channels]`.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), images))
+    >>> jax.jit(jax.vmap(scorer))(images).m.shape
+    (5,)
+    >>> jax.grad(lambda image: scorer(image).m)(images[0]).shape
+    (8, 8, 1)
+    """
+    return Scorer(model, variables)
+
+
+def fold(model: Model, variables: Variables) -> Variables:
+    """Variables that score faster: batch normalisation folded into the weights, and the kernels prepared.
+
+    The scores are the same to rounding. `score_images` does this once for all its images; before a loop of your own,
+    do it yourself. The result does not train.
+
+    Args:
+      model: a `VAE` or an `Autoencoder`.
+      variables: what `model.init` or `fit` made.
+
+    Returns:
+      The variables with one more collection, `folded`, which `decompose` and `make_scorer` take in place of them.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> image = jnp.full((8, 8, 1), 0.5)
+    >>> terms, same = (ju.decompose(model, v, image) for v in (variables, fold(model, variables)))
+    >>> bool(jnp.allclose(terms.nelbo, same.nelbo))
+    True
+    """
+    images = jnp.zeros((1, *model.config.image_shape), jnp.float32)
+    _, folded = model.apply(variables, images, method="terms", mutable=["folded"])
+    return {**variables, **folded}
+
+
+@jax.jit
+def fold_scorer(scorer: Scorer) -> Scorer:
+    """A scorer of folded variables; see `fold`."""
+    return Scorer(scorer.model, fold(scorer.model, scorer.variables))

@@ -1,0 +1,262 @@
+"""The scorer spread over several devices."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
+
+from jaxunreg.decomposition import Decomposition, Term
+from jaxunreg.images import check_images
+from jaxunreg.padding import filled
+from jaxunreg.parallel.mesh import AXIS, data_mesh
+from jaxunreg.scoring.batched import apply_in_batches, batches_a_call, images_a_batch
+from jaxunreg.scoring.scorer import Scorer, fold_scorer
+from jaxunreg.scoring.tiled import batched_corners, checked_grid, checked_term, patch_terms, sum_patches
+from jaxunreg.typing import AnyImage, AnyImages, PyTree
+
+# Batches a device takes in one call of the program, at most. One alone is 0.8 times as fast on a CPU, where each call
+# gets its memory anew; more would make more of what a small request is filled up with.
+_BATCHES_A_CALL = 4
+
+Backend = Literal["shard_map", "pmap"]
+
+
+# The sharded scorer.
+def sharded_scorer(
+    scorer: Scorer,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    backend: Backend = "shard_map",
+    batch_size: int | None = None,
+) -> "ShardedScorer":
+    """Scores that are computed on several devices: the numbers of one device, in the same order.
+
+    Batch normalisation is folded into the weights, and they are copied to each device, here and never again. The
+    compiled programs have no communication between devices.
+
+    Args:
+      scorer: from `make_scorer`.
+      devices: by default all. Of several processes (`jaxunreg.parallel.start`) each takes those that are its own, and
+        scores what it is given, independently of the others.
+      backend: `shard_map`, or `pmap` for pipelines that are built on it. They give the same numbers.
+      batch_size: images a device takes at a time; by default as many as stay in a processor's cache. What is computed
+        is a multiple of `batch_size` times the number of devices, so a smaller one answers small requests sooner.
+
+    Returns:
+      A callable: images `[N, height, width, channels]` to a `Decomposition` of `[N]`. Its methods `score_image` and
+      `heat_map` spread the patches of one image of any size.
+
+    Raises:
+      ValueError: no device, one that is named twice or is of another process, an unknown backend, or a batch size
+        below one.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> shard = ju.sharded_scorer(scorer, devices=jax.devices(), batch_size=4)
+    >>> shard(jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))).m.shape
+    (5,)
+    """
+    if backend not in get_args(Backend):
+        raise ValueError(f"got backend={backend!r}; expected one of {list(get_args(Backend))}")
+    batch_size = images_a_batch(scorer, batch_size)
+    if devices is None:
+        devices = jax.local_devices()
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    if devices and not own:
+        raise ValueError(
+            f"got devices of other processes than {jax.process_index()}, which is this one; expected some of its own; "
+            "take jax.devices() or jax.local_devices()"
+        )
+    # Found before the devices of others are left out: none, and twice.
+    mesh = data_mesh(own if len(set(devices)) == len(devices) else devices)
+    folded = jax.tree.map(np.asarray, fold_scorer(scorer))
+    return ShardedScorer(_place_shared(folded, mesh, backend), mesh, backend, batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class ShardedScorer:
+    """See `sharded_scorer`. It starts its own programs, so it is called from the host and not inside of `jit`.
+
+    Attributes:
+      scorer: model and folded variables, on every device.
+      mesh: the devices.
+      backend: `shard_map` or `pmap`.
+      batch_size: images a device takes at a time.
+    """
+
+    scorer: Scorer
+    mesh: Mesh
+    backend: Backend
+    batch_size: int
+
+    def __call__(self, images: AnyImages) -> Decomposition:
+        """D, A and M of any number of images, none included, by one compiled program whatever their number.
+
+        Args:
+          images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
+
+        Returns:
+          NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
+
+        Raises:
+          TypeError, ValueError: see `decompose`; also images inside of `jit` or `vmap`.
+        """
+        _refuse_traced(images)
+        shape = self.scorer.model.config.image_shape
+        if isinstance(images, np.ndarray | jax.Array) and images.ndim == 4 and len(images) == 0:
+            check_images(np.zeros((1, *images.shape[1:]), images.dtype), (None, *shape))
+            return Decomposition(*(np.zeros(0, np.float32) for _ in Decomposition._fields))
+        check_images(images, (None, *shape))
+        images = np.asarray(images)
+        devices, batch = self.mesh.size, self.batch_size
+        most = batches_a_call(self.scorer, batch, _BATCHES_A_CALL)
+        call = devices * most * batch
+        results: list[Decomposition] = []
+        waiting: tuple[Decomposition, int] | None = None
+        for start in range(0, len(images), call):
+            part = images[start : start + call]
+            # Each device takes as many batches, however many there are.
+            count = -(-len(part) // (devices * batch))
+            part = filled(part, devices * count * batch).reshape(devices, count, batch, *shape)
+            part = filled(part, most, axis=1).reshape(-1, batch, *shape)
+            result = self._start(_batch_terms, np.int32(count), part)
+            # One call is prepared while the one before it runs, and no more, so that memory does not grow.
+            if waiting is not None:
+                results.append(self._in_order(*waiting))
+            waiting = result, count
+        assert waiting is not None
+        results.append(self._in_order(*waiting))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *results)
+
+    def _in_order(self, result: Decomposition, count: int) -> Decomposition:
+        """The scores of the first `count` batches of each device, in the order of their images."""
+
+        def take(leaf: np.ndarray) -> np.ndarray:
+            return leaf.reshape(self.mesh.size, -1, self.batch_size)[:, :count].ravel()
+
+        return jax.tree.map(take, jax.device_get(result))
+
+    def score_image(
+        self, image: AnyImage, *, stride: int, patch: int | None = None, batch_size: int | None = None
+    ) -> Decomposition:
+        """`jaxunreg.score_image`, its patches spread over the devices.
+
+        Args:
+          image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
+          stride: pixels from one patch to the next.
+          patch: size of a patch. It is the model's, and may be given to have it checked.
+          batch_size: patches a device takes at a time; by default that of the scorer.
+
+        Returns:
+          NumPy float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
+
+        Raises:
+          TypeError, ValueError: see `jaxunreg.score_image`; also an image inside of `jit` or `vmap`.
+        """
+        _refuse_traced(image)
+        grid = checked_grid(self.scorer, image, patch, stride)
+        corners = batched_corners(grid, self._patches_a_batch(batch_size), self.mesh.size)
+        maps = jax.device_get(self._start(patch_terms, image, corners))
+        return jax.tree.map(lambda leaf: leaf.ravel()[: len(grid.corners)].reshape(grid.shape), maps)
+
+    def heat_map(
+        self,
+        image: AnyImage,
+        *,
+        stride: int,
+        patch: int | None = None,
+        batch_size: int | None = None,
+        term: Term = "m",
+    ) -> Float[np.ndarray, "height width"]:
+        """`jaxunreg.heat_map`, its patches spread over the devices; their maps are added on the host.
+
+        Args:
+          image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
+          stride: pixels from one patch to the next, at most the size of a patch.
+          patch: see `score_image`.
+          batch_size: see `score_image`.
+          term: which one; `nelbo` is their sum.
+
+        Returns:
+          NumPy float32 `[height, width]`, in nats a pixel, higher is more anomalous.
+
+        Raises:
+          TypeError, ValueError: see `jaxunreg.heat_map`; also an image inside of `jit` or `vmap`.
+        """
+        _refuse_traced(image)
+        grid = checked_grid(self.scorer, image, patch, stride)
+        checked_term(term, grid, stride)
+        corners = batched_corners(grid, self._patches_a_batch(batch_size), self.mesh.size)
+        # What fills up the last batches counts for nothing.
+        weights = (np.arange(corners[..., 0].size) < len(grid.corners)).astype(np.float32)
+        parts = self._start(_patch_sum(term), image, (corners, weights.reshape(corners.shape[:2])))
+        height, width = image.shape[:2]
+        total = np.zeros((height, width), np.float32)
+        # One after another, since each is as large as the image.
+        for part in parts.addressable_shards:
+            total += jax.device_get(part.data).reshape(height, width)
+        return total / grid.coverage(height, width).astype(np.float32)
+
+    def _patches_a_batch(self, batch_size: int | None) -> int:
+        return self.batch_size if batch_size is None else images_a_batch(self.scorer, batch_size)
+
+    def _start(self, function: Callable[..., Any], shared: Any, split: Any) -> Any:
+        program, arguments = self._prepare(function, shared, split)
+        return program(*arguments)
+
+    def _prepare(self, function: Callable[..., Any], shared: Any, split: Any) -> tuple[Any, tuple[Any, ...]]:
+        """`function(scorer, shared, split)` compiled for each device, and its arguments.
+
+        `shared` goes to each device whole, the leading axis of `split` is cut into as many parts, and the leading axis
+        of the result is put together from theirs. With pmap, each part has an axis of its own before that.
+        """
+        if self.backend == "pmap":
+            split = jax.tree.map(lambda leaf: leaf.reshape(self.mesh.size, -1, *leaf.shape[1:]), split)
+        split = jax.device_put(split, NamedSharding(self.mesh, PartitionSpec(AXIS)))
+        program = _on_each_device(function, self.mesh, self.backend)
+        return program, (self.scorer, _place_shared(shared, self.mesh, self.backend), split)
+
+
+@functools.lru_cache(maxsize=64)
+def _on_each_device(function: Callable[..., Any], mesh: Mesh, backend: Backend) -> Any:
+    if backend == "pmap":
+        return jax.pmap(function, axis_name=AXIS, devices=list(mesh.devices.flat))
+    specs = (PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
+    # Every output is split, so nothing that is replicated is there to be checked.
+    each = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
+    return jax.jit(each)
+
+
+def _place_shared(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
+    """A copy of each array on each device; for pmap as one array with an axis of devices."""
+    if backend == "pmap":
+        tree = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (mesh.size, *leaf.shape)), tree)
+        return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def _batch_terms(scorer: Scorer, count: Array, batches: Array) -> Decomposition:
+    return apply_in_batches("terms", scorer, batches, count)
+
+
+@functools.cache
+def _patch_sum(term: Term) -> Callable[..., Array]:
+    def one(scorer: Scorer, image: Array, batches: tuple[Array, Array]) -> Array:
+        return sum_patches(scorer, image, *batches, term)[None]
+
+    return one
+
+
+def _refuse_traced(images: Any) -> None:
+    if isinstance(images, jax.core.Tracer):
+        raise TypeError(
+            "got images inside of jit, vmap or grad; expected arrays with values, since a sharded scorer starts "
+            "programs of its own; inside of a program use the scorer itself, jax.vmap(scorer), and give jit the "
+            "sharding of the images"
+        )

@@ -1,0 +1,130 @@
+"""The members of a sweep: what each has of its own, and which of them one program can train."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxunreg.models.base import Model
+from jaxunreg.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """What one member of a sweep has of its own; `None` stands for the training config's or the model's value.
+
+    Attributes:
+      seed: the member is what `fit` trains with `key=jax.random.key(seed)`.
+      learning_rate: Adam's alpha at its highest; the schedule is the training config's.
+      weight_decay: L2 coefficient, in PyTorch's sense.
+      kl_weight: weight of D in the objective, after the training config's warm-up.
+      latent_dim: N_z, at most the model's.
+
+    Raises:
+      ValueError: a field out of its range.
+
+    >>> Member(seed=1, learning_rate=0.0)
+    Traceback (most recent call last):
+    ValueError: got learning_rate=0.0; expected a finite value above zero
+    """
+
+    seed: int = 0
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    kl_weight: float | None = None
+    latent_dim: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"got seed={self.seed}; expected 0 <= seed < 2**32")
+        if self.learning_rate is not None and not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
+        for name in ("weight_decay", "kl_weight"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"got {name}={value}; expected a finite value of at least zero")
+        if self.latent_dim is not None and self.latent_dim < 1:
+            raise ValueError(f"got latent_dim={self.latent_dim}; expected at least 1")
+
+    def resolve(self, model: Model, config: TrainConfig) -> "Member":
+        """The same member with every `None` replaced.
+
+        >>> import jaxunreg as ju
+        >>> model = ju.VAE(ju.VAEConfig(latent_dim=20))
+        >>> Member(seed=3, weight_decay=0.0).resolve(model, ju.TrainConfig())
+        Member(seed=3, learning_rate=0.001, weight_decay=0.0, kl_weight=1.0, latent_dim=20)
+        """
+        values = {name: getattr(config, name) for name in ("learning_rate", "weight_decay", "kl_weight")}
+        values["latent_dim"] = model.config.latent_dim
+        return dataclasses.replace(self, **{n: v for n, v in values.items() if getattr(self, n) is None})
+
+
+@dataclass(frozen=True)
+class MemberGroup:
+    """Members that one program can train.
+
+    Attributes:
+      model: the model of the largest latent size among them, for `fit_sweep`.
+      members: with their latent sizes filled in.
+      indices: where each stood in what `group_members` was given.
+    """
+
+    model: Model
+    members: tuple[Member, ...]
+    indices: tuple[int, ...]
+
+
+def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[MemberGroup, ...]:
+    """Sort members into groups that share all shapes but the latent size: one program, and one `fit_sweep`, each.
+
+    Args:
+      models: each member's model, with its own base channels, depth, image shape, kind and other settings.
+      members: a member whose `latent_dim` is `None` has its model's.
+
+    Returns:
+      Groups in the order of their first members, and members in the order given.
+
+    Raises:
+      ValueError: not one model for each member.
+
+    >>> import jaxunreg as ju
+    >>> models = [ju.VAE(ju.VAEConfig(base_channels=c, latent_dim=n)) for c in (8, 16) for n in (5, 20)]
+    >>> groups = ju.group_members(models, [ju.Member(seed=0)] * 4)
+    >>> [(group.model.config.base_channels, group.model.config.latent_dim, group.indices) for group in groups]
+    [(8, 20, (0, 1)), (16, 20, (2, 3))]
+    """
+    if len(models) != len(members):
+        raise ValueError(f"got {len(models)} models and {len(members)} members; expected one model for each member")
+    groups: dict[Any, list[int]] = {}
+    sizes: list[int] = []
+    for index, (model, member) in enumerate(zip(models, members, strict=True)):
+        sizes.append(member.latent_dim or model.config.latent_dim)
+        groups.setdefault((type(model), dataclasses.replace(model.config, latent_dim=1)), []).append(index)
+    return tuple(
+        MemberGroup(
+            with_latent_dim(models[indices[0]], max(sizes[index] for index in indices)),
+            tuple(dataclasses.replace(members[index], latent_dim=sizes[index]) for index in indices),
+            tuple(indices),
+        )
+        for indices in groups.values()
+    )
+
+
+def checked_members(model: Model, config: TrainConfig, members: Sequence[Member]) -> tuple[Member, ...]:
+    if not members:
+        raise ValueError("got no members; expected at least one")
+    resolved = tuple(member.resolve(model, config) for member in members)
+    for index, member in enumerate(resolved):
+        if member.latent_dim is not None and member.latent_dim > model.config.latent_dim:
+            raise ValueError(
+                f"got latent_dim={member.latent_dim} for member {index} with a model of "
+                f"latent_dim={model.config.latent_dim}; expected at most the model's; give a model of the largest "
+                "latent size (`group_members` does)"
+            )
+    return resolved
+
+
+def with_latent_dim(model: Model, latent_dim: int) -> Model:
+    return type(model)(dataclasses.replace(model.config, latent_dim=latent_dim))  # type: ignore[call-arg]

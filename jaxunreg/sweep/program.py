@@ -1,0 +1,163 @@
+"""The compiled programs of a sweep: members vmapped, and spread over devices."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Int, Num
+
+from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.images import to_float
+from jaxunreg.models.base import Model, variables_like
+from jaxunreg.scoring.scorer import fold
+from jaxunreg.training.config import TrainConfig
+from jaxunreg.training.optimizer import Hyperparameters
+from jaxunreg.training.state import StepMetrics, TrainState
+from jaxunreg.training.step import run_steps, train_step
+from jaxunreg.typing import AnyImages, Variables
+
+
+class MemberBytes(NamedTuple):
+    """Device memory of a member while training, in bytes.
+
+    Attributes:
+      weights: of every member of a device: parameters and Adam's two moments, and the copy that the program makes.
+      activations: of every member that runs at a time: all, or one where `vectorize` is off.
+    """
+
+    weights: int
+    activations: int
+
+
+def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
+    """Estimate of the device memory that a member takes while training; the images come once a device, beside it.
+
+    Weights are six times the parameters. Activations are six times the outputs of all layers for a batch: what the
+    gradient keeps, what it is made of, and what the convolutions rearrange. XLA's own count on a CPU is
+    near it (`python -m benchmarks.sweep` prints both).
+
+    Args:
+      model: the model of the largest latent size.
+      config: see `TrainConfig`.
+
+    Returns:
+      Bytes.
+
+    >>> import jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(96, 96, 1), depth=5, base_channels=32, latent_dim=50))
+    >>> [size // 2**20 for size in member_bytes(model, ju.TrainConfig(batch_size=64))]
+    [143, 459]
+    """
+    network = model.config
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables_like(model)["params"]))
+    height, width, channels = network.image_shape
+    # Encoder and decoder have a map of each size; the last is the image's mean and log-variance, beside the image.
+    outputs = 3 * height * width * channels + sum(
+        2 * (height >> layer) * (width >> layer) * network.base_channels * 2 ** (layer - 1)
+        for layer in range(1, network.depth + 1)
+    )
+    return MemberBytes(weights=4 * 6 * parameters, activations=4 * 6 * config.batch_size * outputs)
+
+
+def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]:
+    """A mesh for so many members, and how many slots it has for them: each device has the same number.
+
+    Of all devices as few as finish as early: nine members on eight devices take five, with two each.
+
+    >>> import jax
+    >>> mesh, slots = place_members(9, jax.devices()[:8])
+    >>> mesh.size, slots
+    (5, 10)
+    """
+    each = -(-count // len(devices))
+    mesh = Mesh(np.array(devices[: -(-count // each)]), ("members",))
+    return mesh, each * mesh.size
+
+
+@quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
+def sweep_steps(
+    model: Model,
+    config: TrainConfig,
+    mesh: Mesh,
+    vectorize: bool,
+    state: TrainState,
+    hyper: Hyperparameters,
+    images: AnyImages,
+    indices: Int[Array, "members steps batch_size"],
+    count: Int[Array, ""],
+) -> tuple[TrainState, StepMetrics]:
+    """Several updates of all members in one program; `state` is donated.
+
+    Args:
+      model: of the largest latent size.
+      config: what the members share.
+      mesh: one axis, `members`, whose size divides their number.
+      vectorize: whether a device runs all its members at a time; else it does all steps of one before the next.
+      state: stacked on a leading axis, cut over the mesh; its buffers are reused.
+      hyper: of each member, `[members]`.
+      images: all images, or those of these steps; the same on each device.
+      indices: rows of `images`, one batch a member and step.
+      count: how many of the steps to run; see `train_steps`.
+
+    Returns:
+      The state after `count` updates, and each step's metrics `[members, steps]`; those beyond `count` are zero.
+    """
+
+    def own(
+        state: TrainState, hyper: Hyperparameters, images: AnyImages, indices: Array, count: Array
+    ) -> tuple[TrainState, StepMetrics]:
+        def member(state: TrainState, hyper: Hyperparameters, indices: Array) -> tuple[TrainState, StepMetrics]:
+            def step(state: TrainState, k: Array) -> tuple[TrainState, StepMetrics]:
+                return train_step(model, config, state, images[indices[k]], hyper)
+
+            return run_steps(step, state, len(indices), count)
+
+        if vectorize:
+            return jax.vmap(member)(state, hyper, indices)
+        return jax.lax.map(lambda arguments: member(*arguments), (state, hyper, indices))
+
+    members, everywhere = PartitionSpec("members"), PartitionSpec()
+    # Members have nothing to say to each other: a shard each, and no collective.
+    return jax.shard_map(
+        own,
+        mesh=mesh,
+        in_specs=(members, members, everywhere, members, everywhere),
+        out_specs=members,
+        check_vma=False,
+    )(state, hyper, images, indices, count)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def sweep_terms(
+    model: Model,
+    mesh: Mesh,
+    vectorize: bool,
+    variables: Variables,
+    batches: Num[Array, "batches batch height width channels"],
+) -> Decomposition:
+    """D, A and M of every image for every member, `[members, batches, batch]`; arguments as in `sweep_steps`."""
+
+    def own(variables: Variables, batches: Array) -> Decomposition:
+        def member(variables: Variables) -> Decomposition:
+            folded = fold(model, variables)
+            return jax.lax.map(lambda batch: model.apply(folded, to_float(batch), method="terms"), batches)
+
+        return jax.vmap(member)(variables) if vectorize else jax.lax.map(member, variables)
+
+    members, everywhere = PartitionSpec("members"), PartitionSpec()
+    return jax.shard_map(own, mesh=mesh, in_specs=(members, everywhere), out_specs=members, check_vma=False)(
+        variables, batches
+    )
+
+
+@jax.jit
+def finite_members(variables: Variables) -> Bool[Array, " members"]:
+    """Whether each member's variables are."""
+    finite = [jnp.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in jax.tree.leaves(variables)]
+    return jnp.stack(finite).all(axis=0)

@@ -1,0 +1,82 @@
+"""What a sweep returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunreg.errors import NonFiniteLossError
+from jaxunreg.models.base import Model, variables_like
+from jaxunreg.sweep.latent_padding import resized
+from jaxunreg.sweep.members import Member, with_latent_dim
+from jaxunreg.training.state import StepMetrics
+from jaxunreg.typing import Variables
+
+
+class Failure(NamedTuple):
+    """Why a member has no weights.
+
+    Attributes:
+      step: of the first loss that was not finite, or at which a parameter was found that is not.
+      loss: of that step; finite where it was a parameter.
+    """
+
+    step: int
+    loss: float
+
+    def __str__(self) -> str:
+        what = "a parameter that is NaN or infinite" if np.isfinite(self.loss) else f"a loss of {self.loss}"
+        return f"got {what} at step {self.step}; expected finite values; lower learning_rate or raise warmup_steps"
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What `fit_sweep` returns; arrays are NumPy's, so that no device's memory is held.
+
+    Attributes:
+      model: the model with the largest latent size, as it was given.
+      members: as they were given, with every `None` replaced.
+      history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the first loss of a member on
+        that was not finite. `loss` is `kl_weight * D + A + M`.
+      evaluations: for each member the records that `fit` writes into `metrics.jsonl` when it evaluates: `step`,
+        `held_out` with the means `loss`, `d`, `a`, `m`, and what `evaluate` returned.
+      failures: members, by index, whose loss or parameters became NaN or infinite. The others are not touched by it.
+      stacked: variables of all members on a leading axis, padded to the largest latent size. With `model` they score
+        as the small models do, so that `jax.vmap` over them runs an ensemble of mixed latent sizes as one program.
+        A member that failed has what it failed with.
+    """
+
+    model: Model
+    members: tuple[Member, ...]
+    history: StepMetrics
+    evaluations: tuple[tuple[dict[str, Any], ...], ...]
+    failures: Mapping[int, Failure]
+    stacked: Variables
+
+    def variables(self, member: int) -> tuple[Model, Variables]:
+        """A member's own model and its variables, as `fit` would have made them: for `make_scorer`, `save_model`.
+
+        Args:
+          member: its index in `members`.
+
+        Returns:
+          The model of the member's latent size, and its parameters and batch statistics.
+
+        Raises:
+          IndexError: no such member.
+          NonFiniteLossError: the member failed.
+        """
+        if not 0 <= member < len(self.members):
+            raise IndexError(f"got member {member}; expected 0 to {len(self.members) - 1}")
+        if member in self.failures:
+            raise NonFiniteLossError(f"member {member} of the sweep failed: {self.failures[member]}")
+        latent_dim = self.members[member].latent_dim
+        assert latent_dim is not None
+        model = with_latent_dim(self.model, latent_dim)
+        shapes = variables_like(model)
+        padded = {name: jax.tree.map(lambda leaf: leaf[member], self.stacked[name]) for name in shapes}
+        cut = resized(padded, shapes, self.model.config.latent_dim, latent_dim)
+        return model, jax.tree.map(jnp.asarray, cut)

@@ -1,0 +1,205 @@
+"""The checkpoints of a run on disk, through orbax and without pickle."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxunreg.errors import CheckpointError
+from jaxunreg.files import held
+from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.typing import PyTree, Variables
+
+FORMAT = 1
+
+
+@contextlib.contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Be the only run that writes into a folder, until the body ends or the process does.
+
+    Where the file system has no locks, a warning says so.
+
+    Raises:
+      CheckpointError: another run is writing there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            certainly = stack.enter_context(held(directory))
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"got {directory}, into which another run is writing right now; expected a folder of its own for each; "
+                "wait until that run has ended and start again, or choose another folder"
+            ) from error
+        if not certainly:
+            warnings.warn(f"{directory} cannot be locked; keep other runs out of it until this one ends", stacklevel=2)
+        yield
+
+
+class Checkpoints:
+    """The checkpoints of one training run: `DIRECTORY/<step>/`, the newest few of them.
+
+    Each holds three items: `variables` (parameters and batch statistics), `rest` (what else training needs to go on)
+    and `config` (JSON: the model, the training config, the step, and a SHA-256 of both trees). Orbax writes into a
+    temporary folder and renames it, so a run that is killed while saving leaves the previous checkpoint as the last.
+
+    Args:
+      directory: created if it does not exist.
+      keep: how many of the newest are kept.
+      alone: refuse other runs that ask for the same, until this is closed.
+      advice: what to do about one that is damaged.
+
+    Raises:
+      CheckpointError: the directory cannot be written, or another run is alone in it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: int = 2,
+        alone: bool = False,
+        advice: str = "delete that folder to go on from the one before, or train again",
+    ) -> None:
+        self.directory = Path(directory).absolute()
+        self._advice = advice
+        self._hold = contextlib.ExitStack()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if alone:
+                self._hold.enter_context(alone_in(self.directory))
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep,
+                    create=False,
+                    enable_async_checkpointing=False,
+                    multiprocessing_options=_alone(),
+                ),
+            )
+        except OSError as error:
+            raise CheckpointError(
+                f"got {self.directory}, which cannot be used for checkpoints: {error}; expected a writable folder; "
+                "choose another one"
+            ) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+        self._hold.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest checkpoint, `None` where there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, variables: Variables, rest: PyTree, config: dict[str, Any]) -> None:
+        """Write a checkpoint; it is there whole or not at all.
+
+        Raises:
+          CheckpointError: it could not be written, e.g. since the disk is full, or there is a later one.
+        """
+        meta = {
+            "format": FORMAT,
+            "step": step,
+            "config": to_json(config),
+            "sha256": {"variables": fingerprint(variables), "rest": fingerprint(rest)},
+        }
+        try:
+            saved = self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
+                    rest=ocp.args.StandardSave(jax.tree.map(np.asarray, rest)),
+                    config=ocp.args.JsonSave(meta),
+                ),
+            )
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"got an error while writing the checkpoint of step {step} to {self.directory}: {error}; "
+                f"the last good checkpoint is that of step {self.latest_step}; free some disk space or choose another "
+                "folder, and start again to go on from there"
+            ) from error
+        if not saved:
+            raise CheckpointError(
+                f"got step {step} to save in {self.directory}; expected one above {self.latest_step}, the latest "
+                "there; choose another folder"
+            )
+
+    def config(self, step: int) -> dict[str, Any]:
+        """What was given as `config` when step `step` was saved.
+
+        Raises:
+          CheckpointError: it is missing or damaged.
+        """
+        return self._meta(step)["config"]
+
+    def restore(self, step: int, variables: Variables, rest: PyTree) -> tuple[Variables, PyTree]:
+        """Read a checkpoint back.
+
+        Args:
+          step: which one.
+          variables: a tree of the same structure, shapes and dtypes (arrays or `jax.ShapeDtypeStruct`).
+          rest: likewise.
+
+        Returns:
+          `variables` and `rest` as they were saved, bit for bit.
+
+        Raises:
+          CheckpointError: it is missing, cut short, altered, or of other shapes.
+        """
+        trees = self._restore(step, variables=variables, rest=rest)
+        return trees["variables"], trees["rest"]
+
+    def restore_variables(self, step: int, variables: Variables) -> Variables:
+        """Read only the variables of a checkpoint back; arguments and errors as in `restore`."""
+        return self._restore(step, variables=variables)["variables"]
+
+    def _restore(self, step: int, **like: PyTree) -> dict[str, PyTree]:
+        wanted = self._meta(step)["sha256"]
+        items = {name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in like.items()}
+        trees = {name: self._read(step, **{name: item})[name] for name, item in items.items()}
+        for name, tree in trees.items():
+            if fingerprint(tree) != wanted[name]:
+                raise self._damaged(step, f"the contents of '{name}' do not match their SHA-256")
+        return trees
+
+    def _meta(self, step: int) -> dict[str, Any]:
+        meta = self._read(step, config=ocp.args.JsonRestore())["config"]
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            raise self._damaged(step, f"expected format {FORMAT} in its config")
+        return meta
+
+    def _read(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        # Orbax and tensorstore raise what comes to hand when files are missing or cut short.
+        except Exception as error:
+            # What follows in them are objects of theirs.
+            lines = str(error).split("<", 1)[0].strip().splitlines()
+            raise self._damaged(step, lines[0] if lines else type(error).__name__) from error
+
+    def _damaged(self, step: int, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"got a checkpoint that cannot be read, {self.directory / str(step)}: {reason}; expected one that this "
+            f"version of jaxunreg saved and nothing changed since; {self._advice}"
+        )
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax is to wait for no other process: one writes, and any may read."""
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"
+    )
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)

@@ -1,0 +1,107 @@
+"""How a model is trained."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained.
+
+    The paper fixes Adam with 1e-3, 0.9, 0.999 and a weight decay of 1e-4 in PyTorch's sense: L2, added to the
+    gradient before Adam. It is silent on the rest.
+
+    Attributes:
+      steps: updates in all.
+      batch_size: images an update. The images come in random order, each once an epoch; epochs follow one another
+        without a gap, so no image is dropped for a ragged last batch.
+      learning_rate: Adam's alpha at its highest.
+      schedule: `cosine` decays to zero over `steps`; `constant` does not.
+      warmup_steps: updates over which the learning rate rises linearly from zero.
+      b1: Adam's beta_1.
+      b2: Adam's beta_2.
+      weight_decay: L2 coefficient, on all parameters.
+      start: `random` weights, or `linear`: the best linear model that the network can express, which stands where some
+        tens of thousands of steps from random weights lead; see `jaxunreg.training.linear_start`. It wants a rate of
+        3e-6 to 3e-5 with a warm-up, or what it knows is lost.
+      batch_statistics: what batch normalisation normalises by while it trains. `batch`: each batch's own, with running
+        averages for scoring. `fixed`: what a linear start has measured, in training as in scoring. A batch's own differ
+        from batch to batch by some percent, and what the network misses must be larger than that noise to show.
+      kl_weight: weight of D in the objective; with 1 that is the negative ELBO, with another that of a beta-VAE.
+      kl_warmup_steps: updates over which the weight of D rises linearly from zero to `kl_weight`.
+      steps_per_dispatch: updates a call of the compiled program; between calls the host sees the losses.
+      evaluate_every: updates between two evaluations of the held-out images; the last step is always evaluated.
+      checkpoint_every: updates between two checkpoints; the last step is always saved.
+      keep_checkpoints: how many of the newest checkpoints stay on disk.
+      images_on_device: keep all images in the device's memory. `auto`: where they take at most half of what is
+        free there. The batches are the same.
+      loader_threads: threads that read images and cut crops ahead of training, where the images do not stay on the
+        device; 0 reads when a step asks. The batches are the same.
+
+    Raises:
+      ValueError: a field out of its range.
+
+    >>> TrainConfig(steps=0)
+    Traceback (most recent call last):
+    ValueError: got steps=0; expected at least 1
+    """
+
+    steps: int = 10_000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: int = 0
+    b1: float = 0.9
+    b2: float = 0.999
+    weight_decay: float = 1e-4
+    start: Literal["random", "linear"] = "random"
+    batch_statistics: Literal["batch", "fixed"] = "batch"
+    kl_weight: float = 1.0
+    kl_warmup_steps: int = 0
+    steps_per_dispatch: int = 20
+    evaluate_every: int = 1_000
+    checkpoint_every: int = 1_000
+    keep_checkpoints: int = 2
+    images_on_device: Literal["auto", "yes", "no"] = "auto"
+    loader_threads: int = 4
+
+    def __post_init__(self) -> None:
+        positive = (
+            "steps",
+            "batch_size",
+            "steps_per_dispatch",
+            "evaluate_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+        )
+        not_negative = ("warmup_steps", "kl_warmup_steps", "loader_threads")
+        for name, low in (*((name, 1) for name in positive), *((name, 0) for name in not_negative)):
+            if getattr(self, name) < low:
+                raise ValueError(f"got {name}={getattr(self, name)}; expected at least {low}")
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
+        for name in ("weight_decay", "kl_weight"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"got {name}={getattr(self, name)}; expected a finite value of at least zero")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"got {name}={getattr(self, name)}; expected 0 <= value < 1")
+        for name, choices in (
+            ("schedule", ("cosine", "constant")),
+            ("start", ("random", "linear")),
+            ("batch_statistics", ("batch", "fixed")),
+            ("images_on_device", ("auto", "yes", "no")),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"got {name}={getattr(self, name)!r}; expected one of {list(choices)}")
+        if self.batch_statistics == "fixed" and self.start != "linear":
+            raise ValueError(
+                f"got batch_statistics='fixed' with start={self.start!r}; expected start='linear', which measures them"
+            )
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"got warmup_steps={self.warmup_steps} with steps={self.steps}; expected fewer warm-up steps than "
+                f"steps; lower warmup_steps too, e.g. to {self.steps // 10}"
+            )

@@ -1,0 +1,42 @@
+"""What must be the same for a run to go on."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from jaxunreg.errors import CheckpointError
+from jaxunreg.training.checkpoints import Checkpoints
+from jaxunreg.training.config import TrainConfig
+
+FREE_TO_CHANGE = frozenset(
+    (
+        *("images_on_device", "loader_threads"),
+        *("steps_per_dispatch", "evaluate_every", "checkpoint_every", "keep_checkpoints"),
+    )
+)
+"""Fields of `TrainConfig` that change no step, so that a run may go on with others."""
+
+
+def describe_config(config: TrainConfig) -> dict[str, Any]:
+    """What of a configuration must be the same for a run to go on."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE_TO_CHANGE}
+
+
+def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) -> None:
+    """Raise `CheckpointError` with what differs where the checkpoint is of another run than the one described."""
+    found = checkpoints.config(step)
+    if wanted != found:
+        names = sorted(_differences(found, wanted))
+        raise CheckpointError(
+            f"got a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run; "
+            "expected the same model, training config, key (or members) and images, but these differ: "
+            f"{'; '.join(names)}; choose another directory, or the old settings"
+        )
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for part in sorted({*found, *wanted}):
+            yield from _differences(found.get(part), wanted.get(part), f"{name}.{part}" if name else part)
+    elif found != wanted:
+        yield f"{name} was {found}, is now {wanted}"

@@ -1,0 +1,91 @@
+"""A trained model on disk: its weights and its config together."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxunreg.errors import CheckpointError
+from jaxunreg.models.base import Model, variables_like
+from jaxunreg.models.registry import build_model, describe_model
+from jaxunreg.training.checkpoints import Checkpoints
+from jaxunreg.typing import PyTree, Variables
+
+
+def save_model(directory: str | Path, model: Model, variables: Variables) -> None:
+    """Save a trained model: weights and config together, without pickle.
+
+    Args:
+      directory: a folder that does not exist yet, or is empty.
+      model: a `VAE` or an `Autoencoder`.
+      variables: its variables, as `init` and training make them.
+
+    Raises:
+      ValueError: variables of another model, or such as `jaxunreg.scoring.fold` makes.
+      CheckpointError: the folder is not empty or cannot be written.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju, tempfile
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ju.save_model(folder, model, variables)
+    ...     again, _ = ju.load_model(folder)
+    >>> again == model
+    True
+    """
+    _check_variables(model, variables)
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise CheckpointError(f"got {directory}, which is already used; expected a new or empty folder")
+    with Checkpoints(directory, keep=1) as checkpoints:
+        checkpoints.save(0, variables, _NOTHING, {"model": describe_model(model)})
+
+
+def load_model(directory: str | Path) -> tuple[Model, Variables]:
+    """Load what `save_model` saved, or the newest checkpoint of a training run (`RUN/checkpoints`).
+
+    Args:
+      directory: the folder.
+
+    Returns:
+      The model, built from the config that lies with the weights, and its variables.
+
+    Raises:
+      CheckpointError: nothing is there, it is cut short or altered, or it is of a sweep.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise CheckpointError(f"got {directory}, which is not a folder; expected one that `save_model` wrote")
+    advice = "copy it again, or train again into another folder"
+    with Checkpoints(directory, advice=advice) as checkpoints:
+        step = checkpoints.latest_step
+        if step is None:
+            raise CheckpointError(
+                f"got {directory}, which has no checkpoint in it; expected one that was saved there; {advice}"
+            )
+        config = checkpoints.config(step)
+        if "members" in config:
+            raise CheckpointError(
+                f"got {directory}, the checkpoints of a sweep of {len(config['members'])} members; expected those of "
+                "one model; run the sweep again, which reads them, and save what `SweepResult.variables` returns"
+            )
+        model = build_model(config["model"])
+        return model, checkpoints.restore_variables(step, variables_like(model))
+
+
+def _check_variables(model: Model, variables: Variables) -> None:
+    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+    found, wanted = shapes(variables), shapes(variables_like(model))
+    differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"got variables that are not the model's: {name} is {found.get(name, 'missing')}, expected "
+            f"{wanted.get(name, 'none')} ({len(differing)} differ in all); give those that `init` or training made for "
+            "this model"
+        )
+
+
+_NOTHING = {"empty": np.zeros((), np.int32)}
