@@ -33,7 +33,7 @@ import jax, numpy as np
 sys.path.insert(0, {root!r})
 import jaxunreg as ju
 from jaxunreg import parallel
-from tests.test_processes import CONFIG, HEARTBEAT, MODEL, images
+from tests.parallel.test_processes import CONFIG, HEARTBEAT, MODEL, images
 
 folder, dies, address, process = sys.argv[1], sys.argv[2] == "dies", *sys.argv[3:]
 found = () if address == "slurm" else (address, 2, int(process))
@@ -77,7 +77,7 @@ def launch(folder: Path, fate: str, *, slurm: bool = False) -> list[subprocess.P
     """Two processes with two devices each."""
     # SLURM's coordinator listens on a port that JAX derives from the number of the job.
     port = free_port(range(61440, 65536) if slurm else range(20000, 60000))
-    (folder / "program.py").write_text(PROGRAM.format(root=str(Path(__file__).parents[1])))
+    (folder / "program.py").write_text(PROGRAM.format(root=str(Path(__file__).parents[2])))
     children = []
     for process in range(2):
         environment = {

@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from jaxunreg.datasets.digits import svhn
 from jaxunreg.datasets.digits.svhn import SvhnCropped, SvhnUnavailableError, fetch, load_svhn
 
-REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "svhn"
+REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "svhn"
 NAMES = ("train_32x32.mat", "test_32x32.mat")
 
 

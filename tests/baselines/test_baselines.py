@@ -543,7 +543,7 @@ def test_configs_that_cannot_be_built_are_refused(config: Any, fields: dict, err
         unchecked.__post_init__()
 
 
-DATA = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "svhn"
+DATA = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "svhn"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no SVHN digits here; set JAXUNREG_TEST_DATA")

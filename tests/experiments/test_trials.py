@@ -145,7 +145,7 @@ def test_processes_share_the_trials_without_gap_or_overlap(path):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", WORK, str(path), name],
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

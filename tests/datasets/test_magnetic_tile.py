@@ -12,7 +12,7 @@ from jaxunreg.datasets.folders import ImageFileError
 from jaxunreg.datasets.folders.layouts import load_folder
 from jaxunreg.datasets.folders.magnetic_tile import tile_groups
 
-REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "magnetic_tile"
+REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "magnetic_tile"
 
 
 def write_tile(root: Path, label: str, first: int, exposures: range = range(1, 7), marked: bool = True) -> None:

@@ -21,7 +21,7 @@ from jaxunreg.datasets.digits.dataset import LabeledImages
 from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
 from jaxunreg.datasets.digits.svhn import URL_VARIABLE, SvhnUnavailableError
 
-REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "svhn"
+REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "svhn"
 TRAIN, TEST = 60, 30
 
 

@@ -228,7 +228,7 @@ def test_images_on_the_host_train_alike(swept, monkeypatch):
 CHILD = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.test_sweep import fit_sweep, used, images
+from tests.sweep.test_sweep import fit_sweep, used, images
 def evaluate(variables):
     print("evaluated", flush=True)
     sys.stdin.readline()
@@ -239,7 +239,7 @@ fit_sweep(directory={directory!r}, held_out=images(7), evaluate=evaluate)
 
 def test_a_sweep_that_was_killed_ends_with_the_same_bits(swept, tmp_path):
     """SIGKILL in the first part, after the checkpoint of step 6, while step 10 is evaluated."""
-    code = CHILD.format(root=str(Path(__file__).parents[1]), directory=str(tmp_path))
+    code = CHILD.format(root=str(Path(__file__).parents[2]), directory=str(tmp_path))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     # A process of its own has the eight fake devices as well, so that it compiles the same program.
     child = subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy(), **pipes)

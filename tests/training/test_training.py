@@ -220,14 +220,14 @@ import sys, time
 import jax, numpy as np
 sys.path.insert(0, {root!r})
 import jaxunreg as ju
-from tests.test_training import MODEL, CONFIG, images
+from tests.training.test_training import MODEL, CONFIG, images
 ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), directory={directory!r}, progress=False,
        evaluate=lambda variables: (print("evaluated", flush=True), time.sleep({pause}), {{}})[-1])
 """
 
 
 def start(directory: Path, pause: float) -> subprocess.Popen:
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     code = CHILD.format(root=root, directory=str(directory), pause=pause)
     # A process of its own has the eight fake devices as well, so that it compiles the same program.
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ.copy())

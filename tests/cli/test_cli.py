@@ -25,7 +25,7 @@ from jaxunreg.cli.main import main
 from jaxunreg.datasets.folders.layouts import load_folder
 from jaxunreg.plots import style
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = [
     *("--patch", "8", "--depth", "2", "--base-channels", "4", "--latent-dim", "3", "--stride", "4"),
     *("--steps", "24", "--batch-size", "8", "--steps-per-dispatch", "4", "--checkpoint-every", "8"),

@@ -154,7 +154,7 @@ def test_fewer_test_digits_than_are_shown_are_refused(tmp_path):
 def test_the_command_line_ends_with_one_line_of_error(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments.svhn_toy", *SMALL, "--runs-dir", str(tmp_path), "--data-dir", "nowhere"],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
     )

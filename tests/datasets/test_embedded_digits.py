@@ -78,7 +78,7 @@ def test_two_processes_draw_the_same_bytes():
     # Another hash seed, and NumPy without the vector instructions that it chose for this processor.
     chosen = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     environment = os.environ | {"PYTHONHASHSEED": "1", "NPY_DISABLE_CPU_FEATURES": " ".join(chosen)}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     environment["PYTHONWARNINGS"] = "ignore"
     output = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment
