@@ -68,11 +68,11 @@ class JaxunregError(Exception):
     """The word in front of `got`."""
 
     def __init__(self, got: str, expected: str = "", advice: str = "", field: str | None = None) -> None:
-        # All of them, so that a pickled error is the same one.
-        super().__init__(got, expected, advice, field)
         named = _ARGUMENT.search(got)
         self.got, self.expected, self.advice = got, expected, advice
         self.field = field if field is not None else named[1] if named else None
+        # Other libraries, tyro among them, show an exception's first argument.
+        super().__init__(str(self))
 
     def worded(self, wording: Wording) -> str:
         """The error in one sentence, with its arguments named as the reader knows them.
@@ -91,6 +91,10 @@ class JaxunregError(Exception):
     def __str__(self) -> str:
         return self.worded(in_python)
 
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, str | None]]:
+        # By default an exception is pickled as its text, without the data.
+        return type(self), (self.got, self.expected, self.advice, self.field)
+
 
 class ArgumentError(JaxunregError, ValueError):
     """A value that is out of its range, or does not fit the others."""
@@ -104,9 +108,9 @@ class MissingPackageError(JaxunregError, ImportError):
     """A package of an extra that is not installed."""
 
 
-class CheckpointError(Exception):
+class CheckpointError(JaxunregError):
     """A checkpoint that is missing, cut short, altered, or of another config than the one asked for."""
 
 
-class NonFiniteLossError(FloatingPointError):
+class NonFiniteLossError(JaxunregError, FloatingPointError):
     """The loss or a parameter became NaN or infinite."""
