@@ -26,8 +26,9 @@ from rich.table import Table as RichTable
 import jaxunreg as ju
 from jaxunreg.compilation import keep_compiled
 from jaxunreg.datasets.folders.files import load_files
-from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError, Skipped
+from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
 from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
+from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.files import replacing
 from jaxunreg.inspection.checks import check_stride
 from jaxunreg.inspection.config import DetectorConfig

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
 from jaxunreg.datasets.digits.dataset import check_integer
-from jaxunreg.datasets.folders.image_files import GOOD
+from jaxunreg.datasets.folders.image_file import GOOD
 
 Defect: TypeAlias = Literal["none", "crack", "blowhole", "mixed"]
 

@@ -11,7 +11,8 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float64
 
-from jaxunreg.datasets.folders.image_files import GOOD, ImageFiles
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.decomposition import LETTERS, TERMS, Term
 from jaxunreg.inspection.checks import check_stride
 from jaxunreg.inspection.detector import AnomalyDetector

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxunreg.datasets.folders.image_files import Skipped
+from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.decomposition import LETTERS
 from jaxunreg.files import replacing
 from jaxunreg.inspection.evaluation import Evaluation, describe, examples

@@ -1,5 +1,8 @@
 """Folders of images: what lies on disk arrives bit for bit, and what cannot be used is named and never silent."""
 
+import copy
+import dataclasses
+import hashlib
 import io
 import json
 import logging
@@ -9,6 +12,8 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
@@ -19,7 +24,7 @@ from PIL import Image, ImageOps
 from jaxunreg.datasets.folders import ImageFile, ImageFileError, ImageFiles, checking, image_files, load_files
 from jaxunreg.datasets.folders import pixels as pixels_module
 from jaxunreg.datasets.folders.layouts import load_folder
-from jaxunreg.datasets.folders.pixels import convert, read_mask, read_pixels
+from jaxunreg.datasets.folders.pixels import convert, decode, read_mask
 from jaxunreg.datasets.folders.splitting import held_out
 
 
@@ -532,7 +537,7 @@ def test_images_are_lazy_and_a_sequence(tmp_path, monkeypatch):
         write(tmp_path / f"{i}.png", gray(i, height=5 + i))
     images = load_folder(tmp_path).train
     decoded = []
-    monkeypatch.setattr(image_files, "read_pixels", lambda path: decoded.append(path) or read_pixels(path))
+    monkeypatch.setattr(image_files, "decode", lambda file: decoded.append(file.path) or decode(file))
     assert images.sizes.dtype == np.int64
     assert images.sizes.tolist() == [[5 + i, 9] for i in range(6)]
     assert images.nbytes == sum((5 + i) * 9 for i in range(6))
@@ -557,8 +562,81 @@ def test_images_can_be_sent_to_other_processes(tmp_path):
     copy = pickle.loads(pickle.dumps(data.test))
     assert copy.files == data.test.files
     np.testing.assert_array_equal(copy[2], data.test[2], strict=True)
-    error = pickle.loads(pickle.dumps(ImageFileError(tmp_path, "is odd")))
-    assert str(error) == f"{tmp_path}: is odd"
+    error = pickle.loads(pickle.dumps(ImageFileError(tmp_path, "is odd", "an even one", "halve it")))
+    assert str(error) == f"{tmp_path}: is odd; expected an even one; halve it"
+    assert (error.path, error.reason) == (tmp_path, "is odd; expected an even one; halve it")
+
+
+_LISTENERS: list[list[str]] = []
+
+
+def _note_opened(event: str, arguments: tuple) -> None:
+    if event == "open" and _LISTENERS and isinstance(arguments[0], str | Path):
+        for names in _LISTENERS:
+            names.append(Path(arguments[0]).name)
+
+
+sys.addaudithook(_note_opened)  # which sees what any library opens, and stays for as long as the process lives
+
+
+@pytest.fixture
+def opened():
+    """The names of the files that are opened."""
+    names = []
+    _LISTENERS.append(names)
+    yield names
+    _LISTENERS.remove(names)
+
+
+def test_every_file_is_read_once_for_its_pixels_and_its_hash(tmp_path, opened):
+    root = write_tree(tmp_path)
+    opened.clear()
+    data = load_folder(root)
+    masks = ["000_mask.png", "001_mask.png"]
+    names = [file.path.name for file in (*data.train.files, *data.test.files)]
+    assert sorted(opened) == sorted([*names, *masks])
+    opened.clear()
+    everything = data.train.joined(data.test)
+    assert everything.hashes == data.train.hashes + data.test.hashes
+    hashes = list(everything.hashes)
+    kept, out = everything.split(0.5)
+    for images in (everything[2:5], everything.select([7, 1]), everything.masked(), kept, out):
+        assert set(images.hashes) <= set(hashes)
+        assert len(images.fingerprint) == 64
+    copy = pickle.loads(pickle.dumps(everything))
+    assert (copy.hashes, copy.fingerprint) == (everything.hashes, everything.fingerprint)
+    assert opened == []
+    assert hashes == [hashlib.sha256(file.path.read_bytes()).hexdigest() for file in everything.files]
+
+
+def test_nothing_is_read_before_it_is_asked_for(tmp_path, opened):
+    files = tuple(ImageFile(write(tmp_path / f"{i}.png", gray(i)), group=str(i)) for i in range(3))
+    expected = [hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files]
+    images = ImageFiles(files, np.array([[6, 9]] * 3), 1)
+    opened.clear()
+    assert isinstance(images, Sequence)
+    assert images != ImageFiles(files, images.sizes, 1)
+    assert files[0] == ImageFile(files[0].path, group="0")
+    copies = [copy.copy(images), copy.deepcopy(images), pickle.loads(pickle.dumps(images))]
+    assert all(repr(each) == repr(images) for each in copies)
+    assert opened == []
+    # One read gives pixels and hash, whichever of them is asked for first.
+    np.testing.assert_array_equal(images[1][:, :, 0], gray(1), strict=True)
+    assert opened == ["1.png"]
+    assert images[1:2].hashes == (expected[1],)
+    assert opened == ["1.png"]
+    renamed = dataclasses.replace(files[1], label="crack")
+    assert (renamed.content.sha256, opened) == (expected[1], ["1.png"])
+    assert dataclasses.replace(files[1], path=files[2].path).content.sha256 == expected[2]
+
+
+def test_threads_hash_a_file_once(tmp_path, opened):
+    file = ImageFile(write(tmp_path / "a.png", gray(0)))
+    opened.clear()
+    with ThreadPoolExecutor(8) as threads:
+        hashes = set(threads.map(lambda _: file.content.sha256, range(64)))
+    assert opened == ["a.png"]
+    assert hashes == {hashlib.sha256(file.path.read_bytes()).hexdigest()}
 
 
 def test_the_fingerprint_is_that_of_the_contents(tmp_path):

@@ -13,7 +13,8 @@ from PIL import Image
 
 import jaxunreg as ju
 from jaxunreg.datasets.folders.files import load_files
-from jaxunreg.datasets.folders.image_files import ImageFile, ImageFiles
+from jaxunreg.datasets.folders.image_file import ImageFile
+from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.inspection import detector as detector_module
 from jaxunreg.inspection import fitting, selection
 

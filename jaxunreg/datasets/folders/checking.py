@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from jaxunreg.datasets.folders.image_files import GOOD, Color, ImageFile, OnError, Skipped, check_size
-from jaxunreg.datasets.folders.pixels import ImageFileError, find_bombs, is_transparent, read_mask, read_pixels
+from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
+from jaxunreg.datasets.folders.image_files import Color, OnError, check_size
+from jaxunreg.datasets.folders.pixels import decode, decode_mask
+from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
+from jaxunreg.errors import argument
 from jaxunreg.text import printable
 
 logger = logging.getLogger("jaxunreg.datasets")
@@ -77,18 +79,14 @@ def check_files(
         except ImageFileError as error:
             return error
 
-    bombs = find_bombs(path for file in files for path in (file.path, file.mask) if path)
-    looks: dict[Path, _Look | ImageFileError] = {
-        file.path: bombs[path] for file in files for path in (file.path, file.mask) if path in bombs
-    }
-    harmless = [file for file in files if file.path not in looks]
-    looks |= zip((file.path for file in harmless), _map_with_bar(attempt, harmless, progress), strict=True)
-
+    looks = dict(zip((file.path for file in files), _map_with_bar(attempt, files, progress), strict=True))
     errors = [ImageFileError(*failure) for failure in failures]
     errors += [look for look in looks.values() if isinstance(look, ImageFileError)]
     if errors and on_error == "raise":
         more = f" (and {len(errors) - 1} more files)" if len(errors) > 1 else ""
-        raise ImageFileError(errors[0].path, f"{errors[0].reason}{more}; or skip such files with on_error='skip'")
+        skip = f"or skip it{more} with {argument('on_error', 'skip')}"
+        first = errors[0]
+        raise ImageFileError(first.path, first.got, first.expected, f"{first.advice}; {skip}" if first.advice else skip)
     kept = [(file, look) for file in files if isinstance(look := looks[file.path], _Look)]
     if not kept:
         raise ValueError(f"none of {len(files)} images can be used; the first error is: {errors[0]}")
@@ -129,23 +127,29 @@ def check_files(
 
 def _look_at(file: ImageFile, min_size: int | None) -> _Look:
     if printable(str(file.path)) != str(file.path):
-        raise ImageFileError(file.path, "has a name that is not UTF-8; rename it, or the folder that has such a name")
-    pixels = read_pixels(file.path)
+        raise ImageFileError(
+            file.path, "has a name that is not UTF-8", advice="rename it, or the folder that has such a name"
+        )
+    pixels, transparent = decode(file.content, transparency=True)
     height, width = pixels.shape[:2]
     if min(height, width) < (min_size or 1):
-        raise ImageFileError(file.path, f"has {height}x{width} pixels; expected at least {min_size}x{min_size}")
+        raise ImageFileError(
+            file.path, f"has {height}x{width} pixels", f"at least {min_size}x{min_size}", "leave it out"
+        )
     mask_is_empty = False
-    if file.mask is not None:
-        mask = read_mask(file.mask)
-        check_size(file.mask, mask.shape, (height, width), f"as its image {file.path.name} has")
+    if file.mask_content is not None:
+        mask = decode_mask(file.mask_content)
+        check_size(file.mask_content.path, mask.shape, (height, width), f"as its image {file.path.name} has")
         mask_is_empty = not mask.any()
         if file.label == GOOD and not mask_is_empty:
             raise ImageFileError(
-                file.mask, f"marks {int(mask.sum())} pixels of {file.path.name}, which is among the normal images"
+                file.mask_content.path,
+                f"marks {int(mask.sum())} pixels of {file.path.name}, which is among the normal images",
+                advice="empty the mask, or move the image to a folder of defects",
             )
     rgb = pixels.shape[2] == 3
     colored = rgb and bool((pixels[:, :, :1] != pixels[:, :, 1:]).any())
-    return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, is_transparent(file.path), mask_is_empty)
+    return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, bool(transparent), mask_is_empty)
 
 
 def _map_with_bar(function: Callable, items: Sequence[Any], progress: bool) -> Iterator[Any]:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jaxunreg.datasets.folders.checking import check_files, logger
-from jaxunreg.datasets.folders.image_files import UNKNOWN, Color, ImageFile, ImageFiles, OnError, Skipped
+from jaxunreg.datasets.folders.image_file import UNKNOWN, ImageFile
+from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
 from jaxunreg.datasets.folders.listing import list_folder
 from jaxunreg.datasets.folders.pixels import SUFFIXES
+from jaxunreg.datasets.folders.unusable import Skipped
 
 
 def load_files(

@@ -4,57 +4,20 @@ import hashlib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, overload
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from jaxunreg.datasets.folders.pixels import ImageFileError, convert, read_mask, read_pixels
+from jaxunreg.datasets.folders.image_file import GOOD, UNKNOWN, ImageFile
+from jaxunreg.datasets.folders.pixels import convert, decode, decode_mask
 from jaxunreg.datasets.folders.splitting import held_out
-
-GOOD = "good"
-"""The label of an image that is assumed normal; any other is the name of a defect."""
-
-UNKNOWN = "unknown"
-"""The label of an image of which nothing is known."""
+from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 
 Color: TypeAlias = Literal["auto", "gray", "rgb"]
 
 OnError: TypeAlias = Literal["raise", "skip"]
-
-
-class Skipped(NamedTuple):
-    """A file or folder that was left out, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image on disk.
-
-    Attributes:
-      path: the file.
-      label: `"good"`, the name of the defect, or `"unknown"`.
-      mask: the file that marks the defect's pixels, if there is one.
-      group: what must not be split over training and test, e.g. the part that several images show. Default:
-        the file's own stem.
-
-    >>> ImageFile(Path("test/crack/007.png"), "crack").group
-    '007'
-    """
-
-    path: Path
-    label: str = GOOD
-    mask: Path | None = None
-    group: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.group:
-            object.__setattr__(self, "group", self.path.stem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,19 +74,23 @@ class ImageFiles(Sequence):
             )
         return np.array([label != GOOD for label in self.labels], bool)
 
-    @cached_property
+    @property
     def hashes(self) -> tuple[str, ...]:
-        """SHA-256 of the bytes of each file, in hexadecimal."""
-        return tuple(hashlib.sha256(file.path.read_bytes()).hexdigest() for file in self.files)
+        """SHA-256 of the bytes of each file, in hexadecimal.
 
-    @cached_property
+        Each file is hashed once, when it is first read: `load_files` and `load_folder` have done so. All selections
+        of the images share the hashes, and so do copies that are sent to other processes.
+        """
+        return tuple(file.content.sha256 for file in self.files)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over names, labels, sizes and the bytes of all files and masks, the same wherever they lie."""
         digest = hashlib.sha256(f"{self.channels} {self.dtype}".encode())
-        for file, of_file, (height, width) in zip(self.files, self.hashes, self.sizes, strict=True):
+        for file, (height, width) in zip(self.files, self.sizes, strict=True):
             digest.update(f"\0{file.path.name}\0{file.label}\0{height}x{width}\0".encode())
-            digest.update(bytes.fromhex(of_file))
-            digest.update(hashlib.sha256(file.mask.read_bytes()).digest() if file.mask else b"\0")
+            digest.update(bytes.fromhex(file.content.sha256))
+            digest.update(bytes.fromhex(file.mask_content.sha256) if file.mask_content else b"\0")
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -137,9 +104,9 @@ class ImageFiles(Sequence):
         if isinstance(index, slice):
             return self.select(range(len(self))[index])
         i = operator.index(index)
-        path = self.files[i].path
-        pixels = convert(read_pixels(path), self.channels, as_float=self.bits > 8)
-        check_size(path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "as it was when it was loaded")
+        content = self.files[i].content
+        pixels = convert(decode(content).pixels, self.channels, as_float=self.bits > 8)
+        check_size(content.path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "as it was when it was loaded")
         return pixels
 
     def mask(self, index: SupportsIndex) -> Bool[np.ndarray, "height width"] | None:
@@ -148,7 +115,7 @@ class ImageFiles(Sequence):
         file = self.files[i]
         if file.label == GOOD:
             return np.zeros(self.sizes[i], bool)
-        return None if file.mask is None else read_mask(file.mask)
+        return None if file.mask_content is None else decode_mask(file.mask_content)
 
     def select(self, indices: Any) -> "ImageFiles":
         """Some of the images, in the order asked for.
@@ -188,4 +155,4 @@ class ImageFiles(Sequence):
 def check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], why: str) -> None:
     if got != expected:
         height, width = expected
-        raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels; expected {height}x{width}, {why}")
+        raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels", f"{height}x{width}, {why}")

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxunreg.datasets.folders.checking import check_files
-from jaxunreg.datasets.folders.image_files import GOOD, Color, ImageFile, ImageFiles, OnError, Skipped
+from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
+from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
 from jaxunreg.datasets.folders.listing import Listing, image_stem, is_hidden, list_folder
 from jaxunreg.datasets.folders.magnetic_tile import NORMAL_FOLDER, find_tiles
 from jaxunreg.datasets.folders.pixels import SUFFIXES
+from jaxunreg.datasets.folders.unusable import Skipped
 
 NORMAL_NAMES = ("good", "normal", "ok")
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxunreg.datasets.folders.image_files import Skipped
 from jaxunreg.datasets.folders.pixels import SUFFIXES
+from jaxunreg.datasets.folders.unusable import Skipped
 
 _MASK_ENDINGS = ("_mask", "-mask", "_gt")
 

@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxunreg.datasets.folders.image_files import GOOD, ImageFile, Skipped
+from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
 from jaxunreg.datasets.folders.listing import list_folder
+from jaxunreg.datasets.folders.unusable import Skipped
 
 NORMAL_FOLDER = "MT_Free"
 

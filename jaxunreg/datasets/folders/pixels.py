@@ -1,13 +1,15 @@
 """The pixels of one image file, whatever its format, bit depth and colours, or an error that names the file."""
 
-import warnings
-from collections.abc import Iterable
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from jaxunreg.datasets.folders.hashed_file import HashedFile
+from jaxunreg.datasets.folders.unusable import ImageFileError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -17,26 +19,6 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 _LUMA = (19595, 38470, 7471)
 
 
-class ImageFileError(ValueError):
-    """A file that cannot be used as an image or as a mask.
-
-    Attributes:
-      path: the file.
-      reason: what is wrong with it and what to do.
-
-    >>> raise ImageFileError(Path("part/03.png"), "is empty (0 bytes); copy it again")
-    Traceback (most recent call last):
-    jaxunreg.datasets.image_pixels.ImageFileError: part/03.png: is empty (0 bytes); copy it again
-    """
-
-    def __init__(self, path: Path, reason: str):
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
 def read_pixels(path: Path) -> Num[np.ndarray, "height width channels"]:
     """Decode one file, turned as its EXIF orientation says, its palette resolved, its alpha channel dropped.
 
@@ -44,37 +26,76 @@ def read_pixels(path: Path) -> Num[np.ndarray, "height width channels"]:
       uint8 or uint16, or float32 in [0, 1]; 1 or 3 channels.
 
     Raises:
-      ImageFileError: it cannot be decoded, or its pixels are not of such a kind.
+      ImageFileError: it cannot be read or decoded, or its pixels are not of such a kind.
     """
+    return decode(HashedFile(path)).pixels
+
+
+class Decoded(NamedTuple):
+    """The pixels of a file, and whether some of them are not opaque, which the pixels do not tell.
+
+    `transparent` is `None` where it was not asked for.
+    """
+
+    pixels: Num[np.ndarray, "height width channels"]
+    transparent: bool | None
+
+
+def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
+    """Read and decode a file once, see `read_pixels`.
+
+    Args:
+      file: it knows its hash afterwards.
+      transparency: whether to look for pixels that are not opaque.
+
+    Raises:
+      ImageFileError: it cannot be read or decoded, or its pixels are not of such a kind.
+    """
+    path = file.path
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        contents = file.read()
+    except OSError as error:
+        raise ImageFileError(
+            path, f"cannot be opened ({error.strerror})", advice="check the path and its rights"
+        ) from error
+    if not contents:
+        raise ImageFileError(path, "is empty (0 bytes)", advice="copy it again")
+    try:
+        with Image.open(io.BytesIO(contents), formats=_FORMATS) as image:
+            _check_extent(path, image)
             pages = getattr(image, "n_frames", 1)
             # MPO is a JPEG with further pictures behind it, which telephones write under the suffix .jpg.
             if pages > 1 and image.format != "MPO":
-                raise ImageFileError(path, f"holds {pages} images; expected one, save each in a file of its own")
+                raise ImageFileError(path, f"holds {pages} images", "one", "save each in a file of its own")
             if image.mode in ("RGB", "RGBA", "LA") and _bits_stored(image) > 8:
-                return _read_deep_color(path, image)
-            return _as_array(path, ImageOps.exif_transpose(image), image.format)
+                pixels = _decode_deep_color(path, contents, image)
+            else:
+                pixels = _as_array(path, ImageOps.exif_transpose(image), image.format)
+            return Decoded(pixels, _is_transparent(image) if transparency else None)
     except ImageFileError:
         raise
-    except (FileNotFoundError, PermissionError) as error:
-        raise ImageFileError(path, f"cannot be opened ({error.strerror}); check the path and its rights") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _bomb(path, error) from error
+        raise _bomb(path, str(error)) from error
     except UnidentifiedImageError as error:
-        if path.stat().st_size == 0:
-            raise ImageFileError(path, "is empty (0 bytes); copy it again") from error
-        raise ImageFileError(path, "is no PNG, JPEG, BMP or TIFF image, or damaged from its beginning") from error
+        raise ImageFileError(
+            path, "is no PNG, JPEG, BMP or TIFF image, or damaged from its beginning", advice="copy or convert it again"
+        ) from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, MemoryError, ...
         raise ImageFileError(
-            path, f"cannot be decoded ({type(error).__name__}: {error}); it is damaged or cut short, copy it again"
+            path,
+            f"cannot be decoded ({type(error).__name__}: {error})",
+            advice="it is damaged or cut short, copy it again",
         ) from error
 
 
-def is_transparent(path: Path) -> bool:
-    """Whether some pixel of a file that `read_pixels` reads is not opaque, which `read_pixels` does not tell."""
-    with Image.open(path, formats=_FORMATS) as image:
-        return image.has_transparency_data and bool((np.asarray(image.convert("RGBA"))[:, :, 3] < 255).any())
+def decode_mask(file: HashedFile) -> Bool[np.ndarray, "height width"]:
+    """Read and decode a mask once, see `read_mask`.
+
+    Raises:
+      ImageFileError: it cannot be read or decoded.
+    """
+    values = decode(file).pixels.max(axis=2)
+    return values > values.max() / 2
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
@@ -83,18 +104,32 @@ def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
     Masks of 0 and 255, of 0 and 1, and those with rounded edges or traces of compression all come out as meant.
 
     Raises:
-      ImageFileError: it cannot be decoded.
+      ImageFileError: it cannot be read or decoded.
     """
-    values = read_pixels(path).max(axis=2)
-    return values > values.max() / 2
+    return decode_mask(HashedFile(path))
 
 
-def _bomb(path: Path, error: Exception) -> ImageFileError:
+def _check_extent(path: Path, image: Image.Image) -> None:
+    """Refuse an image above Pillow's limit before it is decoded.
+
+    Up to twice the limit Pillow only warns. Python's filters of warnings are global, so that a thread cannot turn the
+    warning into an error.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise _bomb(path, f"{image.width * image.height} pixels, above the limit of {limit}")
+
+
+def _bomb(path: Path, why: str) -> ImageFileError:
     return ImageFileError(
         path,
-        f"is a decompression bomb, or very large ({error}); if it is genuine, raise PIL.Image.MAX_IMAGE_PIXELS, or cut "
-        "it into parts",
+        f"is a decompression bomb, or very large ({why})",
+        advice="if it is genuine, raise PIL.Image.MAX_IMAGE_PIXELS, or cut it into parts",
     )
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.has_transparency_data and bool((np.asarray(image.convert("RGBA"))[:, :, 3] < 255).any())
 
 
 def _bits_stored(image: Any) -> int:
@@ -103,23 +138,25 @@ def _bits_stored(image: Any) -> int:
     return 16 if image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile) else 8
 
 
-def _read_deep_color(path: Path, image: Image.Image) -> np.ndarray:
+def _decode_deep_color(path: Path, contents: bytes, image: Image.Image) -> np.ndarray:
     """16-bit colour, of which Pillow keeps 8 bits only."""
     if image.getexif().get(0x0112, 1) != 1:
         raise ImageFileError(
-            path, "is a 16-bit colour image with an orientation tag; turn its pixels and save it again"
+            path, "is a 16-bit colour image with an orientation tag", advice="turn its pixels and save it again"
         )
     try:
         import imagecodecs
     except ImportError as error:
         raise ImageFileError(
-            path, "is a 16-bit colour image, which needs `pip install jaxunreg[formats]`; or convert it to 16-bit gray"
+            path,
+            "is a 16-bit colour image, which needs `pip install 'jaxunreg[formats]'`",
+            advice="install that, or convert the image to 16-bit gray",
         ) from error
-    decode = imagecodecs.tiff_decode if image.format == "TIFF" else imagecodecs.png_decode
-    pixels = decode(path.read_bytes())
+    decoder = imagecodecs.tiff_decode if image.format == "TIFF" else imagecodecs.png_decode
+    pixels = decoder(contents)
     if pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[:2] != image.size[::-1]:
         raise ImageFileError(
-            path, f"holds {pixels.dtype} pixels of shape {pixels.shape}; expected 8 or 16 bits in gray or RGB"
+            path, f"holds {pixels.dtype} pixels of shape {pixels.shape}", "8 or 16 bits in gray or RGB", "convert it"
         )
     return pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
 
@@ -139,7 +176,10 @@ def _as_array(path: Path, image: Image.Image, file_format: str | None) -> np.nda
             image = image.convert("RGB")
         return np.asarray(image)[:, :, :3]
     raise ImageFileError(
-        path, f"holds pixels of mode {mode}; expected 8 or 16 bits in gray or RGB, or floating point in [0, 1]"
+        path,
+        f"holds pixels of mode {mode}",
+        "8 or 16 bits in gray or RGB, or floating point in [0, 1]",
+        "convert it to one of these",
     )
 
 
@@ -149,11 +189,11 @@ def _checked_floats(path: Path, values: Float32[np.ndarray, "height width"]) -> 
         what = (
             "nothing but NaN" if np.isnan(values).all() else f"{bad} of {values.size} values that are NaN or infinite"
         )
-        raise ImageFileError(path, f"holds {what}; expected finite values in [0, 1]")
+        raise ImageFileError(path, f"holds {what}", "finite values in [0, 1]", "write the image again")
     low, high = float(values.min()), float(values.max())
     if low < 0.0 or high > 1.0:
         raise ImageFileError(
-            path, f"holds floating-point values from {low:g} to {high:g}; expected [0, 1], rescale all images alike"
+            path, f"holds floating-point values from {low:g} to {high:g}", "[0, 1]", "rescale all images alike"
         )
     return values
 
@@ -173,23 +213,3 @@ def convert(
     if as_float and pixels.dtype != np.float32:
         pixels = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     return np.ascontiguousarray(pixels)
-
-
-def find_bombs(paths: Iterable[Path]) -> dict[Path, ImageFileError]:
-    """Read all headers, where Pillow tells of a large image before it is decoded.
-
-    To be called in one thread, since Python's filters of warnings are global; what else is wrong with a file is
-    found when it is decoded.
-    """
-    bombs = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for path in paths:
-            try:
-                Image.open(path, formats=_FORMATS).close()
-            except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-                bombs[path] = _bomb(path, error)
-            except Exception:
-                continue
-    return bombs

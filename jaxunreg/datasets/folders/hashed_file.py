@@ -1,0 +1,61 @@
+"""A file on disk whose SHA-256 is computed once, from the same read that serves its pixels."""
+
+import hashlib
+import threading
+from pathlib import Path
+
+
+class HashedFile:
+    """A file whose bytes are hashed the first time that they are read, and never again.
+
+    All selections of a data set share these objects, and so does every thread. A pickled one carries its hash along.
+    Comparing, copying and printing neither read nor hash the file.
+
+    Args:
+      path: the file, which need not exist yet.
+      sha256: its hash where it is known, in hexadecimal.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.png")
+    ...     _ = path.write_bytes(b"bytes")
+    ...     file = HashedFile(path)
+    ...     contents = file.read()
+    >>> file.sha256[:8]
+    '277089d9'
+    """
+
+    def __init__(self, path: Path, sha256: str | None = None) -> None:
+        self.path = path
+        self._sha256 = sha256
+        self._hashing = threading.Lock()
+
+    def read(self) -> bytes:
+        """The file's bytes; their hash is kept if none is known yet.
+
+        Raises:
+          OSError: the file cannot be read.
+        """
+        contents = self.path.read_bytes()
+        with self._hashing:
+            if self._sha256 is None:
+                self._sha256 = hashlib.sha256(contents).hexdigest()
+        return contents
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes in hexadecimal, of when they were first read.
+
+        Raises:
+          OSError: the file has not been read yet and cannot be.
+        """
+        with self._hashing:
+            if self._sha256 is None:
+                self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+            return self._sha256
+
+    def __repr__(self) -> str:
+        return f"HashedFile({str(self.path)!r})"
+
+    def __reduce__(self) -> tuple:
+        return HashedFile, (self.path, self._sha256)
