@@ -33,9 +33,8 @@ class ImageFileError(JaxunregError, ValueError):
     leading: ClassVar[str] = ""
 
     def __init__(self, path: Path, got: str, expected: str = "", advice: str = "") -> None:
+        self.path = path  # before the text is made, which begins with it
         super().__init__(got, expected, advice)
-        self.args = (path, got, expected, advice)  # with which a pickled error is made again
-        self.path = path
 
     @property
     def reason(self) -> str:
@@ -49,3 +48,6 @@ class ImageFileError(JaxunregError, ValueError):
           wording: from an argument's name and value to text.
         """
         return f"{self.path}: {super().worded(wording)}"
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return type(self), (self.path, self.got, self.expected, self.advice)
