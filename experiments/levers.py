@@ -23,13 +23,14 @@ import numpy as np
 import jaxunreg as ju
 from experiments import runs, svhn_toy
 from experiments.runs import Run, console
-from experiments.tables import as_markdown, write_table
 from experiments.toy_data import Data, Scores, as_arrays, describe_data, load_toy_data, score, scores_of
 from jaxunreg.datasets.digits.erasing import EraseConfig
 from jaxunreg.metrics.ranking import roc_auc
-from jaxunreg.plots import curves, style
-from jaxunreg.reports.page import Section, write_page
+from jaxunreg.plots import curves
+from jaxunreg.reports.figures import Figures
+from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Table
+from jaxunreg.reports.text_tables import as_markdown, write_table
 from jaxunreg.training.state import starting_state
 
 EXPERIMENT = "levers"
@@ -172,10 +173,10 @@ def main(args: list[str] | None = None) -> Path:
     results = summarise(run, scores)
     results["timings"]["this_invocation"] = time.perf_counter() - began
     run.write_json("results.json", results)
-    header, rows = table(results)
-    write_table(run.directory, "levers", header, rows)
+    found = table(results)
+    write_table(run.directory, "levers", found)
     page = draw(run, data, results, args)
-    console.print(as_markdown(header, rows), highlight=False, markup=False, soft_wrap=True)
+    console.print(as_markdown(found), highlight=False, markup=False, soft_wrap=True)
     console.print(f"results: {run.directory / 'results.json'}", markup=False)
     print(page)
     return page
@@ -241,42 +242,45 @@ def summarise(run: LeversRun, scores: Mapping[LeverName, Scores]) -> dict[str, A
     }
 
 
-def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table."""
-    return ["lever", "steps", "negative ELBO, nats", "AUC of L", "AUC of M", "M - L"], [
+def table(results: Mapping[str, Any]) -> Table:
+    """The table, from `results.json`."""
+    return Table(
+        "One lever a row",
+        ["lever", "steps", "negative ELBO, nats", "AUC of L", "AUC of M", "M - L"],
         [
-            row["title"],
-            f"{row['steps']:,}",
-            f"{row['nats']['l']:,.0f}",
-            f"{row['auc']['l']:.3f}",
-            f"{row['auc']['m']:.3f}",
-            f"{row['auc']['m'] - row['auc']['l']:.3f}",
-        ]
-        for row in results["rows"]
-    ]
+            [
+                row["title"],
+                f"{row['steps']:,}",
+                f"{row['nats']['l']:,.0f}",
+                row["auc"]["l"],
+                row["auc"]["m"],
+                row["auc"]["m"] - row["auc"]["l"],
+            ]
+            for row in results["rows"]
+        ],
+        best=None,
+        note=f"Each row that trains does so on about {results['images']:,} images, and each is measured on "
+        f"{results['validation']:,} training digits that were held out, each once with and once without a square.",
+    )
 
 
 def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]) -> Path:
     """The page: the table, and the learning curve of each row."""
     config, fallback = run.config, data.dataset
-    sections = []
+    figures = Figures(run.directory / "figures")
     for row in results["rows"]:
         records = run.training_records(row["lever"])
         if not records:
             continue
-        path = run.directory / "figures" / f"{row['lever']}.png"
-        style.save_figure(curves.training_curves(records, title=row["title"]), path)
-        sections.append(
-            Section(
-                row["title"][:1].upper() + row["title"][1:],
-                path,
-                "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
-                "the held-out digits (at the posterior mean), and the ROC AUC on those once with and once without a "
-                "square.",
-            )
+        figures.add(
+            row["lever"],
+            row["title"][:1].upper() + row["title"][1:],
+            curves.training_curves(records, title=row["title"]),
+            "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
+            "the held-out digits (at the posterior mean), and the ROC AUC on those once with and once without a "
+            "square.",
         )
     best = max(results["rows"], key=lambda row: row["auc"]["m"])
-    header, rows = table(results)
     page = run.directory / "index.html"
     write_page(
         page,
@@ -284,19 +288,10 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
         subtitle=f"{fallback.name}, preset {config.preset}, seed {config.seed}",
         command=runs.command_line(EXPERIMENT, args),
         warning=fallback.fallback_reason if fallback.fell_back else None,
-        summary=f"Of {len(rows)} rows the highest ROC AUC of M, {best['auc']['m']:.3f}, is that of: {best['title']}.",
-        tables=[
-            Table(
-                "One lever a row",
-                header,
-                rows,
-                best=None,
-                note=f"Each row that trains does so on about {results['images']:,} images, and each is measured on "
-                f"{config.validation_size:,} training digits that were held out, each once with and once without a "
-                "square.",
-            )
-        ],
-        sections=sections,
+        summary=f"Of {len(results['rows'])} rows the highest ROC AUC of M, {best['auc']['m']:.3f}, is that of: "
+        f"{best['title']}.",
+        tables=[table(results)],
+        sections=figures.sections,
         details={
             "data set": f"{fallback.name}: {fallback.source}",
             "SHA-256 of the data": fallback.fingerprint,

@@ -30,7 +30,6 @@ from experiments import manufacturing_page as page
 from experiments import runs
 from experiments.manufacturing_page import LABELS, NAMES
 from experiments.runs import Run, RunError, console
-from experiments.tables import write_table
 from jaxunreg.baselines import (
     Detector,
     GaussianMixture,
@@ -51,9 +50,10 @@ from jaxunreg.images import to_float
 from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
 from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
 from jaxunreg.metrics.ranking import average_precision, roc_auc
-from jaxunreg.plots import comparison, curves, style
+from jaxunreg.plots import comparison, curves
 from jaxunreg.progress import with_bar
-from jaxunreg.reports.page import Section
+from jaxunreg.reports.figures import Figures, Section
+from jaxunreg.reports.text_tables import write_table
 from jaxunreg.scoring.aggregation import highest_scores
 from jaxunreg.scoring.patch_stream import average_patches, map_patches
 from jaxunreg.training.crops import random_crops
@@ -252,7 +252,7 @@ def main(args: list[str] | None = None) -> Path:
     results = summarise(run, data, splits, scores, chosen, pixels)
     results["timings"]["this_invocation"] = time.perf_counter() - began
     run.write_json("results.json", results)
-    write_table(run.directory, "table1", *page.table_one(results))
+    write_table(run.directory, "table1", page.table_one(results))
     path = run.directory / "index.html"
     sections = figures(run, data.name, splits, scores, chosen)
     page.write(path, data, results, sections, runs.command_line(EXPERIMENT, args), record=run.record)
@@ -641,12 +641,7 @@ def summarise(
 def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: Scores, chosen: Chosen) -> list[Section]:
     """All figures of the page."""
     config = run.config
-    sections = []
-
-    def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
-        path = run.directory / "figures" / f"{file}.png"
-        style.save_figure(figure, path)
-        sections.append(Section(title, path, how_to_read))
+    drawn = Figures(run.directory / "figures")
 
     def pair(model: str, name: str) -> curves.NormalAndAnomalous:
         values = image_scores(scores[Cell(model, chosen[model, name], 0)].test[name], config.top_k)
@@ -666,7 +661,7 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
     }
     if pairs:
         best_on = "the validation images" if len(splits[0].validation) else "these same test images"
-        add(
+        drawn.add(
             "fig10_roc",
             "ROC curves (Fig. 10)",
             curves.roc_comparison(pairs, title=name),
@@ -676,7 +671,7 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
         )
     shown = example(config, splits[0], scores, chosen)
     if shown is not None:
-        add(
+        drawn.add(
             "fig11_heat_maps",
             "Heat maps (Fig. 11)",
             heat_map_figure(run, splits[0], chosen, shown),
@@ -689,14 +684,14 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
         if model in config.models:
             cell = Cell(model, chosen[model, headline(model)], 0)
             records = run.training_records(cell.name)
-            add(
+            drawn.add(
                 f"training_{model}",
                 f"Training of the {LABELS[model]}",
                 curves.training_curves(records, title=f"{LABELS[model]}, {page.describe_setting(dict(cell.setting))}"),
                 "The objective and its terms, as means per crop, on training batches (with a sampled latent) and on "
                 "crops of normal validation images, where there are any (at the posterior mean).",
             )
-    return sections
+    return drawn.sections
 
 
 def example(config: ManufacturingConfig, split: Split, scores: Scores, chosen: Chosen) -> int | None:

@@ -1,5 +1,6 @@
 """Table I and the page of the manufacturing study, from its results alone."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxunreg.datasets.folders.layouts import FolderDataset
-from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.figures import Section
+from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Cell, Table
 
 LABELS = {
@@ -34,8 +36,8 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
 
 
-def table_one(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of Table I."""
+def table_one(results: Mapping[str, Any]) -> Table:
+    """Table I, from `results.json`; the page adds a note on how the images were split."""
     header = [
         "model",
         "score",
@@ -48,7 +50,7 @@ def table_one(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         "rank correlation with complexity",
         "ROC AUC, chosen on the test images",
     ]
-    rows = []
+    rows: list[list[Cell]] = []
     for row in results["rows"]:
 
         def over_trials(key: str, part: str | None = None, row: Mapping[str, Any] = row) -> str:
@@ -69,7 +71,7 @@ def table_one(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 f"{mean_and_spread(row['paper_way']['auc'])} ({describe_setting(row['paper_way']['setting'])})",
             ]
         )
-    return header, rows
+    return Table("Table I", header, rows, best=None)
 
 
 def write(
@@ -91,7 +93,6 @@ def write(
       command: that made the run.
       record: the content of `config.json`.
     """
-    header, rows = table_one(results)
     split, config = results["split"], record["config"]
     warnings = []
     if split["validation"] == 0:
@@ -106,6 +107,11 @@ def write(
         )
     if data.skipped:
         warnings.append(f"{len(data.skipped)} files were skipped; they are listed below.")
+    note = (
+        f"Mean and standard deviation over {split['trials']} {split['protocol']}. {how_chosen(split)} "
+        "Pixel figures are of each model's setting for its headline score. The rank correlation is Spearman's, "
+        "between a normal image's score and the bytes a pixel of its PNG."
+    )
     write_page(
         path,
         title="Manufacturing study: parts rejected by their most anomalous patch",
@@ -113,18 +119,7 @@ def write(
         command=command,
         warning=" ".join(warnings) or None,
         summary=summary(results),
-        tables=[
-            Table(
-                "Table I",
-                header,
-                rows,
-                best=None,
-                note=f"Mean and standard deviation over {split['trials']} {split['protocol']}. {how_chosen(split)} "
-                "Pixel figures are of each model's setting for its headline score. The rank correlation is Spearman's, "
-                "between a normal image's score and the bytes a pixel of its PNG.",
-            ),
-            by_defect(results),
-        ],
+        tables=[dataclasses.replace(table_one(results), note=note), by_defect(results)],
         sections=sections,
         details=details(data, results),
         config=config,

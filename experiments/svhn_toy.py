@@ -36,8 +36,9 @@ from jaxunreg.images import to_float
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.metrics.png_complexity import explained_by_class
 from jaxunreg.metrics.ranking import roc_auc
-from jaxunreg.plots import classes, curves, decomposition, samples, style
-from jaxunreg.reports.page import Section, write_page
+from jaxunreg.plots import classes, curves, decomposition, samples
+from jaxunreg.reports.figures import Figures
+from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Table
 
 EXPERIMENT = "svhn_toy"
@@ -404,12 +405,7 @@ def draw(
     config, name = run.config, data.dataset.name
     boxes = data.anomalous.boxes[:SHOWN]
     grid: dict[str, Any] = {"rows": 4, "columns": 8, "boxes": boxes, "box_size": config.erase.size}
-    sections = []
-
-    def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
-        path = run.directory / "figures" / f"{file}.png"
-        style.save_figure(figure, path)
-        sections.append(Section(title, path, how_to_read))
+    figures = Figures(run.directory / "figures")
 
     models_shown = {
         "VAE, M": models["vae"]["m"],
@@ -419,14 +415,14 @@ def draw(
         LABELS["pca"]: models["pca"]["score"],
         "Isolation Forest": models["isolation_forest"]["score"],
     }
-    add(
+    figures.add(
         "roc_all_models",
         "ROC curves of all models",
         curves.roc_comparison(models_shown, title=f"All models on {name}"),
         "The higher a curve, the more anomalies are found (true positive rate) for the same share of good digits "
         "rejected (false positive rate). The dashed diagonal is guessing.",
     )
-    add(
+    figures.add(
         "fig3_samples",
         "Samples (Fig. 3)",
         samples.sample_grid(
@@ -435,7 +431,7 @@ def draw(
         "The same test digits, left as they are and right with a gray square erased, outlined here.",
     )
     for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
-        add(
+        figures.add(
             file,
             f"Scores of the {title}",
             decomposition.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
@@ -444,7 +440,7 @@ def draw(
             "boxes go up and down with the digit, the score measures complexity. "
             "The paper finds that A does and M does not.",
         )
-    add(
+    figures.add(
         "fig7_vae_reconstructions",
         "Reconstructions by the VAE (Fig. 7)",
         samples.sample_grid(
@@ -456,7 +452,7 @@ def draw(
         "The mean of the likelihood for the samples of Fig. 3. The more of a digit comes back and the less of its "
         "square, the better.",
     )
-    add(
+    figures.add(
         "fig8_gmm_reconstructions",
         "Reconstructions by the GMM (Fig. 8)",
         samples.sample_grid(
@@ -468,7 +464,7 @@ def draw(
         "The mean of the component that each sample of Fig. 3 most likely belongs to: there are only as many different "
         "ones as components.",
     )
-    add(
+    figures.add(
         "error_maps",
         "Where the VAE's terms come from",
         samples.error_maps(
@@ -496,7 +492,7 @@ def draw(
             auc = {s: [Interval(**results[key][size][s]) for size in sizes] for s in "ldam"}
             panels.append(curves.SweepPanel(title, label, [int(size) for size in sizes], auc))
     if panels:
-        add(
+        figures.add(
             "fig9_auc_by_size",
             "AUC against the size of the model (Fig. 9)",
             curves.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
@@ -504,7 +500,7 @@ def draw(
             f"intervals. The VAEs here are trained for {config.latent_dims_steps:,} steps each, the one in the table "
             f"for {config.vae_train.steps:,}.",
         )
-    add(
+    figures.add(
         "explained_by_class",
         "What the digit explains",
         classes.explained_by_class_bars(
@@ -515,7 +511,7 @@ def draw(
         "how complex a digit is has a short bar.",
     )
     for model in ("vae", "ae"):
-        add(
+        figures.add(
             f"training_{model}",
             f"Training of the {LABELS[model]}",
             curves.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
@@ -537,7 +533,7 @@ def draw(
         f"{low:.3f}. The digit explains {100 * explained['m']:.1f} % of the variance of M among normal samples, and "
         f"{100 * explained['l']:.1f} % of that of L.",
         tables=tables(results),
-        sections=sections,
+        sections=figures.sections,
         details=details(data, results),
         config=run.record["config"],
     )

@@ -13,8 +13,9 @@ from experiments.space import Range, Setting, Space
 from experiments.trials import Trial
 from jaxunreg.files import replacing
 from jaxunreg.metrics.interval import Interval
-from jaxunreg.plots import style, sweeps
-from jaxunreg.reports.page import Section, write_page
+from jaxunreg.plots import sweeps
+from jaxunreg.reports.figures import Figures
+from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Cell, Table
 
 
@@ -118,18 +119,13 @@ def draw(
     name, score = results["data"]["name"], results["objective"]
     objective = score.upper()
     done = [trial for trial in trials if trial.result is not None]
-    sections = []
-
-    def add(file: str, title: str, figure: Any, how_to_read: str) -> None:
-        path = directory / "figures" / f"{file}.png"
-        style.save_figure(figure, path)
-        sections.append(Section(title, path, how_to_read))
+    figures = Figures(directory / "figures")
 
     if done:
         columns = {axis: [setting_of(trial.config, [axis])[axis] for trial in done] for axis in space.axes}
         columns["seed"] = [trial.config["seed"] for trial in done]
         varied = {axis: column for axis, column in columns.items() if len(set(column)) > 1} or columns
-        add(
+        figures.add(
             "parallel_coordinates",
             "All trials",
             sweeps.parallel_coordinates(
@@ -145,7 +141,7 @@ def draw(
         sizes = [int(size) for size in results["by_latent_dim"]]
         others = sorted({*space.axes} - {"latent_dim"})
         chosen = f" Of each size the best setting of {', '.join(others)} on the validation digits is shown."
-        add(
+        figures.add(
             "auc_by_latent_dim",
             "AUC against the latent size (Fig. 9)",
             sweeps.auc_spread(
@@ -181,7 +177,7 @@ def draw(
         warning=results["data"]["fallback_reason"] if results["data"]["fell_back"] else None,
         summary=summary,
         tables=tables(space, results),
-        sections=sections,
+        sections=figures.sections,
         details={
             "data set": f"{name}: {results['data']['source']}",
             "SHA-256 of the data": results["data"]["fingerprint"],

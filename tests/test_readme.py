@@ -1,5 +1,6 @@
 """What the README shows runs, and the numbers it quotes are those of the committed results."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import levers, manufacturing_page
-from experiments.tables import as_markdown
+from jaxunreg.reports.text_tables import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,7 +79,7 @@ def test_the_quick_preset_is_quoted_from_the_committed_results():
 
 def test_the_levers_are_those_of_the_committed_results():
     results = json.loads((ROOT / "results" / "levers-paper.json").read_text())
-    assert as_markdown(*levers.table(results)).strip() in README
+    assert as_markdown(levers.table(results)).strip() in README
 
 
 def test_fig_9_is_quoted_from_the_committed_results():
@@ -98,16 +99,14 @@ def test_the_manufacturing_study_is_quoted_as_it_was_run():
 
 def test_the_magnetic_tiles_are_quoted_from_the_committed_results():
     results = json.loads((ROOT / "results" / "manufacturing-magnetic_tile.json").read_text())
-    header, rows = manufacturing_page.table_one(results)
+    table = manufacturing_page.table_one(results)
     names = (
         *("model", "score", "ROC AUC", "average precision", "pixel ROC AUC", "AUPRO"),
         "rank correlation with complexity",
     )
-    shown = [header.index(name) for name in names]
-    assert as_markdown([header[i] for i in shown], [[row[i] for i in shown] for row in rows]).strip() in README
-    defects = manufacturing_page.by_defect(results)
-    quoted = [[str(row[0]), *(f"{value:.3f}" for value in row[1:])] for row in defects.rows]
-    assert as_markdown(list(defects.header), quoted).strip() in README
+    rows = [[row[table.header.index(name)] for name in names] for row in table.rows]
+    assert as_markdown(dataclasses.replace(table, header=names, rows=rows)).strip() in README
+    assert as_markdown(manufacturing_page.by_defect(results)).strip() in README
     (trials,) = [row["trials"] for row in results["rows"] if (row["model"], row["score"]) == ("vae", "m")]
     top = [np.mean([trial["validation_auc_by_top_k"][k] for trial in trials]) for k in ("1", "2", "5", "10", "20")]
     assert f"M has {', '.join(f'{value:.3f}' for value in top)} on the validation" in " ".join(README.split())

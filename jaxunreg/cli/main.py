@@ -21,7 +21,6 @@ import tyro
 from PIL import Image
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
 
 import jaxunreg as ju
 from jaxunreg.compilation import keep_compiled
@@ -35,9 +34,7 @@ from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import FILE, TRAINING, AnomalyDetector, cannot_write
 from jaxunreg.inspection.fitting import fit_detector
 from jaxunreg.inspection.verdict import ImageVerdict
-from jaxunreg.metrics.interval import Interval
 from jaxunreg.progress import with_bar
-from jaxunreg.reports.tables import Cell
 from jaxunreg.text import printable
 
 SUCCESS, ERROR, USAGE, ANOMALIES, INTERRUPTED = 0, 1, 2, 3, 130
@@ -262,7 +259,9 @@ def evaluate(
     """
     # Slow to import, for scikit-learn and matplotlib behind them.
     from jaxunreg.inspection.evaluation import evaluate_detector
+    from jaxunreg.reports.console_table import print_table
     from jaxunreg.reports.evaluation import write_evaluation
+    from jaxunreg.reports.evaluation_tables import evaluation_tables
 
     if output is not None:
         _check_outside("--output", output, [directory])
@@ -285,8 +284,8 @@ def evaluate(
     found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
     # The names of defects are printed as they are.
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
-    for table in found.tables():
-        _print_table(console, table.header, table.rows, table.caption, table.note)
+    for table in evaluation_tables(found):
+        print_table(console, table)
     if output is not None:
         command = shlex.join(["jaxunreg", *sys.argv[1:]])
         skipped = [*data.skipped, *skipped]
@@ -425,26 +424,6 @@ def _show_images(what: str, data: FolderDataset, images: ImageFiles) -> None:
     _say(f"{what} {len(images)} images ({kinds}) of {low[0]}x{low[1]} to {high[0]}x{high[1]} pixels")
     if data.skipped:
         _say(f"{len(data.skipped)} files or folders were skipped, see above")
-
-
-def _print_table(
-    console: Console, header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str, note: str
-) -> None:
-    console.print(caption, highlight=False, style="bold")
-    table = RichTable()
-    for k, name in enumerate(header):
-        table.add_column(name, justify="left" if k == 0 else "right")
-    for row in rows:
-        table.add_row(*(_cell(cell) for cell in row))
-    console.print(table, highlight=False)
-    console.print(note, highlight=False, soft_wrap=True, style="dim")
-    console.print()
-
-
-def _cell(cell: Cell) -> str:
-    if isinstance(cell, Interval):
-        return f"{cell.value:.3f} ({cell.low:.3f}-{cell.high:.3f})"
-    return "" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
 def _load(model: Path, false_positive_rate: float | None, top_k: int | None) -> AnomalyDetector:

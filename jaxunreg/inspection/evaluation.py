@@ -17,12 +17,10 @@ from jaxunreg.decomposition import LETTERS, TERMS, Term
 from jaxunreg.inspection.checks import check_stride
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.verdict import Box
-from jaxunreg.metrics.interval import Interval
 from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
 from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
 from jaxunreg.metrics.ranking import average_precision, roc_auc
 from jaxunreg.progress import with_bar
-from jaxunreg.reports.tables import Cell, Table
 from jaxunreg.scoring.each import heat_map_each
 from jaxunreg.serialization import to_json
 
@@ -107,13 +105,6 @@ class Evaluation:
             }
         )
 
-    @property
-    def _drawn(self) -> str:
-        parts = len({file.group for file in self.images.files})
-        if parts == len(self.images):
-            return ""
-        return f" that take the {len(self.images)} images of {parts} parts for independent, and are too narrow for it"
-
     def _complexity(self, normal: np.ndarray) -> dict[str, Any] | None:
         if normal.sum() < _FEWEST_FOR_COMPLEXITY:
             return None
@@ -136,85 +127,6 @@ class Evaluation:
                 "verdict": "anomalous" if self.is_flagged[k] else "normal",
                 **self.worst[k]._asdict(),
             }
-
-    def tables(self) -> list[Table]:
-        """The figures as tables."""
-        results, verdicts = self.results, self.results["verdicts"]
-        letter = LETTERS[verdicts["term"]]
-        header = ["", *(LETTERS[term] for term in TERMS)]
-
-        def row(name: str, cells: Mapping[str, Cell]) -> list[Cell]:
-            return [name, *(cells[term] for term in TERMS)]
-
-        def intervals(name: str) -> dict[str, Cell]:
-            return {term: Interval(**results["image"][term][name]) for term in TERMS}
-
-        share = results["images"]["anomalous"] / sum(results["images"].values())
-        found = [
-            Table(
-                "Images: how well each score ranks defects above normal images",
-                header,
-                [row("ROC AUC", intervals("roc_auc")), row("average precision", intervals("average_precision"))],
-                within="row",
-                note=f"With 95 % bootstrap intervals{self._drawn}. Chance is 0.5 for the ROC AUC and {share:.3f} for "
-                "the average precision.",
-            )
-        ]
-        if self.pixels:
-            found.append(
-                Table(
-                    "Pixels: how well each heat map finds the masks",
-                    header,
-                    [
-                        row("ROC AUC", {term: self.pixels[term]["roc_auc"] for term in TERMS}),
-                        row("AUPRO", {term: self.pixels[term]["aupro"] for term in TERMS}),
-                    ],
-                    within="row",
-                    note=f"At stride {self.heat_map_stride}. AUPRO is the per-region overlap up to a false-positive "
-                    "rate of 0.3; chance is 0.5 for the ROC AUC and 0.15 for AUPRO.",
-                )
-            )
-        expected = verdicts["false_positive_rate_expected"]
-        normal, anomalous = results["images"]["normal"], results["images"]["anomalous"]
-        found.append(
-            Table(
-                f"Verdicts: {letter} above {verdicts['threshold']:,.1f} nats is anomalous",
-                ["", "images", "called anomalous", "share"],
-                [
-                    [
-                        "normal",
-                        normal,
-                        round(verdicts["false_positive_rate"] * normal),
-                        verdicts["false_positive_rate"],
-                    ],
-                    *(
-                        [kind, defect["images"], defect["found"], defect["found"] / defect["images"]]
-                        for kind, defect in results["defects"].items()
-                    ),
-                    [
-                        "all defects",
-                        anomalous,
-                        round(verdicts["true_positive_rate"] * anomalous),
-                        verdicts["true_positive_rate"],
-                    ],
-                ],
-                best=None,
-                note=f"The threshold rests on {verdicts['held_out_images']} held-out normal images, for a "
-                f"false-positive rate of {verdicts['false_positive_rate_wanted']:g}; with so few the rate that it has "
-                f"lies in {expected['low']:.3f} to {expected['high']:.3f} with 95 % probability.",
-            )
-        )
-        if results["complexity"]:
-            found.append(
-                Table(
-                    "Complexity: rank correlation of the normal images' scores with their PNG's bytes a pixel",
-                    header,
-                    [row("Spearman's rho", {t: Interval(**results["complexity"][t]) for t in TERMS})],
-                    best=None,
-                    note="A score that follows what the image is, and not what is wrong with it, is far from 0.",
-                )
-            )
-        return found
 
 
 def evaluate_detector(

@@ -1,6 +1,26 @@
-"""The page of a run: figures and tables in one file."""
+"""What a run leaves to read: a page with its figures, and tables for page, console, document and spreadsheet."""
 
-from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.console_table import print_table
+from jaxunreg.reports.evaluation import write_evaluation
+from jaxunreg.reports.evaluation_tables import evaluation_tables
+from jaxunreg.reports.figures import Figures, Section
+from jaxunreg.reports.html_table import as_html
+from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Cell, Table
+from jaxunreg.reports.text_tables import as_csv, as_latex, as_markdown, write_table
 
-__all__ = ["Cell", "Section", "Table", "write_page"]
+__all__ = [
+    "Cell",
+    "Figures",
+    "Section",
+    "Table",
+    "as_csv",
+    "as_html",
+    "as_latex",
+    "as_markdown",
+    "evaluation_tables",
+    "print_table",
+    "write_evaluation",
+    "write_page",
+    "write_table",
+]

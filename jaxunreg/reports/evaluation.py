@@ -10,10 +10,12 @@ from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.decomposition import LETTERS
 from jaxunreg.files import replacing
 from jaxunreg.inspection.evaluation import Evaluation, describe, examples
-from jaxunreg.plots import curves, heat_maps, style
+from jaxunreg.plots import curves, heat_maps
 from jaxunreg.plots.verdicts import scale_note, score_strips
 from jaxunreg.provenance import device, versions
-from jaxunreg.reports.page import Section, write_page
+from jaxunreg.reports.evaluation_tables import evaluation_tables
+from jaxunreg.reports.figures import Figures
+from jaxunreg.reports.page import write_page
 from jaxunreg.text import printable
 
 
@@ -62,16 +64,9 @@ def write_evaluation(
         writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    figures = output / "figures"
-    figures.mkdir(exist_ok=True)
+    figures = Figures(output / "figures")
     anomalous = images.is_anomalous
-    sections = []
-
-    def add(name: str, title: str, figure: Any, how_to_read: str) -> None:
-        style.save_figure(figure, figures / f"{name}.png")
-        sections.append(Section(title, figures / f"{name}.png", how_to_read))
-
-    add(
+    figures.add(
         "roc",
         "ROC curves of the images",
         curves.roc_comparison(
@@ -83,7 +78,7 @@ def write_evaluation(
     )
     labels = list(images.labels)
     kinds = ["good", *sorted(set(labels) - {"good"})]
-    add(
+    figures.add(
         "scores",
         "Scores and threshold",
         score_strips(
@@ -101,7 +96,7 @@ def write_evaluation(
     chosen = examples(found)
     pictures = [images[k] for k in chosen]
     heats = list(detector.heat_maps(iter(pictures), stride=found.heat_map_stride, smooth=True))
-    add(
+    figures.add(
         "heat_maps",
         "Heat maps",
         heat_maps.heat_map_examples(
@@ -132,8 +127,8 @@ def write_evaluation(
         f"{100 * verdicts['true_positive_rate']:.1f} % of the defects and calls "
         f"{100 * verdicts['false_positive_rate']:.1f} % of the normal images anomalous; it was calibrated for at most "
         f"{100 * verdicts['false_positive_rate_wanted']:g} %.",
-        tables=found.tables(),
-        sections=sections,
+        tables=evaluation_tables(found),
+        sections=figures.sections,
         details=_details(found, data, skipped, images_used),
         config=content["model"],
     )

@@ -1,17 +1,19 @@
-"""A table as data, and the same table for a page, a console, a document and a spreadsheet."""
+"""A table as data, and the one rule by which its numbers become text; each way to show it is a module of its own."""
 
-import html
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
+from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.interval import Interval
 
 Cell: TypeAlias = str | int | float | Interval | None
 """In a table: text, a count, a number (three decimals), a number with its interval, or nothing."""
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True)
+class Table:
     """Numbers in rows.
 
     Attributes:
@@ -21,6 +23,14 @@ class Table(NamedTuple):
       best: which number to highlight, the largest, the smallest, or none.
       within: among which numbers: of the whole table, of each column, or of each row.
       note: a sentence under the table.
+
+    Raises:
+      ArgumentError: a row has another number of cells than the header.
+
+    >>> Table("ROC AUC", ["model", "L"], [["VAE", 0.5, 0.6]])
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got a row of 3 cells, ['VAE', 0.5, 0.6], in table 'ROC AUC'; expected 2, as in its
+    header ['model', 'L']
     """
 
     caption: str
@@ -30,41 +40,48 @@ class Table(NamedTuple):
     within: Literal["table", "column", "row"] = "table"
     note: str = ""
 
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ArgumentError(
+                    f"a row of {len(row)} cells, {list(row)!r}, in table {self.caption!r}",
+                    f"{len(self.header)}, as in its header {list(self.header)!r}",
+                )
 
-def as_html(index: int, table: Table) -> str:
-    for row in table.rows:
-        if len(row) != len(table.header):
-            raise ValueError(
-                f"got a row of {len(row)} cells, {list(row)!r}, in table {table.caption!r}; expected "
-                f"{len(table.header)}, as in its header {list(table.header)!r}"
-            )
-    highlighted = set(_best(table))
-    # Above the box that scrolls sideways on a narrow screen, so that the caption stays in sight.
-    lines = [
-        f'<p class="caption" id="table-{index}">{html.escape(table.caption)}</p>',
-        '<div class="scroll" tabindex="0">',
-        f'<table aria-labelledby="table-{index}">',
-    ]
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.header)
-    lines += ["<thead>", f"<tr>{head}</tr>", "</thead>", "<tbody>"]
-    for row_index, row in enumerate(table.rows):
-        cells = [
-            f'<th scope="row">{_cell(cell, False)}</th>'
-            if column == 0
-            else f'<td class="best">{_cell(cell, True)}</td>'
-            if (row_index, column) in highlighted
-            else f"<td>{_cell(cell, False)}</td>"
-            for column, cell in enumerate(row)
-        ]
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    lines += ["</tbody>", "</table>", "</div>"]
-    if table.note:
-        lines.append(f'<p class="note">{html.escape(table.note)}</p>')
-    return "\n".join(lines)
+
+def cell_parts(cell: Cell) -> tuple[str, tuple[str, str] | None]:
+    """The text of a cell, and the ends of its interval if it has one.
+
+    >>> cell_parts(Interval(0.9, 0.85, 0.95)), cell_parts(4809), cell_parts(None)
+    (('0.900', ('0.850', '0.950')), ('4809', None), ('', None))
+    """
+    if isinstance(cell, Interval):
+        return f"{cell.value:.3f}", (f"{cell.low:.3f}", f"{cell.high:.3f}")
+    if cell is None:
+        return "", None
+    return (cell if isinstance(cell, str) else str(cell) if isinstance(cell, int) else f"{cell:.3f}"), None
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell as plain text.
+
+    >>> cell_text(Interval(0.9, 0.85, 0.95)), cell_text(0.12345), cell_text("VAE")
+    ('0.900 (0.850-0.950)', '0.123', 'VAE')
+    """
+    text, interval = cell_parts(cell)
+    return text if interval is None else f"{text} ({'-'.join(interval)})"
+
+
+def best_cells(table: Table) -> set[tuple[int, int]]:
+    """Row and column of each number to highlight; equal numbers are all the best.
+
+    >>> sorted(best_cells(Table("", ["model", "L", "M"], [["VAE", 0.7, 0.9], ["GMM", 0.6, 0.9]])))
+    [(0, 2), (1, 2)]
+    """
+    return set(_best(table))
 
 
 def _best(table: Table) -> Iterator[tuple[int, int]]:
-    """Row and column of every cell to highlight; equal numbers are all the best."""
     if table.best is None:
         return
     numbers = {
@@ -86,16 +103,3 @@ def _best(table: Table) -> Iterator[tuple[int, int]]:
 def _number(cell: Cell) -> float | None:
     value = cell.value if isinstance(cell, Interval) else cell
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _cell(cell: Cell, best: bool) -> str:
-    if cell is None:
-        return "&ndash;"
-    if isinstance(cell, str):
-        return html.escape(cell)
-    value = cell.value if isinstance(cell, Interval) else cell
-    text = str(value) if isinstance(value, int) else f"{value:.3f}"
-    text = f"<strong>{text}</strong>" if best else text
-    if isinstance(cell, Interval):
-        text += f' <span class="interval">{cell.low:.3f}&ndash;{cell.high:.3f}</span>'
-    return text

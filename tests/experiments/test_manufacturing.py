@@ -12,7 +12,6 @@ from PIL import Image
 import jaxunreg as ju
 from experiments import manufacturing, manufacturing_page, runs
 from experiments.manufacturing import KEPT, PRESETS, Cell, CellScores, ManufacturingConfig, choose, split_data
-from experiments.tables import as_csv, as_latex, as_markdown
 from jaxunreg.datasets.folders.layouts import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.metrics.ranking import roc_auc
@@ -314,10 +313,3 @@ def test_an_autoencoder_has_one_score_and_a_vae_four():
     assert {name: float(values[0]) for name, values in vae.items()} == {"l": 5.0, "d": 1.0, "a": 1.0, "m": 3.0}
     ae = manufacturing.named(ju.Scorer(ju.Autoencoder(ju.AutoencoderConfig(**sizes)), {}), terms)
     assert {name: float(values[0]) for name, values in ae.items()} == {"l": 3.0}
-
-
-def test_tables_survive_what_is_special_in_their_language():
-    header, rows = ["model", "a|b"], [["50 %_x", "1 ± 2"]]
-    assert list(csv.reader(as_csv(header, rows).splitlines())) == [header, *rows]
-    assert as_markdown(header, rows).splitlines()[0] == r"| model | a\|b |"
-    assert r"50 \%\_x & 1 $\pm$ 2 \\" in as_latex(header, rows)
