@@ -169,9 +169,9 @@ def train_group(
       description: the bar's title.
 
     Returns:
-      An outcome for each trial. A result has `auc` with `validation` and `test`, each with `l`, `d`, `a` and `m`; the
-      means of these over the normal test images, in nats, as `mean_nats`; the `seconds` of the group since it was last
-      begun, and its `members`; and the `worker`, the `device` and the `versions` behind it.
+      An outcome for each trial. A result has `auc` with `validation` and `test`, each with `nelbo`, `d`, `a` and `m`;
+      the means of these over the normal test images, in nats, as `mean_nats`; the `seconds` of the group since it was
+      last begun, and its `members`; and the `worker`, the `device` and the `versions` behind it.
     """
     try:
         return _train(group, images, directory, devices, progress, description)

@@ -251,10 +251,10 @@ def table(results: Mapping[str, Any]) -> Table:
             [
                 row["title"],
                 f"{row['steps']:,}",
-                f"{row['nats']['l']:,.0f}",
-                row["auc"]["l"],
+                f"{row['nats']['nelbo']:,.0f}",
+                row["auc"]["nelbo"],
                 row["auc"]["m"],
-                row["auc"]["m"] - row["auc"]["l"],
+                row["auc"]["m"] - row["auc"]["nelbo"],
             ]
             for row in results["rows"]
         ],

@@ -46,6 +46,7 @@ from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.datasets.generated_parts import write_parts
+from jaxunreg.decomposition import TERMS
 from jaxunreg.images import to_float
 from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
 from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
@@ -60,7 +61,7 @@ from jaxunreg.training.crops import random_crops
 
 EXPERIMENT = "manufacturing"
 ModelName: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
-HEADLINE = {"vae": "m", "gmm": "m", "ae": "l"}
+HEADLINE = {"vae": "m", "gmm": "m", "ae": "nelbo"}
 """The score that a model's setting for heat maps is chosen by; `score` where it has but one."""
 
 KEPT = 20
@@ -474,8 +475,8 @@ def in_order(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def named(scorer: ju.Scorer, terms: ju.Decomposition) -> dict[str, np.ndarray]:
     """A network's scores by name. An autoencoder has its mean squared error only."""
     if isinstance(scorer.model, ju.Autoencoder):
-        return {"l": np.asarray(terms.m)}
-    return {"l": np.asarray(terms.nelbo), "d": np.asarray(terms.d), "a": np.asarray(terms.a), "m": np.asarray(terms.m)}
+        return {"nelbo": np.asarray(terms.m)}
+    return {term: np.asarray(getattr(terms, term)) for term in TERMS}
 
 
 def score_cell(run: ManufacturingRun, split: Split, cell: Cell) -> CellScores:
@@ -650,7 +651,7 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
 
     wanted = [
         ("vae", "m"),
-        ("vae", "l"),
+        ("vae", "nelbo"),
         ("gmm", "m"),
         *((model, headline(model)) for model in ("ae", "forest", "svm")),
     ]

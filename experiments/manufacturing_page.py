@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxunreg.datasets.folders.layouts import FolderDataset
+from jaxunreg.decomposition import LETTERS
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Cell, Table
@@ -22,7 +23,7 @@ LABELS = {
 }
 """The models, in the order of the table."""
 
-NAMES = {"l": "L", "d": "D", "a": "A", "m": "M", "score": "score"}
+NAMES = {**LETTERS, "score": "score"}
 
 
 def describe_setting(setting: Mapping[str, float]) -> str:
@@ -156,7 +157,7 @@ def summary(results: Mapping[str, Any]) -> str:
     if ("vae", "m") in means:
         text = (
             f"With the unregularized score M the VAE reaches a ROC AUC of {means['vae', 'm']:.3f}, with the negative "
-            f"ELBO L {means['vae', 'l']:.3f}. " + text
+            f"ELBO L {means['vae', 'nelbo']:.3f}. " + text
         )
     return text
 
@@ -170,7 +171,7 @@ def by_defect(results: Mapping[str, Any]) -> Table:
             *(float(np.mean([trial["auc_by_defect"][label] for trial in row["trials"]])) for label in defects),
         ]
         for row in results["rows"]
-        if row["score"] in ("l", "m", "score")
+        if row["score"] in ("nelbo", "m", "score")
     ]
     return Table("ROC AUC by kind of defect", ["model", *defects], rows, within="column", note="Mean over trials.")
 

@@ -32,6 +32,7 @@ from jaxunreg.baselines import (
     PCAResidualConfig,
 )
 from jaxunreg.datasets.digits.erasing import EraseConfig
+from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.images import to_float
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.metrics.png_complexity import explained_by_class
@@ -242,7 +243,7 @@ def train_ae(run: ToyRun, data: Data) -> Scores:
     def compute() -> dict[str, np.ndarray]:
         scorer = train_network(run, data, ju.Autoencoder(run.config.ae), run.config.ae_train, "ae")
         pairs = score(scorer, data.normal, data.anomalous.images)
-        return as_arrays({"l": pairs["l"]})
+        return as_arrays({"nelbo": pairs["nelbo"]})
 
     return scores_of(run.stage("ae", compute))
 
@@ -409,9 +410,9 @@ def draw(
 
     models_shown = {
         "VAE, M": models["vae"]["m"],
-        "VAE, L": models["vae"]["l"],
+        "VAE, L": models["vae"]["nelbo"],
         "GMM, M": models["gmm"]["m"],
-        "AE": models["ae"]["l"],
+        "AE": models["ae"]["nelbo"],
         LABELS["pca"]: models["pca"]["score"],
         "Isolation Forest": models["isolation_forest"]["score"],
     }
@@ -489,7 +490,7 @@ def draw(
     ):
         sizes = sorted(results[key], key=int)
         if sizes:
-            auc = {s: [Interval(**results[key][size][s]) for size in sizes] for s in "ldam"}
+            auc: dict[str, list[Interval]] = {s: [Interval(**results[key][size][s]) for size in sizes] for s in TERMS}
             panels.append(curves.SweepPanel(title, label, [int(size) for size in sizes], auc))
     if panels:
         figures.add(
@@ -520,7 +521,7 @@ def draw(
             "on those once with and once without a square.",
         )
 
-    m, low = results["auc"]["vae"]["m"]["value"], results["auc"]["vae"]["l"]["value"]
+    m, nelbo = results["auc"]["vae"]["m"]["value"], results["auc"]["vae"]["nelbo"]["value"]
     explained = results["explained_by_class"]["vae"]
     page = run.directory / "index.html"
     write_page(
@@ -530,8 +531,8 @@ def draw(
         command=runs.command_line(EXPERIMENT, args),
         warning=data.dataset.fallback_reason if data.dataset.fell_back else None,
         summary=f"With the unregularized score M the VAE reaches a ROC AUC of {m:.3f}, with the negative ELBO L "
-        f"{low:.3f}. The digit explains {100 * explained['m']:.1f} % of the variance of M among normal samples, and "
-        f"{100 * explained['l']:.1f} % of that of L.",
+        f"{nelbo:.3f}. The digit explains {100 * explained['m']:.1f} % of the variance of M among normal samples, and "
+        f"{100 * explained['nelbo']:.1f} % of that of L.",
         tables=tables(results),
         sections=figures.sections,
         details=details(data, results),
@@ -542,17 +543,17 @@ def draw(
 
 def tables(results: Mapping[str, Any]) -> list[Table]:
     """The numbers of the page."""
-    header = ["model", "L", "D", "A", "M"]
+    header = ["model", *(LETTERS[term] for term in TERMS)]
 
     def row(model: str, values: Mapping[str, Any], cell: Callable[[Any], Any]) -> list[Any]:
         # The one score of the forest and of the PCA is of its own kind; it stands where the others have L.
         return [
             LABELS[model],
-            *(cell(values[key]) if key in values else None for key in ("l", "d", "a", "m")),
+            *(cell(values[key]) if key in values else None for key in TERMS),
         ]
 
     def named(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {"l": values["score"]} if "score" in values else dict(values)
+        return {"nelbo": values["score"]} if "score" in values else dict(values)
 
     return [
         Table(
@@ -571,16 +572,16 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
         ),
         Table(
             "Mean score of normal and of anomalous test samples, nats an image",
-            ["model", *(f"{key}, {kind}" for key in "LDAM" for kind in KINDS)],
+            ["model", *(f"{LETTERS[term]}, {kind}" for term in TERMS for kind in KINDS)],
             [
-                [LABELS[model], *(f"{values[key][kind]:,.1f}" for key in "ldam" for kind in KINDS)]
+                [LABELS[model], *(f"{values[key][kind]:,.1f}" for key in TERMS for kind in KINDS)]
                 for model, values in results["mean_nats"].items()
             ],
             best=None,
         ),
         Table(
             "ROC AUC on the held-out digits at the end of training",
-            ["model", *(f"{key.upper()}, {end}" for key in results["late_auc"] for end in ("lowest", "highest"))],
+            ["model", *(f"{LETTERS[key]}, {end}" for key in results["late_auc"] for end in ("lowest", "highest"))],
             [[LABELS["vae"], *(float(auc[end]) for auc in results["late_auc"].values() for end in ("low", "high"))]],
             best=None,
             note="Over the evaluations of the last quarter of training.",

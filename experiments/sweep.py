@@ -31,6 +31,7 @@ from experiments.space import AXES, Grid, OptunaSearch, Search, Setting, Space, 
 from experiments.toy_data import Data, describe_data, load_toy_data
 from experiments.trials import Trial, TrialTable, trial_id
 from jaxunreg.datasets.digits.erasing import EraseConfig
+from jaxunreg.decomposition import Term
 from jaxunreg.serialization import to_json
 
 EXPERIMENT = "sweep"
@@ -89,7 +90,7 @@ class SweepConfig:
     trials: int = 20
     generation: int = 8
     search_seed: int = 0
-    objective: Literal["l", "d", "a", "m"] = "m"
+    objective: Term = "m"
     seeds: tuple[int, ...] = (0, 1, 2)
     latent_dim: tuple[int, ...] = ()
     base_channels: tuple[int, ...] = ()

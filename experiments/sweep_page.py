@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.space import Range, Setting, Space
 from experiments.trials import Trial
+from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.files import replacing
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.plots import sweeps
@@ -40,8 +41,8 @@ def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) 
             "setting": dict(zip(space.axes, values, strict=True)),
             "seeds": [trial.config["seed"] for trial in found],
             "failed_seeds": failures[values],
-            "validation": {name: _spread(found, "validation", name) for name in SCORES},
-            "test": {name: _spread(found, "test", name) for name in SCORES},
+            "validation": {name: _spread(found, "validation", name) for name in TERMS},
+            "test": {name: _spread(found, "test", name) for name in TERMS},
         }
         for values, found in settings.items()
     ]
@@ -88,7 +89,6 @@ def _spread(trials: Sequence[Trial], split: str, name: str) -> dict[str, Any]:
     return {"mean": statistics.fmean(values), "low": min(values), "high": max(values), "values": values}
 
 
-SCORES = ("l", "d", "a", "m")
 SHOWN = 20
 LABELS = {
     "base_channels": "base channels $N_c$",
@@ -117,7 +117,7 @@ def draw(
       The page.
     """
     name, score = results["data"]["name"], results["objective"]
-    objective = score.upper()
+    objective = LETTERS[score]
     done = [trial for trial in trials if trial.result is not None]
     figures = Figures(directory / "figures")
 
@@ -146,10 +146,7 @@ def draw(
             "AUC against the latent size (Fig. 9)",
             sweeps.auc_spread(
                 sizes,
-                {
-                    letter: [one["test"][letter]["values"] for one in results["by_latent_dim"].values()]
-                    for letter in SCORES
-                },
+                {term: [one["test"][term]["values"] for one in results["by_latent_dim"].values()] for term in TERMS},
                 title=f"ROC AUC against latent size, {name}",
                 x_label="dimension number $N_z$ of the latent space",
             ),
@@ -162,11 +159,11 @@ def draw(
     summary = f"{counts['done']} trials are done, {counts['failed']} failed."
     if best:
         setting = ", ".join(f"{axis} {value:g}" for axis, value in best["setting"].items()) or "the preset's setting"
-        m, low = (best["test"][letter] for letter in ("m", "l"))
+        m, nelbo = best["test"]["m"], best["test"]["nelbo"]
         summary += (
             f" Best on the validation digits by the AUC of {objective}: {setting}. On the test digits M then has "
             f"a ROC AUC of {m['mean']:.3f} ({m['low']:.3f} to {m['high']:.3f} over {len(m['values'])} seeds), "
-            f"and L {low['mean']:.3f}."
+            f"and L {nelbo['mean']:.3f}."
         )
     page = directory / "index.html"
     write_page(
@@ -210,8 +207,8 @@ def tables(space: Space, results: Mapping[str, Any]) -> list[Table]:
                 "rank",
                 *axes,
                 "seeds",
-                f"{results['objective'].upper()}, validation",
-                *(f"{s.upper()}, test" for s in SCORES),
+                f"{LETTERS[results['objective']]}, validation",
+                *(f"{LETTERS[term]}, test" for term in TERMS),
             ],
             [
                 [
@@ -219,7 +216,7 @@ def tables(space: Space, results: Mapping[str, Any]) -> list[Table]:
                     *plain(one["setting"]),
                     f"{len(one['seeds'])} of {len(one['seeds']) + one['failed_seeds']}",
                     cell(one["validation"][results["objective"]]),
-                    *(cell(one["test"][score]) for score in SCORES),
+                    *(cell(one["test"][term]) for term in TERMS),
                 ]
                 for rank, one in enumerate(shown, start=1)
             ],

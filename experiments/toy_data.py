@@ -13,12 +13,13 @@ from experiments.runs import RunError, console
 from jaxunreg.datasets.digits.dataset import Dataset
 from jaxunreg.datasets.digits.erasing import EraseConfig, Erased, contaminate, erase
 from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
+from jaxunreg.decomposition import TERMS
 
 Scores = dict[str, tuple[np.ndarray, np.ndarray]]
 """For each score its values on the normal and on the anomalous images."""
 
 KINDS = ("normal", "anomalous")
-SCORES = ("l", "d", "a", "m", "score")
+SCORES = (*TERMS, "score")
 
 
 class ToyDataConfig(Protocol):
@@ -113,10 +114,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
 def score(scorer: ju.Scorer, normal: np.ndarray, anomalous: np.ndarray) -> Scores:
     """L, D, A and M of the normal and of the anomalous images."""
     pairs = [ju.score_images(scorer, images) for images in (normal, anomalous)]
-    return {
-        "l": (pairs[0].nelbo, pairs[1].nelbo),
-        **{k: (getattr(pairs[0], k), getattr(pairs[1], k)) for k in "dam"},
-    }
+    return {term: (getattr(pairs[0], term), getattr(pairs[1], term)) for term in TERMS}
 
 
 def as_arrays(scores: Scores) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ class Detector(Protocol):
         ...
 
     def scores(self, images: np.ndarray | Array) -> dict[str, np.ndarray]:
-        """Anomaly scores, float64 `[N]`, by name: "l", "d", "a", "m" where there are terms, else "score"."""
+        """Anomaly scores, float64 `[N]`, by name: "nelbo", "d", "a", "m" where there are terms, else "score"."""
         ...
 
 

@@ -224,7 +224,7 @@ class GaussianMixture:
         return jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *terms)
 
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """Anomaly scores by name: "l" (`D + A + M = -log p(x, z = k)`), "d", "a" and "m".
+        """Anomaly scores by name: "nelbo" (`D + A + M = -log p(x, z = k)`), "d", "a" and "m".
 
         L is at the maximum a posteriori component (eq. 7). It exceeds `-log p(x)` (eq. 2) by
         `-log p(z = k | x)`, at most `log n_components`, and nearly nothing where many dimensions tell
@@ -243,7 +243,7 @@ class GaussianMixture:
         """
         terms = self.decompose(images)
         d, a, m = (np.asarray(leaf) for leaf in terms)
-        return {"l": d + a + m, "d": d, "a": a, "m": m}
+        return {"nelbo": d + a + m, "d": d, "a": a, "m": m}
 
     def reconstruct(self, images: np.ndarray | Array) -> Float32[np.ndarray, "n height width channels"]:
         """The mean `mu_k` of each image's maximum a posteriori component (Fig. 8), taken back through PCA.

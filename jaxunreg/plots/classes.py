@@ -18,7 +18,7 @@ def explained_by_class_bars(
     A score that is blind to how complex a sample is explains little: its bar is short.
 
     Args:
-      values: model to score (`"l"`, `"d"`, `"a"`, `"m"`, or any other name) to a share in [0, 1], as
+      values: model to score (`"nelbo"`, `"d"`, `"a"`, `"m"`, or any other name) to a share in [0, 1], as
         `jaxunreg.metrics.explained_by_class` gives it.
       title: title of the figure.
       class_name: what a class is called.
@@ -29,7 +29,7 @@ def explained_by_class_bars(
     Raises:
       ValueError: no model, a model without scores, or a share outside [0, 1].
 
-    >>> figure = explained_by_class_bars({"VAE": {"l": 0.25, "m": 0.02}}, title="Variance explained")
+    >>> figure = explained_by_class_bars({"VAE": {"nelbo": 0.25, "m": 0.02}}, title="Variance explained")
     >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
     [25.0, 2.0]
     """

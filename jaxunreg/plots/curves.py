@@ -24,7 +24,7 @@ class SweepPanel(NamedTuple):
       title: e.g. `"VAE"`.
       x_label: e.g. `"dimension number $N_z$ of the latent space"`.
       x: the values that were tried, above zero, ascending.
-      auc: for each score (`"l"`, `"d"`, `"a"`, `"m"` or any name) one interval for each value of `x`.
+      auc: for each score (`"nelbo"`, `"d"`, `"a"`, `"m"` or any name) one interval for each value of `x`.
     """
 
     title: str
@@ -84,7 +84,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
 
     >>> from jaxunreg.metrics import Interval
     >>> points = [Interval(0.6, 0.5, 0.7), Interval(0.8, 0.7, 0.9)]
-    >>> panel = SweepPanel("VAE", "latent size $N_z$", [2, 5], {"l": points, "m": points})
+    >>> panel = SweepPanel("VAE", "latent size $N_z$", [2, 5], {"nelbo": points, "m": points})
     >>> figure = auc_sweep([panel], title="ROC AUC")
     >>> figure.axes[0].get_xscale()
     'log'
@@ -149,7 +149,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     Args:
       records: lines of `metrics.jsonl`. `{"step", "loss", "d", "a", "m"}` are training,
         `{"step", "held_out": {"loss", "d", "a", "m"}}` held-out images and
-        `{"step", "auc": {"l", "d", "a", "m"}}` the ROC AUC; one line may hold several, other keys are left
+        `{"step", "auc": {"nelbo", "d", "a", "m"}}` the ROC AUC; one line may hold several, other keys are left
         alone, and of two lines of one step the later counts (a resumed run writes again what followed its
         checkpoint). A term that is zero throughout, as an autoencoder's D and A, is not drawn and nor is its AUC; a
         loss of one term alone is drawn once. More than 250 training records are drawn as means over equally many.
@@ -189,7 +189,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
         name: figure.add_subplot(grid[1, index * width : (index + 1) * width]) for index, name in enumerate(shown)
     }
     for name, axes in places.items():
-        look = SCORES.get(name, SCORES["l"])
+        look = SCORES.get(name, SCORES["nelbo"])
         axes.set_title("negative ELBO" if name == "loss" and shown else "loss" if name == "loss" else look.label)
         averaged, window = _averaged(training[name])
         trained = "training" if window == 1 else f"training, means of {window}"
@@ -216,7 +216,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
                 linestyle=look.line,
                 marker=look.marker,
                 markersize=2.6,
-                label="loss" if name == "l" and unseen and not shown else look.label,
+                label="loss" if name == "nelbo" and unseen and not shown else look.label,
             )
         low = min(0.5, *(min(series.values()) for series in auc.values())) - 0.02
         high = max(0.5, *(max(series.values()) for series in auc.values())) + 0.02

@@ -33,7 +33,7 @@ def decomposition_figure(
     class explains.
 
     Args:
-      scores: `"l"`, `"d"`, `"a"` and `"m"`, each with the scores `[N]` of the normal and of the anomalous
+      scores: `"nelbo"`, `"d"`, `"a"` and `"m"`, each with the scores `[N]` of the normal and of the anomalous
         samples, in nats, in the order of `labels`.
       labels: class of each sample, `[N]`, integers.
       title: title of the figure.
@@ -49,14 +49,14 @@ def decomposition_figure(
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> scores = {name: (rng.normal(size=40), rng.normal(size=40) + 1) for name in "ldam"}
+    >>> scores = {name: (rng.normal(size=40), rng.normal(size=40) + 1) for name in ("nelbo", *"dam")}
     >>> figure = decomposition_figure(scores, np.arange(40) % 4, title="VAE")
     >>> len(figure.axes)
     5
     """
     missing = [name for name in SCORES if name not in scores]
     if missing:
-        raise ValueError(f"got scores {sorted(scores)}; expected 'l', 'd', 'a' and 'm': {missing} missing")
+        raise ValueError(f"got scores {sorted(scores)}; expected 'nelbo', 'd', 'a' and 'm': {missing} missing")
     labels = np.asarray(labels)
     for name in SCORES:
         check_scores(name, scores[name])
@@ -70,7 +70,7 @@ def decomposition_figure(
     figure.suptitle(title)
     # Rows that are laid out each by itself: the labels of L's axis need no room between D and A.
     upper, lower = figure.subfigures(2, 1, squeeze=False)[:, 0]
-    places = upper.subplot_mosaic([["roc", "l", "l"]]) | lower.subplot_mosaic([["d", "a", "m"]])
+    places = upper.subplot_mosaic([["roc", "nelbo", "nelbo"]]) | lower.subplot_mosaic([["d", "a", "m"]])
     draw_roc(places["roc"], {SCORES[name].label: scores[name] for name in SCORES}, SCORES.values())
 
     classes = np.unique(labels)
@@ -108,9 +108,9 @@ def decomposition_figure(
             places[name].tick_params(axis="y", labelleft=False)
     for name in "dam":
         places[name].set_xlabel(class_name)
-    for name in "ld":
+    for name in ("nelbo", "d"):
         places[name].set_ylabel("nats")
-    places["l"].legend(
+    places["nelbo"].legend(
         handles=[
             Patch(facecolor=to_rgba(color, 0.4), edgecolor=color, label=label)
             for color, label in ((NORMAL, "normal"), (ANOMALOUS, "anomalous"))

@@ -34,7 +34,7 @@ class Look(NamedTuple):
 
 # Neither the blue nor the red of the samples; told apart by dashes and markers where colour is not seen.
 SCORES = {
-    "l": Look(r"$\mathcal{L}(x)$", "#222222", (0, (5, 1.5)), "s"),
+    "nelbo": Look(r"$\mathcal{L}(x)$", "#222222", (0, (5, 1.5)), "s"),
     "d": Look("$D(x)$", "#009988", (0, (1, 1.2)), "v"),
     "a": Look("$A(x)$", "#EE7733", (0, (5, 1.2, 1, 1.2)), "D"),
     "m": Look("$M(x)$", "#882288", "-", "o"),

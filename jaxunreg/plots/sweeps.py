@@ -104,7 +104,7 @@ def auc_spread(
 
     Args:
       x: the sizes, above zero, ascending.
-      auc: for each score (`"l"`, `"d"`, `"a"`, `"m"` or any name) and each size the AUC of every seed.
+      auc: for each score (`"nelbo"`, `"d"`, `"a"`, `"m"` or any name) and each size the AUC of every seed.
       title: title of the figure.
       x_label: e.g. `"dimension number $N_z$ of the latent space"`.
 

@@ -95,9 +95,9 @@ def test_mixture_scores_as_scikit_learn(
     posterior = reference.predict_proba(rows(test))[np.arange(len(test)), component]
     assert set(component) == {0, 1}
     scores = mixture.scores(test)
-    assert set(scores) == {"l", "d", "a", "m"}
+    assert set(scores) == {"nelbo", "d", "a", "m"}
     # Float32 pixels on one side and float64 on the other: 6e-8 of a grey level, against a sigma of 2 / 255.
-    np.testing.assert_allclose(scores["l"], -reference.score_samples(rows(test)) - np.log(posterior), rtol=1e-4)
+    np.testing.assert_allclose(scores["nelbo"], -reference.score_samples(rows(test)) - np.log(posterior), rtol=1e-4)
     np.testing.assert_allclose(scores["d"], -np.log(reference.weights_)[component], rtol=1e-6)
     log_determinant = np.linalg.slogdet(2 * np.pi * reference.covariances_)[1]
     np.testing.assert_allclose(scores["a"], log_determinant[component] / 2, rtol=1e-5)
@@ -109,7 +109,7 @@ def test_mixture_terms_add_up_and_are_float64(mixture: GaussianMixture, test: np
         leaf = getattr(terms, name)
         assert (leaf.dtype, leaf.shape) == (np.float64, (len(test),))
         np.testing.assert_array_equal(scores[name], leaf)
-    np.testing.assert_array_equal(scores["l"], scores["d"] + scores["a"] + scores["m"])
+    np.testing.assert_array_equal(scores["nelbo"], scores["d"] + scores["a"] + scores["m"])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -139,7 +139,7 @@ def test_mixture_with_pca_is_the_density_of_the_features(train: np.ndarray, test
     posterior = reference.predict_proba(features)[np.arange(len(test)), component]
     # A density does not change when axes are turned or mirrored, so the two PCAs need not agree on signs.
     np.testing.assert_allclose(
-        detector.scores(test)["l"], -reference.score_samples(features) - np.log(posterior), rtol=1e-3
+        detector.scores(test)["nelbo"], -reference.score_samples(features) - np.log(posterior), rtol=1e-3
     )
     np.testing.assert_allclose(
         detector.reconstruct(test),
@@ -163,7 +163,7 @@ def test_mixture_ranks_an_erased_square_above_its_normal_copy(mixture: GaussianM
     erased = test.copy()
     erased[:, 1:3, 1:3] = 128
     scores, anomalous = mixture.scores(test), mixture.scores(erased)
-    for name in ("l", "m"):
+    for name in ("nelbo", "m"):
         assert roc_auc(scores[name], anomalous[name], paired=True).low > 0.99
     # A 2x2 square does not make a dark image bright: the component, and with it D and A, stays.
     for name in ("d", "a"):
@@ -213,7 +213,7 @@ def test_diagnostics_are_json_and_tell_of_convergence(mixture: GaussianMixture, 
     assert good["warnings"] == []
     assert 1 <= good["n_iter"] <= 500
     assert good["images_of_smallest_component"] == pytest.approx(200, abs=0.5)
-    assert good["lower_bound"] == pytest.approx(-mixture.scores(train)["l"].mean(), rel=1e-3)
+    assert good["lower_bound"] == pytest.approx(-mixture.scores(train)["nelbo"].mean(), rel=1e-3)
     # Random responsibilities need many steps to part the two kinds. Warnings are errors: none may escape.
     config = GaussianMixtureConfig(init="random", max_iter=1, tol=0.0)
     stopped = GaussianMixture(config).fit(train)
@@ -412,7 +412,7 @@ def test_every_detector_keeps_the_protocol(
         detector.scores(test)
     assert detector.fit(train) is detector
     scores = detector.scores(test)
-    assert set(scores) in ({"l", "d", "a", "m"}, {"score"})
+    assert set(scores) in ({"nelbo", "d", "a", "m"}, {"score"})
     for score in scores.values():
         assert (score.dtype, score.shape) == (np.float64, (len(test),))
         assert np.isfinite(score).all()

@@ -80,7 +80,7 @@ def test_a_run_writes_the_table_the_figures_and_the_page(folder):
     results = json.loads((folder / "results.json").read_text())
     models = {row["model"] for row in results["rows"]}
     assert models == {"vae", "ae", "gmm", "pca", "forest", "svm"}
-    assert [row["score"] for row in results["rows"] if row["model"] == "gmm"] == ["l", "d", "a", "m"]
+    assert [row["score"] for row in results["rows"] if row["model"] == "gmm"] == ["nelbo", "d", "a", "m"]
     rows = list(csv.reader((folder / "table1.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == len(results["rows"]) + 1
     assert (folder / "table1.md").read_text(encoding="utf-8").count("\n") == len(rows) + 1
@@ -310,6 +310,6 @@ def test_an_autoencoder_has_one_score_and_a_vae_four():
     terms = ju.Decomposition(d=np.ones(2), a=np.ones(2), m=np.full(2, 3.0))
     sizes = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
     vae = manufacturing.named(ju.Scorer(ju.VAE(ju.VAEConfig(**sizes)), {}), terms)
-    assert {name: float(values[0]) for name, values in vae.items()} == {"l": 5.0, "d": 1.0, "a": 1.0, "m": 3.0}
+    assert {name: float(values[0]) for name, values in vae.items()} == {"nelbo": 5.0, "d": 1.0, "a": 1.0, "m": 3.0}
     ae = manufacturing.named(ju.Scorer(ju.Autoencoder(ju.AutoencoderConfig(**sizes)), {}), terms)
-    assert {name: float(values[0]) for name, values in ae.items()} == {"l": 3.0}
+    assert {name: float(values[0]) for name, values in ae.items()} == {"nelbo": 3.0}

@@ -15,6 +15,7 @@ from PIL import Image
 from experiments import svhn_toy
 from jaxunreg.datasets.digits.load import DatasetFallbackWarning
 from jaxunreg.datasets.digits.svhn import URL_VARIABLE
+from jaxunreg.decomposition import TERMS
 
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),
@@ -43,9 +44,9 @@ def results(run: Path) -> dict:
 def test_the_results_have_an_interval_for_every_model_and_score(finished):
     auc = results(finished)["auc"]
     assert {model: set(scores) for model, scores in auc.items()} == {
-        "vae": {"l", "d", "a", "m"},
-        "gmm": {"l", "d", "a", "m"},
-        "ae": {"l"},
+        "vae": {"nelbo", "d", "a", "m"},
+        "gmm": {"nelbo", "d", "a", "m"},
+        "ae": {"nelbo"},
         "pca": {"score"},
         "isolation_forest": {"score"},
     }
@@ -58,8 +59,8 @@ def test_the_results_have_an_interval_for_every_model_and_score(finished):
 def test_the_auc_is_scikit_learns_of_the_scores_on_disk(finished):
     with np.load(finished / "scores" / "vae.npz", allow_pickle=False) as file:
         scores = {key: file[key] for key in file.files}
-    np.testing.assert_allclose(scores["l_normal"], sum(scores[f"{k}_normal"] for k in "dam"), rtol=1e-5)
-    for key in "ldam":
+    np.testing.assert_allclose(scores["nelbo_normal"], sum(scores[f"{k}_normal"] for k in "dam"), rtol=1e-5)
+    for key in TERMS:
         truth = np.repeat([0, 1], 40)
         wanted = sklearn.metrics.roc_auc_score(truth, np.r_[scores[f"{key}_normal"], scores[f"{key}_anomalous"]])
         assert results(finished)["auc"]["vae"][key]["value"] == pytest.approx(wanted)
@@ -69,7 +70,7 @@ def test_the_end_of_training_is_what_was_logged(finished):
     lines = (finished / "models" / "vae" / "metrics.jsonl").read_text().splitlines()
     (last,) = [record for record in map(json.loads, lines) if record["step"] == 4 and "auc" in record]
     late = results(finished)["late_auc"]
-    assert late.keys() == {"l", "d", "a", "m"}
+    assert late.keys() == {"nelbo", "d", "a", "m"}
     for key, ends in late.items():
         assert ends == {"low": last["auc"][key], "high": last["auc"][key], "evaluations": 1}
 

@@ -41,12 +41,12 @@ def scores(labels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "m": (rng.normal(500, 30, N), rng.normal(560, 40, N)),
     }
     total = tuple(sum(pair[side] for pair in terms.values()) for side in (0, 1))
-    return {"l": (total[0], total[1]), **terms}
+    return {"nelbo": (total[0], total[1]), **terms}
 
 
 def by_score(figure: Figure) -> dict[str, Axes]:
     """The box plots of a decomposition figure, by the letter in their title."""
-    letters = {"mathcal{L}": "l", "$D": "d", "$A": "a", "$M": "m"}
+    letters = {"mathcal{L}": "nelbo", "$D": "d", "$A": "a", "$M": "m"}
     return {letter: axes for axes in figure.axes for mark, letter in letters.items() if mark in axes.get_title()}
 
 
@@ -171,7 +171,7 @@ def test_boxes_are_the_percentiles_of_each_class(
 ) -> None:
     figure = decomposition.decomposition_figure(scores, labels, title="VAE")
     panels = by_score(figure)
-    assert sorted(panels) == ["a", "d", "l", "m"]
+    assert sorted(panels) == ["a", "d", "m", "nelbo"]
     for name, axes in panels.items():
         centre = np.median(scores[name][0])
         for values, color in zip(scores[name], (style.NORMAL, style.ANOMALOUS), strict=True):
@@ -198,11 +198,11 @@ def test_roc_curves_have_the_area_that_the_legend_says(
     lines, texts = roc.get_legend_handles_labels()
     assert len(lines) == 4
     truth = np.repeat([0, 1], N)
-    for line, text, name in zip(lines, texts, "ldam", strict=True):
+    for line, text, name in zip(lines, texts, ("nelbo", *"dam"), strict=True):
         expected = roc_auc_score(truth, np.concatenate(scores[name]))
         assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(expected, abs=1e-12)
         assert re.search(r"\(([\d.]+)\)$", text)[1] == f"{expected:.3f}"
-        assert {"l": "L", "d": "D", "a": "A", "m": "M"}[name] in text
+        assert {"nelbo": "L", "d": "D", "a": "A", "m": "M"}[name] in text
 
 
 def test_one_range_shows_which_term_dominates_and_none_cuts_a_whisker(
@@ -252,7 +252,7 @@ def test_decomposition_figure_rejects_scores_that_do_not_fit(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
     with pytest.raises(ValueError, match=r"\['m'\] missing"):
-        decomposition.decomposition_figure({name: scores[name] for name in "lda"}, labels, title="")
+        decomposition.decomposition_figure({name: scores[name] for name in ("nelbo", "d", "a")}, labels, title="")
     with pytest.raises(ValueError, match=r"labels of shape \[299\]"):
         decomposition.decomposition_figure(scores, labels[1:], title="")
     broken = scores["a"][1].copy()
@@ -262,10 +262,10 @@ def test_decomposition_figure_rejects_scores_that_do_not_fit(
 
 
 def test_roc_comparison_orders_and_measures(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    figure = roc_comparison({"VAE, M": scores["m"], "VAE, L": scores["l"]}, title="All")
+    figure = roc_comparison({"VAE, M": scores["m"], "VAE, L": scores["nelbo"]}, title="All")
     lines, texts = figure.axes[0].get_legend_handles_labels()
     truth = np.repeat([0, 1], N)
-    expected = [roc_auc_score(truth, np.concatenate(scores[name])) for name in "ml"]
+    expected = [roc_auc_score(truth, np.concatenate(scores[name])) for name in ("m", "nelbo")]
     assert texts == [f"VAE, M ({expected[0]:.3f})", f"VAE, L ({expected[1]:.3f})"]
     assert lines[0].get_linewidth() > lines[1].get_linewidth()
     with pytest.raises(ValueError, match="got 0 curves"):
@@ -284,7 +284,7 @@ def sweep_panel(x: list[int]) -> SweepPanel:
             Interval(v, v - down, v + up)
             for v, down, up in rng.uniform((0.6, 0.01, 0.01), (0.9, 0.1, 0.1), (len(x), 3))
         ]
-        for name in "ldam"
+        for name in ("nelbo", *"dam")
     }
     return SweepPanel("VAE", "latent size", x, auc)
 
@@ -300,7 +300,7 @@ def test_sweep_draws_values_and_intervals_at_their_places() -> None:
     lines, texts = axes.get_legend_handles_labels()
     bars = [collection.get_segments() for collection in axes.collections]
     assert len(texts) == len(bars) == 4
-    for name, line, bar in zip("ldam", lines, bars, strict=True):
+    for name, line, bar in zip(("nelbo", *"dam"), lines, bars, strict=True):
         points = panel.auc[name]
         np.testing.assert_allclose(line.get_ydata(), [point.value for point in points])
         np.testing.assert_allclose(line.get_xdata(), panel.x, rtol=0.05)
@@ -355,11 +355,11 @@ def test_training_curves_overlay_held_out_and_auc() -> None:
     lines = records(40)
     means = {"loss": 3.0, "d": 4.0, "a": 5.0, "m": -6.0}
     lines += [
-        {"step": 20, "held_out": means, "auc": {"l": 0.6, "m": 0.7}},
+        {"step": 20, "held_out": means, "auc": {"nelbo": 0.6, "m": 0.7}},
         {
             "step": 40,
             "held_out": {name: value + 1 for name, value in means.items()},
-            "auc": {"l": 0.65, "m": 0.9},
+            "auc": {"nelbo": 0.65, "m": 0.9},
         },
     ]
     figure = training_curves(lines, title="VAE")
@@ -407,7 +407,7 @@ def test_a_model_without_terms_has_one_panel_and_no_nats() -> None:
     assert len(figure.axes) == 1
     assert "nats" not in figure.axes[0].get_ylabel()
     # D and A are constants, whose AUC is 0.5 and says nothing, and M is the loss.
-    lines[-1] |= {"auc": {"l": 0.7, "d": 0.5, "a": 0.5, "m": 0.7}}
+    lines[-1] |= {"auc": {"nelbo": 0.7, "d": 0.5, "a": 0.5, "m": 0.7}}
     figure = training_curves(lines, title="AE")
     assert [axes.get_title() for axes in figure.axes] == ["loss", "ROC AUC"]
     assert curves(figure.axes[1]) == {"loss": ([5], [0.7])}
@@ -423,14 +423,14 @@ def test_the_first_steps_do_not_set_the_range() -> None:
 
 def test_training_curves_need_a_loss() -> None:
     with pytest.raises(ValueError, match="got 1 records without a loss"):
-        training_curves([{"step": 3, "auc": {"l": 0.5}}], title="")
+        training_curves([{"step": 3, "auc": {"nelbo": 0.5}}], title="")
 
 
 # --- the class's share ---
 
 
 def test_bars_are_the_shares_in_percent() -> None:
-    values = {"VAE": {"l": 0.251, "d": 0.08, "a": 0.3, "m": 0.012}, "Isolation Forest": {"score": 0.5}}
+    values = {"VAE": {"nelbo": 0.251, "d": 0.08, "a": 0.3, "m": 0.012}, "Isolation Forest": {"score": 0.5}}
     figure = classes.explained_by_class_bars(values, title="Share")
     axes = figure.axes[0]
     heights = [bar.get_height() for bar in axes.patches]
@@ -440,7 +440,7 @@ def test_bars_are_the_shares_in_percent() -> None:
     # A model's name stands in the middle below its own bars.
     middle = [bar.get_x() + bar.get_width() / 2 for bar in axes.patches]
     np.testing.assert_allclose(axes.get_xticks(), [np.mean(middle[:4]), middle[4]])
-    for wrong in ({}, {"VAE": {}}, {"VAE": {"l": 1.1}}, {"VAE": {"l": float("nan")}}):
+    for wrong in ({}, {"VAE": {}}, {"VAE": {"nelbo": 1.1}}, {"VAE": {"nelbo": float("nan")}}):
         with pytest.raises(ValueError, match="expected"):
             classes.explained_by_class_bars(wrong, title="")
 

@@ -68,7 +68,7 @@ def test_what_cannot_be_drawn_is_refused(axes, values):
         sweeps.parallel_coordinates(axes, values, title="t", label="AUC")
 
 
-AUC = {"l": [[0.6, 0.7], [0.65, 0.75, 0.7]], "m": [[0.9, 0.8], [0.95, 0.9, 0.94]]}
+AUC = {"nelbo": [[0.6, 0.7], [0.65, 0.75, 0.7]], "m": [[0.9, 0.8], [0.95, 0.9, 0.94]]}
 
 
 def test_lines_go_through_means_bands_to_the_extremes_and_dots_are_seeds():
