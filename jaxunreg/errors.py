@@ -6,7 +6,7 @@ Python by `str`, the command line by `JaxunregError.worded`, which turns the nam
 
 import re
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 # Private-use characters, which no name, number or sentence has. Between them stand a name and perhaps its value.
 _OPEN, _BETWEEN, _CLOSE = "\ue000", "\ue001", "\ue002"
@@ -91,7 +91,7 @@ class JaxunregError(Exception):
     def __str__(self) -> str:
         return self.worded(in_python)
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str, str | None]]:
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         # By default an exception is pickled as its text, without the data.
         return type(self), (self.got, self.expected, self.advice, self.field)
 

@@ -6,6 +6,8 @@ import http.server
 import inspect
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -20,6 +22,7 @@ from jaxunreg.datasets.digits import load
 from jaxunreg.datasets.digits.dataset import LabeledImages
 from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
 from jaxunreg.datasets.digits.svhn import URL_VARIABLE, SvhnUnavailableError
+from jaxunreg.errors import MissingPackageError
 
 REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "svhn"
 TRAIN, TEST = 60, 30
@@ -114,8 +117,35 @@ def test_a_server_without_the_files_is_not_svhn(server):
     assert data.fell_back
 
 
+@pytest.mark.parametrize("package", ["tensorflow_datasets", "array_record", "importlib_resources"])
+def test_a_missing_package_of_the_extra_is_named(monkeypatch, pair, package):
+    for name in [name for name in sys.modules if name.startswith("jaxunreg.datasets.digits.svhn.")]:
+        if name.rpartition(".")[2] in ("builder", "prepared"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    says = rf"no package {package}.*pip install 'jaxunreg\[svhn\]'"
+    with pytest.raises(MissingPackageError, match=says):
+        load_digits("svhn", progress=False)
+    with pytest.warns(DatasetFallbackWarning, match=f"SVHN IS NOT USED.*{says}"):
+        data = load_digits("auto", train_size=1, test_size=1, progress=False)
+    assert (data.name, data.fell_back) == ("synth_digits", True)
+    assert f"no package {package}" in data.fallback_reason
+    # A local copy needs none of them.
+    assert load_digits("svhn", data_dir=pair).name == "SVHN (60-image subset)"
+
+
+def test_datasets_are_imported_without_the_packages_of_the_extra():
+    program = """
+import sys
+import jaxunreg.datasets.digits, jaxunreg.datasets.folders
+print("tensorflow_datasets" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_svhn_never_falls_back(monkeypatch):
-    monkeypatch.setattr("jaxunreg.datasets.digits.svhn._SECONDS_BETWEEN_ATTEMPTS", 0.01)
+    monkeypatch.setattr("jaxunreg.datasets.digits.svhn.download._SECONDS_BETWEEN_ATTEMPTS", 0.01)
     with pytest.raises(SvhnUnavailableError, match="refused"):
         load_digits("svhn", progress=False)
 
@@ -204,9 +234,9 @@ def test_all_of_svhn_is_the_default_and_more_is_an_error(pair):
     exactly = load_digits("svhn", data_dir=pair, train_size=TRAIN, test_size=TEST)
     assert exactly.fingerprint == everything.fingerprint
     assert exactly.source == everything.source
-    with pytest.raises(ValueError, match="train_size is 61, but this SVHN has 60 train images"):
+    with pytest.raises(ValueError, match="got train_size=61; expected at most the 60 train images that this SVHN has"):
         load_digits("svhn", data_dir=pair, train_size=61)
-    with pytest.raises(ValueError, match="test_size is 31, but this SVHN has 30 test images"):
+    with pytest.raises(ValueError, match="got test_size=31; expected at most the 30 test images"):
         load_digits("auto", data_dir=pair, test_size=31)
 
 
@@ -247,10 +277,10 @@ def test_the_real_subset():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"train_size": 0}, "train_size is 0, expected at least 1"),
-        ({"test_size": -5}, "test_size is -5, expected at least 1"),
-        ({"seed": -1}, "seed is -1, expected at least 0"),
-        ({"data_dir": "somewhere"}, "data_dir is 'somewhere', but the embedded digits are drawn"),
+        ({"train_size": 0}, "got train_size=0; expected at least 1"),
+        ({"test_size": -5}, "got test_size=-5; expected at least 1"),
+        ({"seed": -1}, "got seed=-1; expected at least 0"),
+        ({"data_dir": "somewhere"}, "got data_dir='somewhere' with .*since the embedded digits are drawn"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):
@@ -259,9 +289,9 @@ def test_arguments_out_of_range(arguments, message):
 
 
 def test_malformed_arguments_are_errors_under_auto():
-    with pytest.raises(ValueError, match="dataset is 'mnist', expected 'auto', 'svhn' or 'synth_digits'"):
+    with pytest.raises(ValueError, match="got dataset='mnist'; expected 'auto', 'svhn' or 'synth_digits'"):
         inspect.unwrap(load_digits)("mnist")  # below the type checker of the tests
     with pytest.raises(ValueError, match="expected http:// or https://"):
         load_digits("auto", url="example.org/svhn")
-    with pytest.raises(ValueError, match="checksums has the keys"):
+    with pytest.raises(ValueError, match="got checksums with the keys"):
         load_digits("auto", checksums={"train.mat": "0" * 64})

@@ -21,8 +21,10 @@ import pytest
 import scipy.io
 import tensorflow_datasets as tfds
 
-from jaxunreg.datasets.digits import svhn
-from jaxunreg.datasets.digits.svhn import SvhnCropped, SvhnUnavailableError, fetch, load_svhn
+from jaxunreg.datasets.digits.svhn import URL_VARIABLE, SvhnUnavailableError, download, load_svhn
+from jaxunreg.datasets.digits.svhn.builder import SvhnCropped
+from jaxunreg.datasets.digits.svhn.download import fetch
+from jaxunreg.datasets.digits.svhn.official import OFFICIAL_FILES, OFFICIAL_URL
 
 REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "svhn"
 NAMES = ("train_32x32.mat", "test_32x32.mat")
@@ -116,10 +118,10 @@ def serving(files: dict[str, bytes]) -> Iterator[Mirror]:
 @pytest.fixture(autouse=True)
 def quick_and_local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv(svhn.URL_VARIABLE, raising=False)
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(svhn, "_SECONDS_BETWEEN_ATTEMPTS", 0.01)
+    monkeypatch.setattr(download, "_SECONDS_BETWEEN_ATTEMPTS", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +157,8 @@ def closed_port() -> int:
 def test_the_pinned_checksums_are_those_of_tfds() -> None:
     table = Path(tfds.__file__).parent / "datasets" / "svhn_cropped" / "checksums.tsv"
     theirs = dict(line.split("\t", 1) for line in table.read_text().splitlines())
-    for file in svhn.OFFICIAL_FILES.values():
-        size, sha256, name = theirs[svhn.OFFICIAL_URL + file.name].split("\t")
+    for file in OFFICIAL_FILES.values():
+        size, sha256, name = theirs[OFFICIAL_URL + file.name].split("\t")
         assert (file.size, file.sha256, file.name) == (int(size), sha256, name)
 
 
@@ -211,7 +213,7 @@ def test_the_builder_is_an_ordinary_tfds_builder(mirror, digits, cache):
 def test_tensorflow_is_never_imported(mirror, cache):
     program = f"""
 import builtins, sys
-from jaxunreg.datasets.svhn import load_svhn
+from jaxunreg.datasets.digits.svhn import load_svhn
 
 ordinary, before = builtins.__import__, "tensorflow" in sys.modules
 
@@ -232,7 +234,7 @@ print(data.fingerprint)
 
 
 def test_environment_variables_are_the_defaults(mirror, cache, monkeypatch):
-    monkeypatch.setenv(svhn.URL_VARIABLE, mirror.url.rstrip("/"))
+    monkeypatch.setenv(URL_VARIABLE, mirror.url.rstrip("/"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(cache))
     load_svhn(checksums=mirror.checksums, progress=False)
     assert len(mirror.requests) == 2
@@ -271,7 +273,7 @@ def test_damaged_prepared_data_is_an_error(mirror, cache):
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 0xFF
     shard.write_bytes(content)
-    with pytest.raises(SvhnUnavailableError, match=r"cannot be read .* Remove that folder and run again"):
+    with pytest.raises(SvhnUnavailableError, match=r"cannot be read .* remove that folder and run again"):
         load_svhn(cache_dir=cache, checksums=mirror.checksums, progress=False)
 
 
@@ -288,7 +290,7 @@ def test_a_mirror_of_something_else_prepares_nothing(mirror, cache, damage):
 
 
 def test_another_file_is_told_by_its_length_before_it_is_fetched(mirror, cache):
-    with pytest.raises(SvhnUnavailableError, match=r"bytes, expected 182,040,794: not the official file"):
+    with pytest.raises(SvhnUnavailableError, match=r"bytes; expected the official file of 182,040,794 bytes"):
         load_svhn(cache_dir=cache, url=mirror.url, progress=False)
     assert not cache.exists()
 
@@ -382,7 +384,7 @@ def test_wrong_bytes_are_begun_again_once(single, body, tmp_path):
 
 def test_wrong_bytes_are_never_used(single, tmp_path):
     single.script = ["wrong", "wrong"]
-    with pytest.raises(SvhnUnavailableError, match=f"expected {single.checksums['file']}, twice in a row"):
+    with pytest.raises(SvhnUnavailableError, match=f"twice in a row; expected {single.checksums['file']}"):
         get(single, tmp_path)
     assert os.listdir(tmp_path) == []
     assert len(single.requests) == 2
@@ -437,10 +439,10 @@ def test_attempts_and_waiting_are_bounded(single, tmp_path):
 
 def test_no_network(cache):
     url = f"http://127.0.0.1:{closed_port()}/"
-    with pytest.raises(SvhnUnavailableError, match=r"[Rr]efused.* data_dir="):
+    with pytest.raises(SvhnUnavailableError, match=r"[Rr]efused.* data_dir"):
         load_svhn(cache_dir=cache, url=url, attempts=2, progress=False)
     assert not cache.exists()
-    with pytest.raises(SvhnUnavailableError, match=r"[Rr]efused.* data_dir="):
+    with pytest.raises(SvhnUnavailableError, match=r"[Rr]efused.* data_dir"):
         load_svhn(cache_dir=cache, url=url, answer_within=5.0, progress=False)
 
 
@@ -461,7 +463,7 @@ def no_file_longer_than(size: int) -> Iterator[None]:
 def test_a_disk_that_fills_up_during_the_download_leaves_nothing(mirror, cache):
     with (
         no_file_longer_than(50_000),
-        pytest.raises(SvhnUnavailableError, match=r"cannot be written .* cache_dir="),
+        pytest.raises(SvhnUnavailableError, match=r"cannot be written .* cache_dir"),
     ):
         load_svhn(cache_dir=cache, url=mirror.url, checksums=mirror.checksums, progress=False)
     assert not cache.exists()
@@ -473,7 +475,7 @@ def test_a_disk_that_fills_up_during_the_preparation_leaves_the_downloads_only(c
     content = mat_bytes(images, np.arange(60) % 10, do_compression=True)
     assert len(content) < 100_000
     with serving(dict.fromkeys(NAMES, content)) as mirror:
-        with no_file_longer_than(100_000), pytest.raises(SvhnUnavailableError, match=r"cache_dir="):
+        with no_file_longer_than(100_000), pytest.raises(SvhnUnavailableError, match=r"cache_dir"):
             load_svhn(cache_dir=cache, url=mirror.url, checksums=mirror.checksums, progress=False)
         assert sorted(path.name for path in cache.rglob("*") if path.is_file()) == sorted(NAMES)
         data = load_svhn(cache_dir=cache, url=mirror.url, checksums=mirror.checksums, progress=False)
@@ -580,10 +582,10 @@ BAD_FILES = {
     "mat of floats": (
         "mat",
         mat(GOOD.transpose(1, 2, 3, 0) / 255, [[1], [2], [3]]),
-        "float64, expected uint8",
+        "float64; expected uint8",
     ),
     "mat of one label too few": ("mat", mat(GOOD.transpose(1, 2, 3, 0), [[1], [2]]), "2 labels for 3 images"),
-    "mat label 11": ("mat", mat(GOOD.transpose(1, 2, 3, 0), [[1], [11], [3]]), "1 labels are outside .* 11"),
+    "mat label 11": ("mat", mat(GOOD.transpose(1, 2, 3, 0), [[1], [11], [3]]), "1 labels that are outside .* 11"),
     "mat label 1.5": ("mat", mat(GOOD.transpose(1, 2, 3, 0), [[1], [1.5], [3]]), "outside 0..10 .* 1.5"),
     "mat without X": (
         "mat",
@@ -593,15 +595,15 @@ BAD_FILES = {
     "npz cut short": ("npz", GOOD_NPZ[:3000], "cannot be read .* copy it again"),
     "npz of text": ("npz", b"not an archive", "cannot be read .* copy it again"),
     "npz without labels": ("npz", npz(images=GOOD), r"no array 'labels', only \['images'\]"),
-    "npz of floats": ("npz", npz(images=GOOD / 255, labels=[1, 2, 3]), "float64, expected uint8"),
-    "npz of small images": ("npz", npz(images=GOOD[:, :28], labels=[1, 2, 3]), r"\(3, 28, 32, 3\), expected"),
+    "npz of floats": ("npz", npz(images=GOOD / 255, labels=[1, 2, 3]), "float64; expected uint8"),
+    "npz of small images": ("npz", npz(images=GOOD[:, :28], labels=[1, 2, 3]), r"\(3, 28, 32, 3\); expected"),
     "npz without images": ("npz", npz(images=GOOD[:0], labels=np.zeros(0, int)), "holds no images"),
     "npz negative label": ("npz", npz(images=GOOD, labels=[1, 2, -3]), "outside 0..10 .* -3"),
     "npz NaN label": ("npz", npz(images=GOOD, labels=[1, 2, np.nan]), "outside 0..10 .* nan"),
     "npz of text labels": (
         "npz",
         npz(images=GOOD, labels=["a", "b", "c"]),
-        "labels are <U1, expected integers",
+        "labels are <U1; expected integers",
     ),
     "npz with pickles": (
         "npz",
@@ -623,11 +625,11 @@ def test_bad_local_files(case, tmp_path):
 
 
 def test_an_incomplete_pair_is_never_half_read(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder, expected one with .*train\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder; expected one with .*train\.npz"):
         load_svhn(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"holds neither pair, expected the official \.mat pair"):
+    with pytest.raises(FileNotFoundError, match=r"holds neither pair; expected the official \.mat pair"):
         load_svhn(tmp_path)
     (tmp_path / "train_32x32.mat").write_bytes(GOOD_MAT)
     (tmp_path / "test.npz").write_bytes(GOOD_NPZ)
-    with pytest.raises(FileNotFoundError, match=r"holds train_32x32\.mat and test\.npz, expected .* Complete a pair"):
+    with pytest.raises(FileNotFoundError, match=r"holds train_32x32\.mat and test\.npz; expected .* complete a pair"):
         load_svhn(tmp_path)

@@ -10,7 +10,9 @@ import numpy as np
 
 from jaxunreg.datasets.digits.dataset import Dataset, LabeledImages
 from jaxunreg.datasets.digits.embedded import synth_digits
-from jaxunreg.datasets.digits.svhn import SvhnUnavailableError, display_name, load_svhn
+from jaxunreg.datasets.digits.svhn import SvhnUnavailableError, load_svhn
+from jaxunreg.datasets.digits.svhn.official import display_name
+from jaxunreg.errors import ArgumentError, MissingPackageError, argument
 
 SYNTH_TRAIN_SIZE = 20_000
 
@@ -28,9 +30,9 @@ class DatasetFallbackWarning(UserWarning):
     """The data set asked for is not there, and another one is used in its place."""
 
 
-def _checked_size(what: str, size: int | None) -> None:
+def _check_size(name: str, size: int | None) -> None:
     if size is not None and size < 1:
-        raise ValueError(f"{what} is {size}, expected at least 1, or None for the default.")
+        raise ArgumentError(argument(name, size), "at least 1", f"raise {argument(name)}, or leave it out")
 
 
 def _synth(requested: str, train_size: int | None, test_size: int | None, seed: int) -> Dataset:
@@ -52,9 +54,11 @@ def _subset(split: LabeledImages, what: str, size: int | None, seed: int) -> Lab
     if size is None or size == available:
         return split
     if size > available:
-        raise ValueError(
-            f"{what}_size is {size:,}, but this SVHN has {available:,} {what} images. "
-            f"Give at most that many, or None for all."
+        name = f"{what}_size"
+        raise ArgumentError(
+            argument(name, size),
+            f"at most the {available:,} {what} images that this SVHN has",
+            f"lower {argument(name)}, or leave it out to have all",
         )
     generator = np.random.default_rng([seed, ("train", "test").index(what)])
     chosen = np.sort(generator.choice(available, size, replace=False))
@@ -73,12 +77,13 @@ def load_digits(
     checksums: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """Loads SVHN, or the embedded digits.
+    """Load SVHN, or the embedded digits.
 
     Args:
       dataset: `"svhn"` is SVHN or an error. `"synth_digits"` are the embedded digits. `"auto"` is SVHN where
         it is local, prepared, or can be fetched (the server has 8 s to give its first answer), otherwise the
-        embedded digits with a `DatasetFallbackWarning`; the data set's `fallback_reason` keeps the reason.
+        embedded digits with a `DatasetFallbackWarning`; the data set's `fallback_reason` keeps the reason. A
+        missing package of the extra `svhn` is such a reason.
       data_dir: a local copy of SVHN, see `load_svhn`. If it cannot be read, `"auto"` is an error as well.
       train_size: training images. None: all of SVHN, or 20,000 embedded ones. Fewer than SVHN has: a random
         subset drawn from `seed`, and the name says so.
@@ -93,8 +98,10 @@ def load_digits(
       Images uint8 `[n, 32, 32, 3]` and labels int64 in 0..9, and what they are.
 
     Raises:
-      ValueError: an argument is out of range, a local file is not of its form, or SVHN has fewer images.
-      FileNotFoundError: `data_dir` has no complete pair.
+      ArgumentError: an argument is out of range, or SVHN has fewer images.
+      SvhnFileError: a local file is not of its form.
+      MissingFileError: `data_dir` has no complete pair.
+      MissingPackageError: with `"svhn"` and without `data_dir`, a package of the extra `svhn` is not installed.
       SvhnUnavailableError: with `"svhn"`, it cannot be fetched, verified, prepared, or read back.
 
     >>> digits = load_digits("synth_digits", train_size=3, test_size=2)
@@ -102,16 +109,17 @@ def load_digits(
     ('synth_digits', (3, 32, 32, 3), (2, 32, 32, 3))
     """
     if dataset not in ("auto", "svhn", "synth_digits"):
-        raise ValueError(f"dataset is {dataset!r}, expected 'auto', 'svhn' or 'synth_digits'.")
-    _checked_size("train_size", train_size)
-    _checked_size("test_size", test_size)
+        raise ArgumentError(argument("dataset", dataset), "'auto', 'svhn' or 'synth_digits'", "give one of these")
+    _check_size("train_size", train_size)
+    _check_size("test_size", test_size)
     if seed < 0:
-        raise ValueError(f"seed is {seed}, expected at least 0.")
+        raise ArgumentError(argument("seed", seed), "at least 0", f"raise {argument('seed')}")
     if dataset == "synth_digits":
         if data_dir is not None:
-            raise ValueError(
-                f"data_dir is {os.fspath(data_dir)!r}, but the embedded digits are drawn, not read. "
-                "Leave it out, or ask for dataset='svhn'."
+            raise ArgumentError(
+                f"{argument('data_dir', os.fspath(data_dir))} with {argument('dataset', dataset)}",
+                f"no {argument('data_dir')}, since the embedded digits are drawn and not read",
+                f"leave it out, or ask for {argument('dataset', 'svhn')}",
             )
         return _synth(dataset, train_size, test_size, seed)
     try:
@@ -123,13 +131,13 @@ def load_digits(
             answer_within=_ANSWER_WITHIN_SECONDS if dataset == "auto" else None,
             progress=progress,
         )
-    except SvhnUnavailableError as error:
+    except (SvhnUnavailableError, MissingPackageError) as error:
         if dataset == "svhn":
             raise
         reason = str(error)
         warnings.warn(
             "SVHN IS NOT USED. The embedded digits (synth_digits) take its place, and results are not those "
-            f"of SVHN. The reason: {reason} Ask for dataset='svhn' to get an error instead, or for "
+            f"of SVHN. The reason: {reason}. Ask for dataset='svhn' to get an error instead, or for "
             "dataset='synth_digits' if these are meant.",
             DatasetFallbackWarning,
             stacklevel=2,
