@@ -20,7 +20,6 @@ import sklearn.metrics
 from PIL import Image
 
 import jaxunreg as ju
-from jaxunreg.cli import main as cli
 from jaxunreg.cli.main import main
 from jaxunreg.datasets.folders.layouts import load_folder
 from jaxunreg.plots import style
@@ -36,7 +35,7 @@ TINY = [
 
 @pytest.fixture(autouse=True)
 def no_cache_at_home(monkeypatch):
-    monkeypatch.setattr(cli, "keep_compiled", lambda: None)
+    monkeypatch.setattr("jaxunreg.compilation.keep_compiled", lambda: None)
 
 
 def good(seed: int, height: int = 12, width: int = 15) -> np.ndarray:
@@ -75,7 +74,7 @@ def parts(tmp_path_factory) -> Path:
 def model(parts, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "model"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "keep_compiled", lambda: None)
+        patch.setattr("jaxunreg.compilation.keep_compiled", lambda: None)
         assert main(["fit", str(parts), "--output", str(folder), *TINY]) == 0
     return folder
 
@@ -454,9 +453,9 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(parts, model, monkeyp
     def gone(*_, **__):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr(cli, "_rows", gone)
-    monkeypatch.setattr(cli.os, "dup2", lambda *_: None)
-    monkeypatch.setattr(cli.sys.stdout, "fileno", lambda: 1, raising=False)
+    monkeypatch.setattr("jaxunreg.cli.score.writing_rows", gone)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
     assert main(["score", str(parts / "crack"), "--model", str(model)]) == 1
     assert "error" not in capsys.readouterr().err
 
@@ -593,7 +592,7 @@ def test_too_little_memory_and_too_long_a_seed_are_told_in_one_line(parts, tmp_p
     def full(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore")
 
-    monkeypatch.setattr(cli, "fit_detector", full)
+    monkeypatch.setattr("jaxunreg.cli.fit.fit_detector", full)
     run = ["fit", str(parts), "--output", str(tmp_path / "model"), *TINY]
     assert main(run) == 1
     err = capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""What the commands say beside their results: on stderr, so that results have stdout to themselves."""
+
+import contextlib
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+
+from jaxunreg.text import printable
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, as it is: without markup, colours and emojis."""
+    _print(text, markup=False)
+
+
+def say_error(message: str) -> None:
+    """Print an error on one line of stderr."""
+    _print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", markup=True)
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print where an error came from on stderr."""
+    traceback.print_exception(error, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def logging_on_stderr() -> Iterator[None]:
+    """Print on stderr what the data sets log (gray or RGB, each skipped file), and warnings."""
+    logger, handler = logging.getLogger("jaxunreg.datasets"), _ToStderr()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(("skipped: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+
+
+def _print(text: str, *, markup: bool) -> None:
+    Console(stderr=True, emoji=False).print(printable(text), soft_wrap=True, highlight=False, markup=markup)

@@ -1,0 +1,134 @@
+"""`jaxunreg evaluate`: how well a detector does on a folder where the defects are known."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from jaxunreg.cli.console import say
+from jaxunreg.cli.detectors import color_of, load_detector
+from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
+from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.places import check_outside, check_report, make_folder
+from jaxunreg.cli.shown_images import show_images
+from jaxunreg.datasets.folders.image_files import ImageFiles, OnError
+from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
+from jaxunreg.datasets.folders.unusable import Skipped
+from jaxunreg.inspection.detector import AnomalyDetector
+
+HELP = (
+    """\
+See how well a model does on a folder where the defects are known.
+
+  jaxunreg evaluate labelled_parts --model model --output report
+
+DIRECTORY is laid out as for `jaxunreg fit`, with defects. Its test split is used, without any image that the model was
+trained or calibrated on. Printed are ROC AUC and average precision of L, D, A and M, how well the heat maps find the
+masks if there are any, and the rates at which normal and defective images are called anomalous. With --output also
+evaluation.json, scores.csv and a page to look at, index.html.
+"""
+    + "\n"
+    + EXIT_CODES.format(success="evaluated", anomalies="", interrupted="")
+)
+
+_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+
+
+def evaluate(
+    directory: tyro.conf.Positional[_Directory],
+    *,
+    model: _Directory,
+    output: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    heat_map_stride: int | None = None,
+    false_positive_rate: float | None = None,
+    top_k: int | None = None,
+    on_error: OnError = "raise",
+    bootstrap: int = 1000,
+) -> int:
+    """See how well a model does on a labelled folder.
+
+    Args:
+      directory: folder of images with defects.
+      model: folder that `jaxunreg fit` wrote.
+      output: folder for the page, the figures and the numbers.
+      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring.
+      false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      top_k: the score is the mean of so many most anomalous patches; default: as fitted.
+      on_error: what to do with an image that cannot be used: stop, or list and skip it.
+      bootstrap: resamples of the intervals.
+    """
+    # Slow to import, for scikit-learn and matplotlib behind them.
+    from jaxunreg.inspection.evaluation import evaluate_detector
+    from jaxunreg.reports.console_table import print_table
+    from jaxunreg.reports.evaluation import write_evaluation
+    from jaxunreg.reports.evaluation_tables import evaluation_tables
+
+    if output is not None:
+        check_outside("--output", output, [directory])
+        check_report(output)
+    detector = load_detector(model, false_positive_rate, top_k)
+    made_of = detector.record.get("data", {})
+    data = load_folder(
+        directory,
+        color=color_of(detector),
+        on_error=on_error,
+        min_size=detector.patch,
+        fallback_fraction=made_of.get("test_fraction"),
+        seed=detector.record.get("config", {}).get("seed", 0),
+    )
+    images, skipped, which = _unseen(detector, data)
+    if output is not None:
+        make_folder("--output", output)
+    say(which)
+    show_images("evaluating on", data, images)
+    found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
+    # The names of defects are printed as they are.
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+    for table in evaluation_tables(found):
+        print_table(console, table)
+    if output is not None:
+        command = shlex.join(["jaxunreg", *sys.argv[1:]])
+        skipped = [*data.skipped, *skipped]
+        print(write_evaluation(output, found, data.describe(), skipped=skipped, images_used=which, command=command))
+    return SUCCESS
+
+
+_MOST_SHOWN = 10
+
+
+def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
+    """The images to evaluate on, those that are left out, and how they were chosen, in a sentence."""
+    which = f"the test split of {data.name} is used: {data.split}"
+    images = data.test if data.layout == "mvtec" else data.train.joined(data.test)
+    seen = detector.has_seen(images)
+    if data.layout != "mvtec":
+        # A folder that the model was made of has this split; another may have some of its images.
+        if seen[: len(data.train)].all():
+            images, seen = data.test, seen[len(data.train) :]
+        elif seen.any():
+            which = f"all images of {data.name} are used, but for {seen.sum()} that the model was made of"
+        else:
+            which = f"all images of {data.name} are used, since the model was made of none of them"
+    if not len(images):
+        raise CommandError(
+            f"got {data.directory}, layout {data.layout}, which has no test images; expected normal images and "
+            "defects, in `test/good` and `test/DEFECT`, or in `good` and a folder for each kind of defect"
+        )
+    if seen.all():
+        raise CommandError(
+            f"got {data.directory}, whose {len(images)} images the model was all made of; expected others; fit without "
+            "them, or evaluate on another folder"
+        )
+    skipped = [
+        Skipped(file.path, "is an image that the model was trained or calibrated on")
+        for file, is_seen in zip(images.files, seen, strict=True)
+        if is_seen
+    ]
+    for entry in skipped[:_MOST_SHOWN]:
+        say(f"skipped: {entry.path}: {entry.reason}")
+    if len(skipped) > _MOST_SHOWN:
+        say(f"skipped: {len(skipped) - _MOST_SHOWN} more images that the model was trained or calibrated on")
+    return images.select(~seen), skipped, which

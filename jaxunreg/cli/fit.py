@@ -1,0 +1,87 @@
+"""`jaxunreg fit`: learn from a folder of normal images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import tyro
+
+from jaxunreg.cli.console import say
+from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
+from jaxunreg.cli.shown_images import show_images
+from jaxunreg.datasets.folders.image_files import Color, OnError
+from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.inspection.config import DetectorConfig
+from jaxunreg.inspection.detector import FILE, TRAINING
+from jaxunreg.inspection.fitting import fit_detector
+
+HELP = (
+    """\
+Learn from normal images, and set a threshold from some that are held out.
+
+  jaxunreg fit good_parts --output model
+  jaxunreg fit good_parts --output model --steps 20000 --false-positive-rate 0.01
+
+DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
+with `good` beside one folder for each kind of defect; only normal images are learned from. PNG, JPEG, BMP and TIFF of 8
+or 16 bits, gray or RGB, of any sizes from a patch on.
+
+Started again with the same output after Ctrl-C, or after it was killed, it goes on where it stopped. A model that is
+finished is not trained again. The path of the model is printed on stdout.
+"""
+    + "\n"
+    + EXIT_CODES.format(success="the model is ready", anomalies="", interrupted="; start it again to go on")
+)
+
+_DEFAULT = DetectorConfig()
+
+_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+
+
+def fit(
+    directory: tyro.conf.Positional[_Directory],
+    *,
+    output: _Directory,
+    color: Color = "auto",
+    on_error: OnError = "raise",
+    test_fraction: float | None = None,
+    detector: DetectorConfig = _DEFAULT,
+) -> int:
+    """Learn from a folder of normal images.
+
+    Args:
+      directory: folder of images.
+      output: where the model goes; a new or empty folder, or one in which this was stopped before.
+      color: one choice for all images; auto is gray if all are.
+      on_error: what to do with an image that cannot be used: stop, or list and skip it.
+      test_fraction: share of the normal images that is left for `evaluate`; default: 0.25 if there are defects.
+      detector: what is learned and how.
+    """
+    data = load_folder(
+        directory,
+        color=color,
+        on_error=on_error,
+        min_size=detector.patch,
+        test_fraction=test_fraction,
+        seed=detector.seed,
+    )
+    show_images("learning from", data, data.train)
+    if (output / FILE).exists():
+        say(f"{output} is finished already")
+    elif (output / TRAINING / "checkpoints").is_dir():
+        say(f"going on with the training in {output}")
+    description = {k: v for k, v in data.describe().items() if k != "test"}
+    found = fit_detector(
+        data.train,
+        detector,
+        key=jax.random.key(detector.seed),
+        directory=output,
+        record={"data": {**description, "test_fraction": test_fraction}},
+    )
+    say(found.summary())
+    parts, files, copies = (found.record[name] for name in ("parts", "images", "copies"))
+    if parts != files:
+        besides = f" ({copies} are copies of others, byte by byte)" if copies else ""
+        say(f"the {files} images show {parts} parts{besides}; the threshold rests on one image of each held-out part")
+    print(output, flush=True)
+    return SUCCESS

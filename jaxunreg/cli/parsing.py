@@ -1,0 +1,119 @@
+"""From the words of a command line to a command that can be called."""
+
+import contextlib
+import functools
+import importlib
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import tyro
+
+from jaxunreg.errors import JaxunregError
+
+Command: TypeAlias = Callable[..., int]
+"""Does what is asked, and returns an exit code."""
+
+DESCRIPTION = """\
+Find what is odd in images, with nothing but normal images to learn from.
+
+  jaxunreg fit good_parts --output model              learn from a folder of normal images (minutes to hours)
+  jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
+  jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
+
+Results go to stdout, everything else to stderr. Each command has a --help.
+"""
+
+COMMANDS: Mapping[str, str] = {
+    "fit": "Learn from a folder of normal images.",
+    "score": "Score images by a model that `fit` made.",
+    "evaluate": "See how well a model does on a labelled folder.",
+}
+"""The first line of each command's docstring, so that `jaxunreg --help` need not import the commands.
+
+The command NAME is the function NAME of the module `jaxunreg.cli.NAME`, and HELP there is its help.
+"""
+
+_TYRO: Mapping[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
+
+
+class RefusedError(Exception):
+    """A config that refused the values of a command line.
+
+    Attributes:
+      reason: what the config raised.
+    """
+
+    def __init__(self, reason: JaxunregError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def command_of(words: Sequence[str]) -> Command | None:
+    """The command that a command line names, or None."""
+    return getattr(_module(words[0]), words[0]) if words and words[0] in COMMANDS else None
+
+
+def parsed(words: Sequence[str]) -> Callable[[], int]:
+    """The command that a command line names, with its arguments.
+
+    Raises:
+      RefusedError: a config refuses its values.
+      SystemExit: the command line is wrong (2), or asks for help (0).
+    """
+    outside, shown = sys.exception(), io.StringIO()
+    parse = _parser(words)
+    try:
+        with contextlib.redirect_stderr(shown):
+            return parse()
+    except SystemExit as stop:
+        # tyro shows a config's error by its Python names, and says no more than that it exits.
+        error: BaseException | None = stop
+        while error is not outside and error is not None:
+            if isinstance(error, JaxunregError):
+                raise RefusedError(error) from error
+            error = error.__context__
+        print(shown.getvalue(), end="", file=sys.stderr)
+        raise
+
+
+def _parser(words: Sequence[str]) -> Callable[[], Callable[[], int]]:
+    command = command_of(words)
+    if command is not None:
+        name = words[0]
+        description = _module(name).HELP
+        return lambda: tyro.cli(
+            _bound(command), prog=f"jaxunreg {name}", description=description, args=words[1:], **_TYRO
+        )
+    # Without a command only the list of them is shown, unless a wrong option asks which command has one like it.
+    listed = set(words) <= {"-h", "--help"}
+    commands = {name: _listed(name) if listed else _bound(getattr(_module(name), name)) for name in COMMANDS}
+    return lambda: tyro.extras.subcommand_cli_from_dict(
+        commands, prog="jaxunreg", description=DESCRIPTION, args=words, **_TYRO
+    )
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"jaxunreg.cli.{name}")
+
+
+def _bound(command: Command) -> Callable[..., Callable[[], int]]:
+    """A function with a command's signature that binds the arguments and leaves the call to the caller."""
+
+    @functools.wraps(command)
+    def bound(*args: Any, **kwargs: Any) -> Callable[[], int]:
+        return functools.partial(command, *args, **kwargs)
+
+    return bound
+
+
+def _listed(name: str) -> Callable[[], Callable[[], int]]:
+    """What stands for a command in the list of commands."""
+
+    def listed() -> Callable[[], int]:
+        raise AssertionError("a list of commands was called")
+
+    listed.__doc__ = COMMANDS[name]
+    return listed

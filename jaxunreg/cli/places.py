@@ -1,0 +1,95 @@
+"""Whether results can be written where the command line says, checked before the work that they take."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxunreg.cli.options import CommandError
+from jaxunreg.inspection.detector import cannot_write
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a device or the like, which is written into and not replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def check_file(output: str) -> None:
+    """Check that a file can be written.
+
+    Args:
+      output: its name, or `-` for stdout.
+
+    Raises:
+      CommandError: it cannot be written there.
+    """
+    path = Path(output)
+    if output == "-" or is_special(path):
+        return
+    if not output or path.is_dir():
+        raise CommandError(
+            f"--output {output!r}, which is no name of a file", "one, e.g. scores.csv, or -", field="output"
+        )
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise CommandError(
+            f"--output {output}, but there is no folder {folder}",
+            "a folder that is there",
+            "make it, or choose another file",
+            field="output",
+        )
+    if not os.access(folder, os.W_OK):
+        raise CommandError(
+            f"--output {output}, but the folder {folder} cannot be written",
+            "one that can",
+            "choose another",
+            field="output",
+        )
+
+
+def check_outside(option: str, folder: Path, targets: Sequence[Path]) -> None:
+    """Check that a folder of results does not lie in a folder of images.
+
+    Args:
+      option: the option that names the folder of results.
+      folder: the folder of results.
+      targets: images, and folders of images.
+
+    Raises:
+      CommandError: it lies in one of them.
+    """
+    for target in targets:
+        if target.is_dir() and folder.resolve().is_relative_to(target.resolve()):
+            raise CommandError(
+                f"{option} {folder}, which lies in {target}, whose images are scored",
+                "a folder outside of it, or its pictures would be scored as images the next time",
+                field=option,
+            )
+
+
+def check_report(output: Path) -> None:
+    """Check that a folder is new or empty, or holds an earlier evaluation.
+
+    Raises:
+      CommandError: it holds something else.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())) and not (output / "evaluation.json").exists():
+        raise CommandError(
+            f"--output {output}, which is already used for something else",
+            "a new or empty folder, or one with an earlier evaluation",
+            field="output",
+        )
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Make a folder for results, and check that files can be written into it.
+
+    Raises:
+      CheckpointError: they cannot.
+    """
+    reason: object = "permission denied"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise cannot_write(f"{option} {folder}", reason)
