@@ -24,9 +24,9 @@ import jaxunreg as ju
 from experiments import runs, svhn_toy
 from experiments.runs import Run, console
 from experiments.toy_data import Data, Scores, as_arrays, describe_data, load_toy_data, score, scores_of
+from jaxunreg import plots
 from jaxunreg.datasets.digits.erasing import EraseConfig
 from jaxunreg.metrics.ranking import roc_auc
-from jaxunreg.plots import curves
 from jaxunreg.reports.figures import Figures
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Table
@@ -275,7 +275,7 @@ def draw(run: LeversRun, data: Data, results: Mapping[str, Any], args: list[str]
         figures.add(
             row["lever"],
             row["title"][:1].upper() + row["title"][1:],
-            curves.training_curves(records, title=row["title"]),
+            plots.training_curves(records, title=row["title"]),
             "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
             "the held-out digits (at the posterior mean), and the ROC AUC on those once with and once without a "
             "square.",

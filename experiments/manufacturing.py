@@ -30,6 +30,7 @@ from experiments import manufacturing_page as page
 from experiments import runs
 from experiments.manufacturing_page import LABELS, NAMES
 from experiments.runs import Run, RunError, console
+from jaxunreg import plots
 from jaxunreg.baselines import (
     Detector,
     GaussianMixture,
@@ -51,7 +52,6 @@ from jaxunreg.images import to_float
 from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
 from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
 from jaxunreg.metrics.ranking import average_precision, roc_auc
-from jaxunreg.plots import comparison, curves
 from jaxunreg.progress import with_bar
 from jaxunreg.reports.figures import Figures, Section
 from jaxunreg.reports.text_tables import write_table
@@ -644,7 +644,7 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
     config = run.config
     drawn = Figures(run.directory / "figures")
 
-    def pair(model: str, name: str) -> curves.NormalAndAnomalous:
+    def pair(model: str, name: str) -> plots.NormalAndAnomalous:
         values = image_scores(scores[Cell(model, chosen[model, name], 0)].test[name], config.top_k)
         anomalous = splits[0].test.is_anomalous
         return values[~anomalous], values[anomalous]
@@ -665,7 +665,7 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
         drawn.add(
             "fig10_roc",
             "ROC curves (Fig. 10)",
-            curves.roc_comparison(pairs, title=name),
+            plots.roc_comparison(pairs, title=name),
             f"Each model in the setting that was best on {best_on}, trial 0. The higher a curve, the more "
             "anomalous images are found (true positive rate) for the same share of good ones rejected (false positive "
             "rate).",
@@ -688,7 +688,7 @@ def figures(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: S
             drawn.add(
                 f"training_{model}",
                 f"Training of the {LABELS[model]}",
-                curves.training_curves(records, title=f"{LABELS[model]}, {page.describe_setting(dict(cell.setting))}"),
+                plots.training_curves(records, title=f"{LABELS[model]}, {page.describe_setting(dict(cell.setting))}"),
                 "The objective and its terms, as means per crop, on training batches (with a sampled latent) and on "
                 "crops of normal validation images, where there are any (at the posterior mean).",
             )
@@ -718,7 +718,7 @@ def heat_map_figure(run: ManufacturingRun, split: Split, chosen: Chosen, index: 
             maps[LABELS[model] if len(found) == 1 else f"{LABELS[model]}, {NAMES[name]}"] = values
         if model == "vae":
             [maps["VAE, |x - µ|"]] = absolute_error(fitted, image, config.figure_stride)
-    return comparison.heat_map_comparison(
+    return plots.heat_map_comparison(
         np.asarray(to_float(image)), split.test.mask(index), maps, title=split.test.files[index].path.name
     )
 

@@ -23,6 +23,7 @@ import jaxunreg as ju
 from experiments import runs
 from experiments.runs import Run, RunError, console
 from experiments.toy_data import KINDS, Data, Scores, as_arrays, describe_data, load_toy_data, score, scores_of
+from jaxunreg import plots
 from jaxunreg.baselines import (
     GaussianMixture,
     GaussianMixtureConfig,
@@ -37,7 +38,6 @@ from jaxunreg.images import to_float
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.metrics.png_complexity import explained_by_class
 from jaxunreg.metrics.ranking import roc_auc
-from jaxunreg.plots import classes, curves, decomposition, samples
 from jaxunreg.reports.figures import Figures
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Table
@@ -419,23 +419,21 @@ def draw(
     figures.add(
         "roc_all_models",
         "ROC curves of all models",
-        curves.roc_comparison(models_shown, title=f"All models on {name}"),
+        plots.roc_comparison(models_shown, title=f"All models on {name}"),
         "The higher a curve, the more anomalies are found (true positive rate) for the same share of good digits "
         "rejected (false positive rate). The dashed diagonal is guessing.",
     )
     figures.add(
         "fig3_samples",
         "Samples (Fig. 3)",
-        samples.sample_grid(
-            data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid
-        ),
+        plots.sample_grid(data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid),
         "The same test digits, left as they are and right with a gray square erased, outlined here.",
     )
     for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
         figures.add(
             file,
             f"Scores of the {title}",
-            decomposition.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
+            plots.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
             "ROC curves, and each score by digit, less its median over the normal samples. A good score lifts the red "
             "boxes (anomalous) over the blue ones (normal) and gives all digits the same blue box: where the blue "
             "boxes go up and down with the digit, the score measures complexity. "
@@ -444,7 +442,7 @@ def draw(
     figures.add(
         "fig7_vae_reconstructions",
         "Reconstructions by the VAE (Fig. 7)",
-        samples.sample_grid(
+        plots.sample_grid(
             vae["mean_normal"],
             vae["mean_anomalous"],
             title=f"Reconstructions (mean) by the VAE, {name}",
@@ -456,7 +454,7 @@ def draw(
     figures.add(
         "fig8_gmm_reconstructions",
         "Reconstructions by the GMM (Fig. 8)",
-        samples.sample_grid(
+        plots.sample_grid(
             gmm["mean_normal"],
             gmm["mean_anomalous"],
             title=f"Reconstructions (mean) by the GMM, {name}",
@@ -468,7 +466,7 @@ def draw(
     figures.add(
         "error_maps",
         "Where the VAE's terms come from",
-        samples.error_maps(
+        plots.error_maps(
             data.anomalous.images[:6],
             vae["mean_anomalous"][:6],
             vae["log_var_anomalous"][:6],
@@ -491,12 +489,12 @@ def draw(
         sizes = sorted(results[key], key=int)
         if sizes:
             auc: dict[str, list[Interval]] = {s: [Interval(**results[key][size][s]) for size in sizes] for s in TERMS}
-            panels.append(curves.SweepPanel(title, label, [int(size) for size in sizes], auc))
+            panels.append(plots.SweepPanel(title, label, [int(size) for size in sizes], auc))
     if panels:
         figures.add(
             "fig9_auc_by_size",
             "AUC against the size of the model (Fig. 9)",
-            curves.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
+            plots.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
             "Above, VAEs over the latent size; below, mixtures over the number of components. Bars are 95 % bootstrap "
             f"intervals. The VAEs here are trained for {config.latent_dims_steps:,} steps each, the one in the table "
             f"for {config.vae_train.steps:,}.",
@@ -504,7 +502,7 @@ def draw(
     figures.add(
         "explained_by_class",
         "What the digit explains",
-        classes.explained_by_class_bars(
+        plots.explained_by_class_bars(
             {LABELS[model]: values for model, values in results["explained_by_class"].items()},
             title=f"Normal test samples of {name}",
         ),
@@ -515,7 +513,7 @@ def draw(
         figures.add(
             f"training_{model}",
             f"Training of the {LABELS[model]}",
-            curves.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
+            plots.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
             "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
             f"{config.validation_size:,} training digits that were held out (at the posterior mean), and the ROC AUC "
             "on those once with and once without a square.",

@@ -11,10 +11,10 @@ from typing import Any
 
 from experiments.space import Range, Setting, Space
 from experiments.trials import Trial
+from jaxunreg import plots
 from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.files import replacing
 from jaxunreg.metrics.interval import Interval
-from jaxunreg.plots import sweeps
 from jaxunreg.reports.figures import Figures
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Cell, Table
@@ -128,7 +128,7 @@ def draw(
         figures.add(
             "parallel_coordinates",
             "All trials",
-            sweeps.parallel_coordinates(
+            plots.parallel_coordinates(
                 {LABELS[axis]: column for axis, column in varied.items()},
                 [trial.result["auc"]["validation"][score] for trial in done if trial.result],
                 title=f"{len(done)} trials on {name}",
@@ -144,7 +144,7 @@ def draw(
         figures.add(
             "auc_by_latent_dim",
             "AUC against the latent size (Fig. 9)",
-            sweeps.auc_spread(
+            plots.auc_spread(
                 sizes,
                 {term: [one["test"][term]["values"] for one in results["by_latent_dim"].values()] for term in TERMS},
                 title=f"ROC AUC against latent size, {name}",

@@ -1,16 +1,22 @@
 """The figures of a study, as `matplotlib.figure.Figure`s; no global state is changed and no window opened."""
 
+from jaxunreg.plots.auc_by_size import SweepPanel, auc_spread, auc_sweep
 from jaxunreg.plots.classes import explained_by_class_bars
 from jaxunreg.plots.comparison import heat_map_comparison
-from jaxunreg.plots.curves import SweepPanel, auc_sweep, roc_comparison, training_curves
 from jaxunreg.plots.decomposition import decomposition_figure
-from jaxunreg.plots.heat_maps import heat_map_examples, heat_map_overlay
-from jaxunreg.plots.samples import error_maps, sample_grid
+from jaxunreg.plots.examples import heat_map_examples
+from jaxunreg.plots.overlay import heat_map_overlay
+from jaxunreg.plots.reconstructions import error_maps
+from jaxunreg.plots.roc import NormalAndAnomalous, roc_comparison
+from jaxunreg.plots.samples import sample_grid
+from jaxunreg.plots.strips import score_strips
 from jaxunreg.plots.style import save_figure
-from jaxunreg.plots.sweeps import auc_spread, parallel_coordinates
-from jaxunreg.plots.verdicts import score_strips, verdict_overlay
+from jaxunreg.plots.training import training_curves
+from jaxunreg.plots.trials import parallel_coordinates
+from jaxunreg.plots.verdicts import scale_note, verdict_overlay
 
 __all__ = [
+    "NormalAndAnomalous",
     "SweepPanel",
     "auc_spread",
     "auc_sweep",
@@ -24,6 +30,7 @@ __all__ = [
     "roc_comparison",
     "sample_grid",
     "save_figure",
+    "scale_note",
     "score_strips",
     "training_curves",
     "verdict_overlay",

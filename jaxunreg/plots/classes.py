@@ -6,7 +6,8 @@ from typing import Any
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from jaxunreg.plots.style import DPI, PAGE_WIDTH, QUIET, SCORES, STYLE, Look, percent
+from jaxunreg.errors import ArgumentError
+from jaxunreg.plots.style import DPI, PAGE_WIDTH, QUIET, SCORES, STYLE, TITLE_SIZE, Look, percent
 
 
 @matplotlib.style.context(STYLE)
@@ -27,22 +28,28 @@ def explained_by_class_bars(
       A figure with one axes; a group of bars for each model, with the percentage above each bar.
 
     Raises:
-      ValueError: no model, a model without scores, or a share outside [0, 1].
+      ArgumentError: no model, a model without scores, or a share outside [0, 1].
 
     >>> figure = explained_by_class_bars({"VAE": {"nelbo": 0.25, "m": 0.02}}, title="Variance explained")
     >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
     [25.0, 2.0]
     """
     if not values or not all(values.values()):
-        raise ValueError(f"got {dict(values)}; expected at least one model, each with at least one score")
+        raise ArgumentError(
+            f"{dict(values)}", "at least one model, each with at least one score", "leave out models without scores"
+        )
     for model, shares in values.items():
         for name, share in shares.items():
             if not 0.0 <= share <= 1.0:
-                raise ValueError(f"got a share of {share} for {model!r}, {name!r}; expected a number in [0, 1]")
+                raise ArgumentError(
+                    f"a share of {share} for {model!r}, {name!r}",
+                    "a number in [0, 1]",
+                    "compute it with jaxunreg.metrics.explained_by_class",
+                )
     bars = sum(map(len, values.values()))
     figure = Figure(figsize=(min(PAGE_WIDTH, 1.6 + 0.42 * (bars + len(values))), 3.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=12.0)
+    axes.set_title(title, fontsize=TITLE_SIZE)
     labelled: dict[str, Any] = {}
     left, centres = 0.0, []
     for shares in values.values():

@@ -1,4 +1,4 @@
-"""Fig. 11: an image, where its defect is, and what each model makes of each pixel."""
+"""The heat maps of several models beside each other."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxunreg.plots.style import ANOMALOUS, PAGE_WIDTH, STYLE
+from jaxunreg.errors import ArgumentError
+from jaxunreg.plots.style import ANOMALOUS, DPI, PAGE_WIDTH, STYLE
 
 _COLUMNS = 4
 
@@ -27,7 +28,7 @@ def heat_map_comparison(
     """An image, its mask and the heat maps of several scores (Fig. 11 of the paper).
 
     Each map is normalised to [0, 1] by itself, as in the paper, and brighter is more anomalous. The highest thousandth
-    of its pixels is equally bright; the values of the darkest and of those, and the greatest, stand below it. The
+    of its pixels is equally bright. Below a map are the value of the darkest pixel, of those, and the greatest. The
     outline of the mask is drawn over the image.
 
     Args:
@@ -40,7 +41,7 @@ def heat_map_comparison(
       A figure with an axes for the image, one for the mask, and one for each map.
 
     Raises:
-      ValueError: no map, or a mask or map of another size than the image, or not finite.
+      ArgumentError: no map, or a mask or map of another size than the image, or not finite.
 
     >>> import numpy as np
     >>> image = np.zeros((8, 6, 1))
@@ -50,18 +51,22 @@ def heat_map_comparison(
     """
     height, width = image.shape[:2]
     if not maps:
-        raise ValueError("got no maps; expected at least one")
+        raise ArgumentError("no maps", "at least one", "hand over the heat map of each model")
     for name, values in {**({"the mask": mask} if mask is not None else {}), **maps}.items():
         if np.shape(values) != (height, width):
-            raise ValueError(f"got {name} of shape {list(np.shape(values))}; expected [{height}, {width}]")
+            raise ArgumentError(
+                f"{name} of shape {list(np.shape(values))}",
+                f"[{height}, {width}]",
+                "hand over one that belongs to this image",
+            )
         if not np.isfinite(values).all():
-            raise ValueError(f"got {name} with NaN or infinite values; expected finite ones")
+            raise ArgumentError(f"{name} with NaN or infinite values", "finite ones", "see what the scorer was given")
     panels = 1 + (mask is not None) + len(maps)
     columns = min(_COLUMNS, panels)
     rows = -(-panels // columns)
     figure = Figure(
         figsize=(PAGE_WIDTH, 0.45 + rows * (PAGE_WIDTH / columns * height / width + 0.45)),
-        dpi=150,
+        dpi=DPI,
         layout="constrained",
     )
     figure.suptitle(title, parse_math=False)

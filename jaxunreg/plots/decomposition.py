@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.boxes import BoxStatistics, box_statistics
 from jaxunreg.metrics.png_complexity import explained_by_class
-from jaxunreg.plots.curves import NormalAndAnomalous, check_scores, draw_roc
+from jaxunreg.plots.roc import NormalAndAnomalous, check_scores, draw_roc
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, PAGE_WIDTH, QUIET, SCORES, STYLE, padded, percent
 
 
@@ -29,7 +30,7 @@ def decomposition_figure(
 
     Upper left the ROC curves with the AUC in parentheses, upper right L, below D, A and M. Each score is
     shown less its median over all normal samples. A box spans the quartiles, its whiskers the 5th and 95th
-    percentile. In the corner of each panel stands how much of the variance of the normal samples' score the
+    percentile. The corner of each panel says how much of the variance of the normal samples' score the
     class explains.
 
     Args:
@@ -45,7 +46,7 @@ def decomposition_figure(
       A figure with five axes: ROC, L, D, A, M.
 
     Raises:
-      ValueError: a score is missing, of another length than the labels, empty, or not finite.
+      ArgumentError: a score is missing, of another length than the labels, empty, or not finite.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -56,19 +57,23 @@ def decomposition_figure(
     """
     missing = [name for name in SCORES if name not in scores]
     if missing:
-        raise ValueError(f"got scores {sorted(scores)}; expected 'nelbo', 'd', 'a' and 'm': {missing} missing")
+        raise ArgumentError(
+            f"scores {sorted(scores)}, with {missing} missing", "'nelbo', 'd', 'a' and 'm'", "compute the missing ones"
+        )
     labels = np.asarray(labels)
     for name in SCORES:
         check_scores(name, scores[name])
         if any(np.shape(values) != labels.shape for values in scores[name]):
-            raise ValueError(
-                f"got labels of shape {list(labels.shape)} and scores {name!r} of shapes "
-                f"{[list(np.shape(values)) for values in scores[name]]}; expected one label for each sample"
+            raise ArgumentError(
+                f"labels of shape {list(labels.shape)} and scores {name!r} of shapes "
+                f"{[list(np.shape(values)) for values in scores[name]]}",
+                "one label for each sample",
+                "score the samples that the labels belong to",
             )
 
     figure = Figure(figsize=(PAGE_WIDTH, 5.2), dpi=DPI, layout="constrained")
     figure.suptitle(title)
-    # Rows that are laid out each by itself: the labels of L's axis need no room between D and A.
+    # Each row is laid out by itself, since the labels of L's axis need no room between D and A.
     upper, lower = figure.subfigures(2, 1, squeeze=False)[:, 0]
     places = upper.subplot_mosaic([["roc", "nelbo", "nelbo"]]) | lower.subplot_mosaic([["d", "a", "m"]])
     draw_roc(places["roc"], {SCORES[name].label: scores[name] for name in SCORES}, SCORES.values())

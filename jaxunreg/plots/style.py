@@ -1,6 +1,6 @@
 """How every figure looks, and how it is saved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +16,32 @@ NORMAL = "#0077BB"
 ANOMALOUS = "#CC3311"
 """Red of the anomalous samples."""
 
+MARK = "#33BBEE"
+"""A cyan that the colours of the heat do not have."""
+
 INK = "#222222"
+
+NOTE = "#5A5A5A"
 
 QUIET = "#8A8A8A"
 
-PAGE_WIDTH = 7.2  # inches; 1080 pixels at 150 dpi
+FAINT = "#ABABAB"
+
+PAGE_WIDTH = 7.2
+"""Inches; 1080 pixels at 150 dpi."""
+
+PLOT_WIDTH = 5.6
+"""Inches: the width of a figure with one plot and its legend beside it."""
 
 DPI = 150
 
+TITLE_SIZE = 12.0
+"""Points; the size of a title above one plot, as of a title above several."""
+
 
 class Look(NamedTuple):
+    """How the curve of a score is drawn."""
+
     label: str
     color: str
     line: Any
@@ -34,7 +50,7 @@ class Look(NamedTuple):
 
 # Neither the blue nor the red of the samples; told apart by dashes and markers where colour is not seen.
 SCORES = {
-    "nelbo": Look(r"$\mathcal{L}(x)$", "#222222", (0, (5, 1.5)), "s"),
+    "nelbo": Look(r"$\mathcal{L}(x)$", INK, (0, (5, 1.5)), "s"),
     "d": Look("$D(x)$", "#009988", (0, (1, 1.2)), "v"),
     "a": Look("$A(x)$", "#EE7733", (0, (5, 1.2, 1, 1.2)), "D"),
     "m": Look("$M(x)$", "#882288", "-", "o"),
@@ -49,7 +65,10 @@ DASHES: Sequence[Any] = (
     (0, (3, 1, 1, 1, 1, 1)),
 )
 
-COLORS = ("#882288", "#222222", "#EE7733", "#009988", "#33BBEE", "#AA8800")
+COLORS = ("#882288", INK, "#EE7733", "#009988", MARK, "#AA8800")
+
+CHANCE_LINE: Mapping[str, Any] = {"color": QUIET, "linewidth": 0.7, "linestyle": (0, (4, 3)), "zorder": 0}
+"""What guessing would reach."""
 
 STYLE: Sequence[Any] = (
     # The machine's matplotlibrc must not change a figure.
@@ -66,7 +85,7 @@ STYLE: Sequence[Any] = (
         "axes.titlepad": 5.0,
         "axes.titlesize": 10.5,
         "figure.dpi": DPI,
-        "figure.titlesize": 12.0,
+        "figure.titlesize": TITLE_SIZE,
         # Fonts that come with matplotlib, so that a figure has the same bytes on every machine.
         "font.family": ["STIXGeneral", "DejaVu Sans"],
         "font.size": 10.0,
@@ -114,17 +133,34 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 
 
+def look_of(score: str, index: int) -> Look:
+    """How a score is drawn: as `SCORES` says, or another name by its place among the curves."""
+    return SCORES.get(score, Look(score, COLORS[index % len(COLORS)], "-", "o"))
+
+
+def draw_chance(axes: Axes) -> None:
+    """Draw a line at the ROC AUC of guessing, behind everything else."""
+    axes.axhline(0.5, **CHANCE_LINE)
+
+
 def padded(low: float, high: float) -> tuple[float, float]:
+    """The ends of an axis that shows this range."""
     room = (high - low) or 1.0
     # More above than below: a line of text stands there.
     return low - 0.06 * room, high + 0.14 * room
 
 
 def percent(share: float) -> str:
+    """A share in percent, with two digits.
+
+    >>> percent(0.0123), percent(0.25)
+    ('1.2', '25')
+    """
     return f"{100 * share:.1f}" if share < 0.0995 else f"{100 * share:.0f}"
 
 
 def axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes without a frame at a place in inches, from the left and the bottom."""
     total_width, total_height = figure.get_size_inches()
     axes = figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
     axes.set_axis_off()

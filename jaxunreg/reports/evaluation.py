@@ -10,8 +10,7 @@ from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.decomposition import LETTERS
 from jaxunreg.files import replacing
 from jaxunreg.inspection.evaluation import Evaluation, describe, examples
-from jaxunreg.plots import curves, heat_maps
-from jaxunreg.plots.verdicts import scale_note, score_strips
+from jaxunreg.plots import heat_map_examples, roc_comparison, scale_note, score_strips
 from jaxunreg.provenance import device, versions
 from jaxunreg.reports.evaluation_tables import evaluation_tables
 from jaxunreg.reports.figures import Figures
@@ -69,7 +68,7 @@ def write_evaluation(
     figures.add(
         "roc",
         "ROC curves of the images",
-        curves.roc_comparison(
+        roc_comparison(
             {LETTERS[t]: (found.scores[t][~anomalous], found.scores[t][anomalous]) for t in ("m", "nelbo", "a", "d")},
             title=f"Images of {data['name']}",
         ),
@@ -99,7 +98,7 @@ def write_evaluation(
     figures.add(
         "heat_maps",
         "Heat maps",
-        heat_maps.heat_map_examples(
+        heat_map_examples(
             pictures,
             heats,
             [images.mask(k) for k in chosen],

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from jaxunreg.plots.heat_maps import heat_map_examples, heat_map_overlay
+from jaxunreg.inspection.verdict import Box
+from jaxunreg.plots import heat_map_examples, heat_map_overlay, score_strips
 from jaxunreg.plots.style import ANOMALOUS, NORMAL
-from jaxunreg.plots.verdicts import score_strips
 
 TEXT = {"title": "a.png", "verdict": "normal", "is_anomalous": False, "label": "M, nats a pixel", "note": "one scale"}
 
@@ -44,6 +44,7 @@ def test_where_nothing_is_odd_the_image_is_seen_in_gray():
 
 
 def overlay(height: int, width: int, box: tuple[int, int, int, int] | None = None, **more):
+    box = None if box is None else Box(*box)
     return heat_map_overlay(
         image(0, height, width), np.ones((height, width)), scale=(0.0, 20.0), box=box, **{**TEXT, **more}
     )
@@ -117,7 +118,7 @@ def test_a_large_image_has_a_close_up_of_the_patch_and_what_is_about_it(size, pa
     for top, left in ((0, 0), (height // 2, width // 3), (height - patch, width - patch)):
         heat = np.zeros(size)
         heat[top : top + patch, left : left + patch] = 30.0
-        box = (top, left, patch, patch)
+        box = Box(top, left, patch, patch)
         figure = heat_map_overlay(rgb, heat, scale=(0.0, 20.0), box=box, mask=heat > 0, **TEXT)
         assert [len(axes.collections) for axes in figure.axes[:-1]] == [1] * 4
         side = max(3 * patch, 128)

@@ -16,10 +16,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from jaxunreg import plots
 from jaxunreg.files import replacing
 from jaxunreg.metrics.interval import Interval
-from jaxunreg.plots import classes, decomposition, samples, style
-from jaxunreg.plots.curves import SweepPanel, auc_sweep, roc_comparison, training_curves
+from jaxunreg.plots import SweepPanel, auc_sweep, roc_comparison, style, training_curves
 
 N = 300
 CLASSES = 5
@@ -93,7 +93,7 @@ def pixels_of(axes: Axes, picture: np.ndarray, dpi: int) -> np.ndarray:
 def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(tmp_path: Path, channels: int, dpi: int) -> None:
     rng = np.random.default_rng(0)
     normal, anomalous = (rng.integers(0, 256, (7, 16, 16, channels), np.uint8) for _ in range(2))
-    figure = samples.sample_grid(normal, anomalous, title="Samples", rows=2, columns=3)
+    figure = plots.sample_grid(normal, anomalous, title="Samples", rows=2, columns=3)
     assert len(figure.axes) == 2
     picture = png(figure, tmp_path / "grid.png", dpi)
     for axes, images in zip(figure.axes, (normal, anomalous), strict=True):
@@ -114,7 +114,7 @@ def test_sample_grid_shows_every_pixel_as_a_square_of_its_own_colour(tmp_path: P
 def test_sample_grid_clips_a_reconstruction_that_leaves_the_range(tmp_path: Path) -> None:
     images = np.full((1, 8, 8, 3), 0.5, np.float32)
     images[0, 0, 0], images[0, 0, 1] = -0.2, 1.3
-    figure = samples.sample_grid(images, images, title="Means", rows=1, columns=1)
+    figure = plots.sample_grid(images, images, title="Means", rows=1, columns=1)
     panel = pixels_of(figure.axes[0], png(figure, tmp_path / "a.png"), 150)
     zoom = panel.shape[0] // 8
     assert (panel[:zoom, :zoom] == 0).all()
@@ -125,7 +125,7 @@ def test_sample_grid_clips_a_reconstruction_that_leaves_the_range(tmp_path: Path
 def test_sample_grid_outlines_the_squares_without_covering_them() -> None:
     images = np.zeros((4, 32, 32, 3), np.uint8)
     boxes = np.array([[0, 0], [3, 28], [28, 5], [10, 11]])
-    figure = samples.sample_grid(images, images, title="Boxes", rows=2, columns=2, boxes=boxes, box_size=4)
+    figure = plots.sample_grid(images, images, title="Boxes", rows=2, columns=2, boxes=boxes, box_size=4)
     assert not figure.axes[0].patches
     step = 32 + 2  # an image and the gap beside it
     drawn = [patch for patch in figure.axes[1].patches if isinstance(patch, Rectangle)]
@@ -145,7 +145,7 @@ def test_sample_grid_rejects_what_it_cannot_show() -> None:
     images = np.zeros((4, 8, 8, 3), np.uint8)
 
     def grid(normal: np.ndarray, anomalous: np.ndarray, rows: int = 2, **more: np.ndarray) -> Figure:
-        return samples.sample_grid(normal, anomalous, title="", rows=rows, columns=2, **more)
+        return plots.sample_grid(normal, anomalous, title="", rows=rows, columns=2, **more)
 
     with pytest.raises(ValueError, match="got 4 normal images for 3 rows of 2"):
         grid(images, images, rows=3)
@@ -169,7 +169,7 @@ def test_sample_grid_rejects_what_it_cannot_show() -> None:
 def test_boxes_are_the_percentiles_of_each_class(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    figure = decomposition.decomposition_figure(scores, labels, title="VAE")
+    figure = plots.decomposition_figure(scores, labels, title="VAE")
     panels = by_score(figure)
     assert sorted(panels) == ["a", "d", "m", "nelbo"]
     for name, axes in panels.items():
@@ -184,7 +184,7 @@ def test_the_median_of_all_normal_samples_is_zero(
 ) -> None:
     """One class: its normal box is centred at zero, whatever the offset of the score."""
     shifted = {name: (normal + 1e4, anomalous + 1e4) for name, (normal, anomalous) in scores.items()}
-    figure = decomposition.decomposition_figure(shifted, np.zeros(N, int), title="VAE")
+    figure = plots.decomposition_figure(shifted, np.zeros(N, int), title="VAE")
     for axes in by_score(figure).values():
         ((_, _, median, _, _),) = box_statistics(axes, style.NORMAL)
         assert median == pytest.approx(0.0, abs=1e-9)
@@ -193,7 +193,7 @@ def test_the_median_of_all_normal_samples_is_zero(
 def test_roc_curves_have_the_area_that_the_legend_says(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    figure = decomposition.decomposition_figure(scores, labels, title="VAE")
+    figure = plots.decomposition_figure(scores, labels, title="VAE")
     roc = next(axes for axes in figure.axes if axes.get_xlabel() == "false positive rate")
     lines, texts = roc.get_legend_handles_labels()
     assert len(lines) == 4
@@ -208,8 +208,8 @@ def test_roc_curves_have_the_area_that_the_legend_says(
 def test_one_range_shows_which_term_dominates_and_none_cuts_a_whisker(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    shared = by_score(decomposition.decomposition_figure(scores, labels, title="", share_y=True))
-    own = by_score(decomposition.decomposition_figure(scores, labels, title="", share_y=False))
+    shared = by_score(plots.decomposition_figure(scores, labels, title="", share_y=True))
+    own = by_score(plots.decomposition_figure(scores, labels, title="", share_y=False))
     assert len({axes.get_ylim() for axes in shared.values()}) == 1
     for panels in (shared, own):
         for axes in panels.values():
@@ -229,16 +229,16 @@ def test_one_range_shows_which_term_dominates_and_none_cuts_a_whisker(
 def test_one_outlier_does_not_change_the_range(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    before = by_score(decomposition.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
+    before = by_score(plots.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
     scores["m"][1][0] = 1e9
-    after = by_score(decomposition.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
+    after = by_score(plots.decomposition_figure(scores, labels, title=""))["m"].get_ylim()
     assert np.ptp(after) < 1.05 * np.ptp(before)
 
 
 def test_the_share_of_the_class_stands_in_each_panel(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
-    figure = decomposition.decomposition_figure(scores, labels, title="", class_name="shape")
+    figure = plots.decomposition_figure(scores, labels, title="", class_name="shape")
     for name, axes in by_score(figure).items():
         normal = scores[name][0]
         within = sum(((normal[labels == one] - normal[labels == one].mean()) ** 2).sum() for one in range(CLASSES))
@@ -252,13 +252,13 @@ def test_decomposition_figure_rejects_scores_that_do_not_fit(
     scores: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray
 ) -> None:
     with pytest.raises(ValueError, match=r"\['m'\] missing"):
-        decomposition.decomposition_figure({name: scores[name] for name in ("nelbo", "d", "a")}, labels, title="")
+        plots.decomposition_figure({name: scores[name] for name in ("nelbo", "d", "a")}, labels, title="")
     with pytest.raises(ValueError, match=r"labels of shape \[299\]"):
-        decomposition.decomposition_figure(scores, labels[1:], title="")
+        plots.decomposition_figure(scores, labels[1:], title="")
     broken = scores["a"][1].copy()
     broken[3] = np.nan
     with pytest.raises(ValueError, match=r"anomalous scores 'a' .* with 1 not finite"):
-        decomposition.decomposition_figure({**scores, "a": (scores["a"][0], broken)}, labels, title="")
+        plots.decomposition_figure({**scores, "a": (scores["a"][0], broken)}, labels, title="")
 
 
 def test_roc_comparison_orders_and_measures(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -431,7 +431,7 @@ def test_training_curves_need_a_loss() -> None:
 
 def test_bars_are_the_shares_in_percent() -> None:
     values = {"VAE": {"nelbo": 0.251, "d": 0.08, "a": 0.3, "m": 0.012}, "Isolation Forest": {"score": 0.5}}
-    figure = classes.explained_by_class_bars(values, title="Share")
+    figure = plots.explained_by_class_bars(values, title="Share")
     axes = figure.axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     np.testing.assert_allclose(heights, [25.1, 8.0, 30.0, 1.2, 50.0])
@@ -442,7 +442,7 @@ def test_bars_are_the_shares_in_percent() -> None:
     np.testing.assert_allclose(axes.get_xticks(), [np.mean(middle[:4]), middle[4]])
     for wrong in ({}, {"VAE": {}}, {"VAE": {"nelbo": 1.1}}, {"VAE": {"nelbo": float("nan")}}):
         with pytest.raises(ValueError, match="expected"):
-            classes.explained_by_class_bars(wrong, title="")
+            plots.explained_by_class_bars(wrong, title="")
 
 
 # --- error maps ---
@@ -454,7 +454,7 @@ def test_error_maps_add_up_to_the_log_density_of_each_pixel() -> None:
     mean = rng.uniform(0, 1, images.shape).astype(np.float32)
     log_var = rng.uniform(-6, 0, images.shape).astype(np.float32)
     boxes = np.array([[0, 0], [4, 2]])
-    figure = samples.error_maps(images, mean, log_var, title="VAE", boxes=boxes)
+    figure = plots.error_maps(images, mean, log_var, title="VAE", boxes=boxes)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 12
     assert len(figure.axes) == 12 + 4
@@ -477,11 +477,11 @@ def test_error_maps_add_up_to_the_log_density_of_each_pixel() -> None:
 def test_error_maps_reject_shapes_that_differ() -> None:
     images = np.full((2, 8, 8, 1), 0.5, np.float32)
     with pytest.raises(ValueError, match="expected one shape"):
-        samples.error_maps(images, images, images[:1], title="")
+        plots.error_maps(images, images, images[:1], title="")
     with pytest.raises(ValueError, match=r"boxes of shape \[1, 2\]"):
-        samples.error_maps(images, images, images, title="", boxes=np.zeros((1, 2), int))
+        plots.error_maps(images, images, images, title="", boxes=np.zeros((1, 2), int))
     with pytest.raises(ValueError, match="log-variance images with NaN"):
-        samples.error_maps(images, images, np.full_like(images, np.nan), title="")
+        plots.error_maps(images, images, np.full_like(images, np.nan), title="")
 
 
 # --- files and global state ---

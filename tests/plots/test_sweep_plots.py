@@ -5,8 +5,8 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import same_color
 
-from jaxunreg.plots import sweeps
-from jaxunreg.plots.style import save_figure
+from jaxunreg import plots
+from jaxunreg.plots import save_figure
 
 SIZES = [4, 4, 64, 64]
 RATES = [10 ** (-4 + 0.25 * k) for k in range(9)]
@@ -19,7 +19,7 @@ def heights(figure) -> np.ndarray:
 
 def test_a_line_ends_at_its_value_and_crosses_each_axis_at_its_setting():
     values = [0.5, 0.75, 1.0, 0.6]
-    figure = sweeps.parallel_coordinates({"size": SIZES, "seed": [0, 1, 0, 1]}, values, title="t", label="AUC")
+    figure = plots.parallel_coordinates({"size": SIZES, "seed": [0, 1, 0, 1]}, values, title="t", label="AUC")
     found = heights(figure)
     np.testing.assert_allclose(found[:, -1], [0.0, 0.5, 1.0, 0.2])
     # Two values halve an axis, the larger above; equal ones stand beside each other, the better above.
@@ -32,15 +32,15 @@ def test_a_line_ends_at_its_value_and_crosses_each_axis_at_its_setting():
 
 def test_an_axis_of_many_values_is_logarithmic_where_they_span_decades():
     values = np.linspace(0, 1, 9).tolist()
-    found = heights(sweeps.parallel_coordinates({"rate": RATES}, values, title="t", label="AUC"))
+    found = heights(plots.parallel_coordinates({"rate": RATES}, values, title="t", label="AUC"))
     np.testing.assert_allclose(found[:, 0], np.linspace(0, 1, 9), atol=1e-12)
     linear = [-1.0, *range(8)]
-    found = heights(sweeps.parallel_coordinates({"x": linear}, values, title="t", label="AUC"))
+    found = heights(plots.parallel_coordinates({"x": linear}, values, title="t", label="AUC"))
     np.testing.assert_allclose(found[:, 0], (np.array(linear) + 1) / 8)
 
 
 def test_better_trials_are_brighter_and_drawn_later():
-    figure = sweeps.parallel_coordinates({"size": SIZES}, [0.9, 0.5, 0.7, 0.6], title="t", label="AUC")
+    figure = plots.parallel_coordinates({"size": SIZES}, [0.9, 0.5, 0.7, 0.6], title="t", label="AUC")
     patches = sorted(figure.axes[0].patches, key=lambda patch: patch.get_zorder())
     luminance = [float(np.dot(patch.get_edgecolor()[:3], (0.2126, 0.7152, 0.0722))) for patch in patches]
     assert luminance == sorted(luminance)
@@ -48,14 +48,14 @@ def test_better_trials_are_brighter_and_drawn_later():
 
 
 def test_ticks_say_the_values():
-    figure = sweeps.parallel_coordinates({"size": SIZES}, [0.9, 0.5, 0.7, 0.6], title="t", label="AUC of M")
+    figure = plots.parallel_coordinates({"size": SIZES}, [0.9, 0.5, 0.7, 0.6], title="t", label="AUC of M")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert {"4", "64", "size", "AUC of M"} <= set(texts)
 
 
 def test_one_trial_can_be_drawn(tmp_path):
-    save_figure(sweeps.parallel_coordinates({"size": [4]}, [0.5], title="t", label="AUC"), tmp_path / "a.png")
-    save_figure(sweeps.auc_spread([4], {"m": [[0.5]]}, title="t", x_label="x"), tmp_path / "b.png")
+    save_figure(plots.parallel_coordinates({"size": [4]}, [0.5], title="t", label="AUC"), tmp_path / "a.png")
+    save_figure(plots.auc_spread([4], {"m": [[0.5]]}, title="t", x_label="x"), tmp_path / "b.png")
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("a.png", "b.png"))
 
 
@@ -65,14 +65,14 @@ def test_one_trial_can_be_drawn(tmp_path):
 )
 def test_what_cannot_be_drawn_is_refused(axes, values):
     with pytest.raises(ValueError, match=r"expected as many|not finite"):
-        sweeps.parallel_coordinates(axes, values, title="t", label="AUC")
+        plots.parallel_coordinates(axes, values, title="t", label="AUC")
 
 
 AUC = {"nelbo": [[0.6, 0.7], [0.65, 0.75, 0.7]], "m": [[0.9, 0.8], [0.95, 0.9, 0.94]]}
 
 
 def test_lines_go_through_means_bands_to_the_extremes_and_dots_are_seeds():
-    figure = sweeps.auc_spread([5, 20], AUC, title="t", x_label="size")
+    figure = plots.auc_spread([5, 20], AUC, title="t", x_label="size")
     (axes,) = figure.axes
     _, *lines = axes.get_lines()
     bands = [found for found in axes.collections if not isinstance(found, PathCollection)]
@@ -96,4 +96,4 @@ def test_lines_go_through_means_bands_to_the_extremes_and_dots_are_seeds():
 )
 def test_sizes_without_seeds_are_refused(x, auc):
     with pytest.raises(ValueError, match="expected ascending sizes above zero"):
-        sweeps.auc_spread(x, auc, title="t", x_label="x")
+        plots.auc_spread(x, auc, title="t", x_label="x")

@@ -1,4 +1,4 @@
-"""The figures of a sweep: which settings lead to which AUC, and AUC against a size with its spread over seeds."""
+"""Which settings of a sweep lead to which result."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,9 +11,10 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from jaxunreg.plots.style import COLORS, DPI, PAGE_WIDTH, QUIET, SCORES, STYLE, Look
+from jaxunreg.errors import ArgumentError
+from jaxunreg.plots.style import DPI, INK, PAGE_WIDTH, STYLE, TITLE_SIZE
 
 # Light yellow is lost on white, so the upper end of the map is cut off.
 _MAP = colormaps["viridis"]
@@ -27,15 +28,15 @@ _MOST_TICKS = 7
 def parallel_coordinates(
     axes: Mapping[str, Sequence[int | float]], values: Sequence[int | float], *, title: str, label: str
 ) -> Figure:
-    """A line for each trial across one vertical axis for each hyper-parameter, ending at what came of it.
+    """A line for each trial, across one vertical axis for each hyper-parameter, to the trial's result.
 
-    An axis with few values has them evenly spaced, each with a tick, and its lines stand a little beside each other,
-    the best uppermost. One with many is linear, or logarithmic where they span more than a factor of 20. Lines are
-    coloured by where they end, and the best are drawn last.
+    On an axis with few values, the values are evenly spaced, each with a tick, and lines of one value are a little
+    apart with the best uppermost. An axis with many values is linear, or logarithmic if they span more than a factor
+    of 20. The colour of a line is that of its result, and the best are drawn last.
 
     Args:
       axes: name to the value of each trial, `[trials]`; at least one axis.
-      values: what came of each trial, e.g. its ROC AUC, higher = better, `[trials]`.
+      values: the result of each trial, e.g. its ROC AUC, higher = better, `[trials]`.
       title: title of the figure.
       label: name of `values`.
 
@@ -43,7 +44,7 @@ def parallel_coordinates(
       A figure with one axes; the trials are its patches, in the order of `values`.
 
     Raises:
-      ValueError: no axis, no trial, another number of values than trials, or one that is not finite.
+      ArgumentError: no axis, no trial, another number of values than trials, or one that is not finite.
 
     >>> figure = parallel_coordinates({"$N_z$": [5, 20]}, [0.7, 0.9], title="Trials", label="ROC AUC")
     >>> len(figure.axes[0].patches)
@@ -53,15 +54,17 @@ def parallel_coordinates(
     ends = np.asarray(values, float)
     lengths = {name: len(column) for name, column in columns.items()}
     if not columns or not len(ends) or set(lengths.values()) != {len(ends)}:
-        raise ValueError(
-            f"got {lengths} values on the axes and {len(ends)} results; expected as many, and at least one"
+        raise ArgumentError(
+            f"{lengths} values on the axes and {len(ends)} results",
+            "as many, and at least one",
+            "give a value of every trial on every axis",
         )
     if not all(np.isfinite(column).all() for column in (*columns.values(), ends)):
-        raise ValueError("got a value that is not finite; leave out the trials that failed")
+        raise ArgumentError("a value that is not finite", "finite values", "leave out the trials that failed")
 
     figure = Figure(figsize=(PAGE_WIDTH, 3.6), dpi=DPI, layout="constrained")
     plot = figure.subplots()
-    plot.set_title(title, fontsize=12.0, pad=22.0)
+    plot.set_title(title, fontsize=TITLE_SIZE, pad=22.0)
     low, high = ends.min(), ends.max()
     norm = Normalize(low, high) if high > low else Normalize(low - 0.5, high + 0.5)
     order = np.argsort(ends, kind="stable")
@@ -93,78 +96,6 @@ def parallel_coordinates(
     return figure
 
 
-@matplotlib.style.context(STYLE)
-def auc_spread(
-    x: Sequence[int | float], auc: Mapping[str, Sequence[Sequence[int | float]]], *, title: str, x_label: str
-) -> Figure:
-    """ROC AUC of each score against a size, with its spread over seeds (Fig. 9 of the paper, top).
-
-    Lines go through the means over seeds, bands from the lowest to the highest seed, and a small dot is a seed. The x
-    axis is logarithmic. The dashed line at 0.5 is chance.
-
-    Args:
-      x: the sizes, above zero, ascending.
-      auc: for each score (`"nelbo"`, `"d"`, `"a"`, `"m"` or any name) and each size the AUC of every seed.
-      title: title of the figure.
-      x_label: e.g. `"dimension number $N_z$ of the latent space"`.
-
-    Returns:
-      A figure with one axes.
-
-    Raises:
-      ValueError: no size, no score, a size without seeds, or another number of sizes.
-
-    >>> figure = auc_spread([5, 20], {"m": [[0.8, 0.82], [0.9]]}, title="VAE", x_label="$N_z$")
-    >>> figure.axes[0].get_lines()[1].get_ydata().tolist()
-    [0.81, 0.9]
-    """
-    lengths = {name: [len(seeds) for seeds in sizes] for name, sizes in auc.items()}
-    sizes = np.asarray(x, float)
-    if (
-        not len(sizes)
-        or not lengths
-        or any(len(counts) != len(sizes) or 0 in counts for counts in lengths.values())
-        or sizes[0] <= 0
-        or (np.diff(sizes) <= 0).any()
-    ):
-        raise ValueError(
-            f"got x = {list(x)} and {lengths} seeds; expected ascending sizes above zero and, for at least one score, "
-            "a list of seeds for each"
-        )
-    figure = Figure(figsize=(5.6, 3.2), dpi=DPI, layout="constrained")
-    plot = figure.subplots()
-    plot.set_title(title, fontsize=12.0)
-    plot.set_xscale("log")
-    plot.axhline(0.5, color=QUIET, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
-    for index, (name, by_size) in enumerate(auc.items()):
-        look = SCORES.get(name, Look(name, COLORS[index % len(COLORS)], "-", "o"))
-        mean = np.array([np.mean(seeds) for seeds in by_size])
-        low, high = np.array([(min(seeds), max(seeds)) for seeds in by_size]).T
-        plot.fill_between(sizes, low, high, color=look.color, alpha=0.16, linewidth=0)
-        plot.plot(
-            *(sizes, mean),
-            label=look.label,
-            color=look.color,
-            linestyle=look.line,
-            marker=look.marker,
-            markersize=4.0,
-            zorder=3,
-        )
-        seeds_x = np.repeat(sizes, [len(seeds) for seeds in by_size])
-        plot.scatter(seeds_x, np.concatenate(by_size), s=5, color=look.color, linewidth=0, alpha=0.7, zorder=2)
-    if len(sizes) <= _MOST_TICKS:
-        plot.xaxis.set_major_locator(FixedLocator(sizes.tolist()))
-        plot.xaxis.set_minor_locator(NullLocator())
-    plot.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
-    plot.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
-    floor = min(0.5, *(min(seeds) for by_size in auc.values() for seeds in by_size))
-    plot.set_ylim(floor - 0.03, 1.02)
-    plot.set_xlabel(x_label)
-    plot.set_ylabel("ROC AUC")
-    plot.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.8)
-    return figure
-
-
 def _draw_scale(plot: Axes, at: int, name: str, column: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """Draw a vertical axis at `at`; returns the height of each trial on it, 0 to 1."""
     distinct = np.unique(column)
@@ -186,9 +117,9 @@ def _draw_scale(plot: Axes, at: int, name: str, column: np.ndarray, rank: np.nda
             return (values - low) / (high - low)
 
         ticks, labels, heights = height(inside), [f"{value:g}" for value in inside], height(column)
-    plot.plot([at, at], [0, 1], color="#222222", linewidth=0.8, zorder=4)
+    plot.plot([at, at], [0, 1], color=INK, linewidth=0.8, zorder=4)
     for tick, text in zip(ticks, labels, strict=True):
-        plot.plot([at - 0.025, at], [tick, tick], color="#222222", linewidth=0.8, zorder=4)
+        plot.plot([at - 0.025, at], [tick, tick], color=INK, linewidth=0.8, zorder=4)
         _label(plot, at - 0.04, tick, text)
     plot.annotate(name, (at, 1), (0, 9), textcoords="offset points", ha="center", va="bottom", fontsize=10)
     return heights

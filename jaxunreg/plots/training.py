@@ -1,0 +1,142 @@
+"""How training went."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from jaxunreg.errors import ArgumentError
+from jaxunreg.plots.style import DPI, FAINT, PAGE_WIDTH, SCORES, STYLE, draw_chance
+
+
+@matplotlib.style.context(STYLE)
+def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
+    """Training and held-out loss, its three terms, and the ROC AUC, against the step.
+
+    All but the AUC are means per image, in nats. The range of a panel is that of its curves after the first
+    twentieth of the run, where the loss falls by more than in all the rest.
+
+    Args:
+      records: lines of `metrics.jsonl`. `{"step", "loss", "d", "a", "m"}` are training,
+        `{"step", "held_out": {"loss", "d", "a", "m"}}` held-out images and
+        `{"step", "auc": {"nelbo", "d", "a", "m"}}` the ROC AUC; one line may hold several, other keys are left
+        alone, and of two lines of one step the later counts (a resumed run writes again what followed its
+        checkpoint). A term that is zero throughout, as an autoencoder's D and A, is not drawn and nor is its AUC; a
+        loss of one term alone is drawn once. More than 250 training records are drawn as means over equally many.
+      title: title of the figure.
+
+    Returns:
+      A figure with an axes for the loss, one for each term, and one for the AUC if there is any.
+
+    Raises:
+      ArgumentError: no record holds a loss.
+
+    >>> lines = [{"step": step, "loss": 1 / step, "d": 0.1, "a": -3.0, "m": 2.0} for step in (1, 2, 3)]
+    >>> figure = training_curves([*lines, {"step": 3, "held_out": {"loss": 0.4}}], title="Training")
+    >>> len(figure.axes)
+    4
+    """
+    terms = ("loss", "d", "a", "m")
+    training = {name: _series(records, name) for name in terms}
+    held_out = {name: _series([_nested(record, "held_out") for record in records], name) for name in terms}
+    auc = {name: _series([_nested(record, "auc") for record in records], name) for name in SCORES}
+    if not training["loss"] and not held_out["loss"]:
+        raise ArgumentError(
+            f"{len(records)} records without a loss",
+            "the lines of metrics.jsonl, with 'step' and 'loss'",
+            "see whether the run has trained",
+        )
+
+    points = {name: [*training[name].values(), *held_out[name].values()] for name in terms[1:]}
+    shown = [name for name in points if any(points[name])]
+    unseen = [name for name in points if points[name] and name not in shown]
+    if len(shown) == 1:  # The loss itself, under its other name.
+        unseen += shown
+        shown = []
+    auc = {name: series for name, series in auc.items() if series and name not in unseen}
+    figure = Figure(figsize=(PAGE_WIDTH, 3.0 + (2.1 if shown else 0.0)), dpi=DPI, layout="constrained")
+    figure.suptitle(title)
+    grid = figure.add_gridspec(2 if shown else 1, 6, height_ratios=[1.25, 1.0] if shown else [1.0])
+    width = 6 // max(1, len(shown))
+    places = {"loss": figure.add_subplot(grid[0, : 4 if auc else 6])}
+    places |= {
+        name: figure.add_subplot(grid[1, index * width : (index + 1) * width]) for index, name in enumerate(shown)
+    }
+    for name, axes in places.items():
+        look = SCORES.get(name, SCORES["nelbo"])
+        axes.set_title("negative ELBO" if name == "loss" and shown else "loss" if name == "loss" else look.label)
+        averaged, window = _averaged(training[name])
+        trained = "training" if window == 1 else f"training, means of {window}"
+        for series, color, label, marker, linewidth in (
+            (averaged, FAINT, trained, "", 1.0),
+            (held_out[name], look.color, "held out", look.marker, 1.2),
+        ):
+            if series:
+                how: dict[str, Any] = {"color": color, "marker": marker, "linewidth": linewidth}
+                axes.plot(*zip(*series.items(), strict=True), label=label, markersize=2.6, **how)
+        _limit_to_late(axes, [series for series in (training[name], held_out[name]) if series])
+    places["loss"].legend(loc="best")
+    places["loss"].set_ylabel("nats per image" if shown else "mean over images")
+    if auc:
+        places["auc"] = figure.add_subplot(grid[0, 4:], sharex=places["loss"])
+        draw_chance(places["auc"])
+        places["auc"].set_title("ROC AUC")
+        for name, series in auc.items():
+            look = SCORES[name]
+            steps, values = zip(*series.items(), strict=True)
+            places["auc"].plot(
+                *(steps, values),
+                color=look.color,
+                linestyle=look.line,
+                marker=look.marker,
+                markersize=2.6,
+                label="loss" if name == "nelbo" and unseen and not shown else look.label,
+            )
+        low = min(0.5, *(min(series.values()) for series in auc.values())) - 0.02
+        high = max(0.5, *(max(series.values()) for series in auc.values())) + 0.02
+        # Room for the legend above the curves, which end near their highest.
+        high += 0.35 * (high - low)
+        places["auc"].set_yticks(
+            [tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= 1.0]
+        )
+        places["auc"].set_ylim(low, high)
+        places["auc"].legend(loc="upper center", ncols=2, fontsize=9, columnspacing=1.0, labelspacing=0.2)
+    for axes in places.values():
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+    return figure
+
+
+def _series(records: Iterable[Mapping[str, Any]], name: str) -> dict[int, float]:
+    found = {int(record["step"]): float(record[name]) for record in records if name in record and "step" in record}
+    return dict(sorted(found.items()))
+
+
+def _averaged(series: Mapping[int, float], most: int = 250) -> tuple[dict[int, float], int]:
+    """Means over equally many records, each mean at its last step, so that at most `most` points are left."""
+    window = -(-len(series) // most) or 1
+    steps, values = list(series), list(series.values())
+    parts = range(0, len(series), window)
+    return {steps[min(k + window, len(steps)) - 1]: float(np.mean(values[k : k + window])) for k in parts}, window
+
+
+def _nested(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return {"step": record["step"], **record[name]} if name in record and "step" in record else {}
+
+
+def _limit_to_late(axes: Axes, series: Sequence[Mapping[int, float]]) -> None:
+    first, last = min(min(one) for one in series), max(max(one) for one in series)
+    start = first + 0.05 * (last - first)
+    late = [value for one in series for step, value in one.items() if step >= start]
+    low, high = min(late), max(late)
+    room = 0.06 * ((high - low) or 1.0)
+    axes.set_ylim(low - room, high + room)
+
+
+def _thousands(step: float, _: Any) -> str:
+    return f"{step / 1000:g}k" if step >= 1000 else f"{step:g}"
