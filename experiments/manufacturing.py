@@ -43,8 +43,8 @@ from jaxunreg.baselines import (
     PCAResidualConfig,
 )
 from jaxunreg.datasets.folders import ImageFileError, ImageFiles
+from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
 from jaxunreg.datasets.folders.image_file import GOOD
-from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.decomposition import TERMS

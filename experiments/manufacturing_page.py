@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxunreg.datasets.folders.layouts import FolderDataset
+from jaxunreg.datasets.folders.dataset import FolderDataset
 from jaxunreg.decomposition import LETTERS
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page

@@ -14,8 +14,8 @@ from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
 from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.places import check_outside, check_report, make_folder
 from jaxunreg.cli.shown_images import show_images
+from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
 from jaxunreg.datasets.folders.image_files import ImageFiles, OnError
-from jaxunreg.datasets.folders.layouts import FolderDataset, load_folder
 from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.inspection.detector import AnomalyDetector
 

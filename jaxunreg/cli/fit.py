@@ -9,8 +9,8 @@ import tyro
 from jaxunreg.cli.console import say
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
 from jaxunreg.cli.shown_images import show_images
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import Color, OnError
-from jaxunreg.datasets.folders.layouts import load_folder
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import FILE, TRAINING
 from jaxunreg.inspection.fitting import fit_detector

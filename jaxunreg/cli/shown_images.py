@@ -1,8 +1,8 @@
 """How many images of which kinds and sizes a command works on, in a sentence."""
 
 from jaxunreg.cli.console import say
+from jaxunreg.datasets.folders.dataset import FolderDataset
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.datasets.folders.layouts import FolderDataset
 
 
 def show_images(what: str, data: FolderDataset, images: ImageFiles) -> None:

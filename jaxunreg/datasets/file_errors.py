@@ -1,4 +1,4 @@
-"""Errors about files: one that cannot be used, and one that is not there."""
+"""Errors about files and folders, which carry the path."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,9 @@ class FileError(JaxunregError):
 
     leading: ClassVar[str] = ""
 
+    separator: ClassVar[str] = ": "
+    """What stands between the path and what is wrong."""
+
     def __init__(self, path: Path, got: str, expected: str = "", advice: str = "") -> None:
         self.path = path  # before the text is made, which begins with it
         super().__init__(got, expected, advice)
@@ -39,13 +42,35 @@ class FileError(JaxunregError):
         Args:
           wording: from an argument's name and value to text.
         """
-        return f"{self.path}: {super().worded(wording)}"
+        return f"{self.path}{self.separator}{super().worded(wording)}"
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), (self.path, self.got, self.expected, self.advice)
 
 
-class MissingFileError(JaxunregError, FileNotFoundError):
-    """A file or folder that is not there; `got` is a sentence about it."""
+class MissingFileError(FileError, FileNotFoundError):
+    """A file or folder that is not there.
 
-    leading: ClassVar[str] = ""
+    >>> str(MissingFileError(Path("parts"), "does not exist", "a folder of images"))
+    'parts does not exist; expected a folder of images'
+    """
+
+    separator: ClassVar[str] = " "
+
+
+class NotAFolderError(FileError, NotADirectoryError):
+    """A file where a folder is expected."""
+
+    separator: ClassVar[str] = " "
+
+
+class OccupiedFolderError(FileError, FileExistsError):
+    """A folder that is to be written, and already holds something."""
+
+    separator: ClassVar[str] = " "
+
+
+class FolderError(FileError, ValueError):
+    """A folder whose contents cannot be used."""
+
+    separator: ClassVar[str] = " "

@@ -21,7 +21,7 @@ from PIL import Image
 
 import jaxunreg as ju
 from jaxunreg.cli.main import main
-from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.plots import style
 
 ROOT = Path(__file__).parents[2]

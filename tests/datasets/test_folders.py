@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 
 from jaxunreg.datasets.folders import ImageFile, ImageFileError, ImageFiles, checking, image_files, load_files
 from jaxunreg.datasets.folders import pixels as pixels_module
-from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.pixels import convert, decode, read_mask
 from jaxunreg.datasets.folders.splitting import held_out
 
@@ -86,7 +86,7 @@ def test_an_mvtec_tree(tmp_path):
     # Nothing is in both splits, although the files of different folders have the same names.
     groups = [file.group for file in (*data.train.files, *data.test.files)]
     assert len(set(groups)) == 11
-    with pytest.raises(ValueError, match=r"test_fraction is 0\.5, but .*screw has a folder `test`"):
+    with pytest.raises(ValueError, match=r"got test_fraction=0\.5 for .*screw; expected none, since that has a"):
         load_folder(root, test_fraction=0.5)
     assert load_folder(root, fallback_fraction=0.5).split == "as on disk"
 
@@ -437,7 +437,7 @@ def test_all_that_is_wrong_is_counted(tmp_path):
     write(tmp_path / "bad" / "0.png", gray(0))
     (tmp_path / "good").mkdir()
     shutil.move(tmp_path / "0.png", tmp_path / "good" / "0.png")
-    with pytest.raises(ValueError, match="no normal image is left, all 1 were skipped"):
+    with pytest.raises(ValueError, match="has no normal image left, all 1 were skipped"):
         load_folder(tmp_path, on_error="skip")
 
 
@@ -502,7 +502,7 @@ def test_files_and_folders_to_score(tmp_path):
     assert [file.path.name for file in images.files] == ["z.png", "a.png", "b.png", "c.png"]
     assert [entry.path.name for entry in images.skipped] == ["notes.txt", "a_mask.png"]
     assert images.mask(0) is None
-    with pytest.raises(ValueError, match="4 of 4 images have an unknown label"):
+    with pytest.raises(ValueError, match="got 4 of 4 images with an unknown label"):
         _ = images.is_anomalous
     with pytest.raises(FileNotFoundError, match=r"x\.png does not exist"):
         load_files([tmp_path / "x.png"])
@@ -706,7 +706,7 @@ def test_a_bar_is_shown_after_a_few_seconds_only(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"color": "blue"}, "color is 'blue'; expected"), ({"on_error": "ignore"}, "on_error is 'ignore'; expected")],
+    [({"color": "blue"}, "got color='blue'; expected"), ({"on_error": "ignore"}, "got on_error='ignore'; expected")],
 )
 def test_bad_arguments_are_refused(tmp_path, no_type_checks, arguments, message):
     write(tmp_path / "0.png", gray(0))

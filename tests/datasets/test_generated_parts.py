@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxunreg.datasets import generated_parts
-from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import synth_parts, write_parts
 
 # As users run it, without the run-time type checker in front of its own errors.
@@ -197,7 +197,7 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return synth_parts(*arguments, **options)
 
-    monkeypatch.setattr(module, "synth_parts", interrupted)
+    monkeypatch.setattr(generated_parts, "synth_parts", interrupted)
     for name in ("empty", "new"):
         drawn.clear()
         with pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxunreg.datasets.folders import ImageFileError
-from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.magnetic_tile import tile_groups
 
 REAL = Path(os.environ.get("JAXUNREG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "magnetic_tile"

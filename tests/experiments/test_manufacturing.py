@@ -12,7 +12,7 @@ from PIL import Image
 import jaxunreg as ju
 from experiments import manufacturing, manufacturing_page, runs
 from experiments.manufacturing import KEPT, PRESETS, Cell, CellScores, ManufacturingConfig, choose, split_data
-from jaxunreg.datasets.folders.layouts import load_folder
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.metrics.ranking import roc_auc
 

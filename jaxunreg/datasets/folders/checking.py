@@ -16,7 +16,7 @@ from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
 from jaxunreg.datasets.folders.image_files import Color, OnError, check_size
 from jaxunreg.datasets.folders.pixels import decode, decode_mask
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
-from jaxunreg.errors import argument
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.text import printable
 
 logger = logging.getLogger("jaxunreg.datasets")
@@ -52,7 +52,7 @@ def check_files(
     on_error: OnError = "raise",
     min_size: int | None = None,
     progress: bool = True,
-    failures: Sequence[Skipped] = (),
+    failures: Sequence[ImageFileError] = (),
 ) -> CheckedFiles:
     """Decode every image and mask of a data set once, in threads, and choose gray or RGB for all of them.
 
@@ -66,12 +66,12 @@ def check_files(
 
     Raises:
       ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
-      ValueError: no file can be used, or an argument is none of its choices.
+      ArgumentError: no file can be used, or an argument is none of its choices.
     """
     if color not in ("auto", "gray", "rgb"):
-        raise ValueError(f"color is {color!r}; expected 'auto', 'gray' or 'rgb'")
+        raise ArgumentError(argument("color", color), "'auto', 'gray' or 'rgb'", "give one of these")
     if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'skip'")
+        raise ArgumentError(argument("on_error", on_error), "'raise' or 'skip'", "give one of these")
 
     def attempt(file: ImageFile) -> _Look | ImageFileError:
         try:
@@ -80,7 +80,7 @@ def check_files(
             return error
 
     looks = dict(zip((file.path for file in files), _map_with_bar(attempt, files, progress), strict=True))
-    errors = [ImageFileError(*failure) for failure in failures]
+    errors = [*failures]
     errors += [look for look in looks.values() if isinstance(look, ImageFileError)]
     if errors and on_error == "raise":
         more = f" (and {len(errors) - 1} more files)" if len(errors) > 1 else ""
@@ -89,7 +89,7 @@ def check_files(
         raise ImageFileError(first.path, first.got, first.expected, f"{first.advice}; {skip}" if first.advice else skip)
     kept = [(file, look) for file in files if isinstance(look := looks[file.path], _Look)]
     if not kept:
-        raise ValueError(f"none of {len(files)} images can be used; the first error is: {errors[0]}")
+        raise ArgumentError(f"none of {len(files)} images can be used", advice=f"the first error is: {errors[0]}")
     left_out = [Skipped(error.path, error.reason) for error in errors]
     for index, (file, look) in enumerate(kept):
         if look.mask_is_empty and file.label != GOOD:

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from jaxunreg.datasets.file_errors import MissingFileError
 from jaxunreg.datasets.folders.checking import check_files, logger
 from jaxunreg.datasets.folders.image_file import UNKNOWN, ImageFile
 from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
 from jaxunreg.datasets.folders.listing import list_folder
 from jaxunreg.datasets.folders.pixels import SUFFIXES
-from jaxunreg.datasets.folders.unusable import Skipped
+from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
+from jaxunreg.errors import ArgumentError
 
 
 def load_files(
@@ -36,30 +38,35 @@ def load_files(
 
     Raises:
       ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
-      FileNotFoundError: a file or folder does not exist.
-      ValueError: there is no image, or none in a folder.
+      MissingFileError: a file or folder does not exist.
+      ArgumentError: there is no image, none in a folder, or none that can be used.
     """
     files: list[ImageFile] = []
     reported: list[Skipped] = []
-    failures: list[Skipped] = []
+    failures: list[ImageFileError] = []
     for path in (Path(path).expanduser() for path in paths):
         if path.is_dir():
             images, others, unread = _list_below(path)
             failures += unread
             if not images and not unread:
-                raise ValueError(
-                    f"got no image in {path}; expected files with a suffix among {', '.join(SUFFIXES)}, which are "
-                    "neither hidden nor named as masks"
+                raise ArgumentError(
+                    f"no image in {path}",
+                    f"files with a suffix among {', '.join(SUFFIXES)}, which are neither hidden nor named as masks",
+                    "give another folder",
+                    field="paths",
                 )
             files += [ImageFile(image, label) for image in images]
             reported += others
         elif not path.exists():
-            raise FileNotFoundError(f"{path} does not exist; expected an image or a folder of images")
+            raise MissingFileError(path, "does not exist", "an image or a folder of images")
         else:
             files.append(ImageFile(path, label))
     if not files and not failures:
-        raise ValueError(
-            f"got no image; expected files with a suffix among {', '.join(SUFFIXES)}, or folders with such"
+        raise ArgumentError(
+            "no image",
+            f"files with a suffix among {', '.join(SUFFIXES)}, or folders with such",
+            "give one or more",
+            field="paths",
         )
     checked = check_files(
         files, color=color, on_error=on_error, min_size=min_size, progress=progress, failures=failures
@@ -71,14 +78,14 @@ def load_files(
     )
 
 
-def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[Skipped]]:
+def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileError]]:
     """The images in a folder and all its subfolders, what is none, and which folders cannot be read.
 
     Each folder in the order of its names.
     """
     images: list[Path] = []
     reported: list[Skipped] = []
-    failures: list[Skipped] = []
+    failures: list[ImageFileError] = []
     seen: dict[Path, Path] = {}
 
     def add(folder: Path, holds_masks: bool) -> None:
@@ -89,7 +96,7 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[Skipped]]:
         try:
             listing = list_folder(folder)
         except PermissionError as error:
-            failures.append(Skipped(folder, f"cannot be opened ({error.strerror}); check its rights"))
+            failures.append(ImageFileError(folder, f"cannot be opened ({error.strerror})", advice="check its rights"))
             return
         reported.extend(listing.reported)
         masks = {mask: image.name for image, masks in listing.masks.items() for mask in masks}

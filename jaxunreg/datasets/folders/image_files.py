@@ -14,10 +14,15 @@ from jaxunreg.datasets.folders.image_file import GOOD, UNKNOWN, ImageFile
 from jaxunreg.datasets.folders.pixels import convert, decode, decode_mask
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
+from jaxunreg.errors import ArgumentError, JaxunregError
 
 Color: TypeAlias = Literal["auto", "gray", "rgb"]
 
 OnError: TypeAlias = Literal["raise", "skip"]
+
+
+class SelectionError(JaxunregError, IndexError):
+    """A selection that does not fit the images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +70,14 @@ class ImageFiles(Sequence):
         """Whether each image has a defect.
 
         Raises:
-          ValueError: there are images of unknown label.
+          ArgumentError: there are images of unknown label.
         """
         if UNKNOWN in self.labels:
-            raise ValueError(
-                f"{self.labels.count(UNKNOWN)} of {len(self)} images have an unknown label; expected labels, "
-                "as load_folder finds them"
+            raise ArgumentError(
+                f"{self.labels.count(UNKNOWN)} of {len(self)} images with an unknown label",
+                "a label for each",
+                "load them with load_folder, which finds the labels",
+                field="images",
             )
         return np.array([label != GOOD for label in self.labels], bool)
 
@@ -122,10 +129,13 @@ class ImageFiles(Sequence):
 
         Args:
           indices: integers `[m]`, or one truth value for each image.
+
+        Raises:
+          SelectionError: there is another number of truth values than of images.
         """
         chosen = np.asarray(indices)
         if chosen.dtype == bool and chosen.shape != (len(self),):
-            raise IndexError(f"got {chosen.shape} truth values; expected ({len(self)},)")
+            raise SelectionError(f"{chosen.shape} truth values", f"({len(self)},)", "give one for each image")
         chosen = np.arange(len(self))[chosen.astype(np.int64) if chosen.size == 0 else chosen]
         return replace(self, files=tuple(self.files[i] for i in chosen), sizes=self.sizes[chosen], skipped=())
 
@@ -143,7 +153,7 @@ class ImageFiles(Sequence):
         return self.select([file.label == GOOD or file.mask is not None for file in self.files])
 
     def split(self, fraction: float, *, seed: int = 0) -> "tuple[ImageFiles, ImageFiles]":
-        """Hold out whole groups, see `held_out`.
+        """Hold out whole groups of images, as `held_out` chooses them.
 
         Returns:
           The images that are kept and those that are held out, in their order.
@@ -153,6 +163,11 @@ class ImageFiles(Sequence):
 
 
 def check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], why: str) -> None:
+    """Check the height and width of an image or mask.
+
+    Raises:
+      ImageFileError: they are not those expected.
+    """
     if got != expected:
         height, width = expected
         raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels", f"{height}x{width}, {why}")

@@ -7,12 +7,13 @@ for five tiles that were photographed twice, what they look like.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
 from jaxunreg.datasets.folders.listing import list_folder
-from jaxunreg.datasets.folders.unusable import Skipped
+from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 
 NORMAL_FOLDER = "MT_Free"
 
@@ -41,7 +42,7 @@ class TileFiles(NamedTuple):
     clean: list[ImageFile]
     others: list[ImageFile]
     reported: list[Skipped]
-    failures: list[Skipped]
+    failures: list[ImageFileError]
 
 
 def find_tiles(root: Path) -> TileFiles:
@@ -52,7 +53,7 @@ def find_tiles(root: Path) -> TileFiles:
     """
     files: list[ImageFile] = []
     reported: list[Skipped] = []
-    failures: list[Skipped] = []
+    failures: list[ImageFileError] = []
     for folder in list_folder(root).folders:
         if not folder.name.startswith("MT_"):
             reported.append(Skipped(folder, "is not a folder of magnetic tiles; expected a name like MT_Crack"))
@@ -65,18 +66,18 @@ def find_tiles(root: Path) -> TileFiles:
             if path.suffix.lower() == ".png":
                 continue
             if not _NAME.fullmatch(path.stem):
-                failures.append(Skipped(path, "has a name from which no tile can be told; expected expA_num_B"))
+                failures.append(
+                    ImageFileError(path, "has a name from which no tile can be told", "expA_num_B", "rename it")
+                )
             elif path.stem not in masks:
-                failures.append(Skipped(path, f"has no mask; expected {path.stem}.png beside it"))
+                failures.append(ImageFileError(path, "has no mask", f"{path.stem}.png beside it"))
             else:
                 files.append(ImageFile(path, label, masks[path.stem]))
         images = {path.stem for path in listing.images if path.suffix.lower() != ".png"}
         reported += [Skipped(mask, "is a mask without an image") for stem, mask in masks.items() if stem not in images]
     frames = [_frame(file.path) for file in files]
     groups = tile_groups(frames)
-    files = [
-        ImageFile(file.path, file.label, file.mask, groups[frame]) for file, frame in zip(files, frames, strict=True)
-    ]
+    files = [replace(file, group=groups[frame]) for file, frame in zip(files, frames, strict=True)]
     defective = {file.group for file in files if file.label != GOOD}
     return TileFiles(
         clean=[file for file in files if file.group not in defective],

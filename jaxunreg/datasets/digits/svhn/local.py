@@ -88,7 +88,7 @@ def load_local(folder: Path) -> Dataset:
     expected = " or ".join(f"{what} ({', '.join(names)})" for what, (_, names) in _PAIRS.items())
     if not folder.is_dir():
         raise MissingFileError(
-            f"{argument('data_dir')} {folder} is not a folder", f"one with {expected}", "give another folder"
+            folder, "is not a folder", f"one with {expected}", f"give another {argument('data_dir')}"
         )
     for what, (read, names) in _PAIRS.items():
         if all((folder / name).is_file() for name in names):
@@ -102,9 +102,10 @@ def load_local(folder: Path) -> Dataset:
             )
     found = [name for _, names in _PAIRS.values() for name in names if (folder / name).is_file()]
     raise MissingFileError(
-        f"{argument('data_dir')} {folder} holds {' and '.join(found) or 'neither pair'}",
+        folder,
+        f"holds {' and '.join(found) or 'neither pair'}",
         expected,
-        "complete a pair or give another folder",
+        f"complete a pair or give another {argument('data_dir')}",
     )
 
 

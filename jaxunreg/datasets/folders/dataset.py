@@ -1,0 +1,209 @@
+"""A folder of images as a data set with a training and a test split."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxunreg.datasets.file_errors import FolderError, MissingFileError, NotAFolderError
+from jaxunreg.datasets.folders.checking import check_files
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
+from jaxunreg.datasets.folders.layouts import find_layout
+from jaxunreg.datasets.folders.pixels import SUFFIXES
+from jaxunreg.datasets.folders.splitting import check_fraction
+from jaxunreg.datasets.folders.unusable import Skipped
+from jaxunreg.errors import ArgumentError, argument
+
+HELD_OUT = 0.25
+"""The share of the normal groups in the test split, where there are defects but no split on disk."""
+
+_logger = logging.getLogger("jaxunreg.datasets")
+
+
+@dataclass(frozen=True)
+class FolderDataset:
+    """A training and a test split of the images in a folder.
+
+    Attributes:
+      name: the folder's name.
+      directory: the folder.
+      layout: `"mvtec"`, `"plain"`, `"normal-abnormal"` or `"magnetic-tile"`.
+      train: normal images only.
+      test: normal images and defects; may be empty, or hold either only.
+      channels: 1 or 3, of all images.
+      bits: the most bits of any image: 8, 16, or 32 for floating point.
+      skipped: what was left out, and why.
+      split: one sentence on how training and test images were told apart.
+    """
+
+    name: str
+    directory: Path
+    layout: str
+    train: ImageFiles
+    test: ImageFiles
+    channels: int
+    bits: int
+    skipped: tuple[Skipped, ...]
+    split: str
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's results should say of its data, for JSON; paths are relative to the folder."""
+        return {
+            "name": self.name,
+            "layout": self.layout,
+            "split": self.split,
+            "color": "gray" if self.channels == 1 else "rgb",
+            "channels": self.channels,
+            "bits": self.bits,
+            "train": _describe(self.train),
+            "test": _describe(self.test),
+            "skipped": [
+                {"path": path.relative_to(self.directory).as_posix(), "reason": reason} for path, reason in self.skipped
+            ],
+        }
+
+
+def _describe(images: ImageFiles) -> dict[str, Any]:
+    return {
+        "images": len(images),
+        "labels": dict(sorted(Counter(images.labels).items())),
+        "groups": len({file.group for file in images.files}),
+        "masks": sum(file.mask is not None and file.label != GOOD for file in images.files),
+        "smallest": images.sizes.min(axis=0).tolist() if len(images) else None,
+        "largest": images.sizes.max(axis=0).tolist() if len(images) else None,
+        "fingerprint": images.fingerprint,
+    }
+
+
+def load_folder(
+    directory: str | Path,
+    *,
+    color: Color = "auto",
+    on_error: OnError = "raise",
+    min_size: int | None = None,
+    test_fraction: float | None = None,
+    fallback_fraction: float | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> FolderDataset:
+    """Find out how a folder is laid out, look at every image in it once, and split it.
+
+    | layout | what is in the folder | training | test |
+    |---|---|---|---|
+    | mvtec | `train/good`, `test/good`, `test/DEFECT`, `ground_truth/DEFECT/NAME_mask.png` | `train` | `test` |
+    | normal-abnormal | `good` (normal, ok), and `bad` (defect, ng, ...) or a folder for each defect | normal | rest |
+    | plain | images, all assumed normal | all | none, unless `test_fraction` is given |
+    | magnetic-tile | `MT_Free`, `MT_Crack`, ... with `expA_num_B.jpg` and mask `expA_num_B.png` | see below | rest |
+
+    Masks may also lie beside their images as `NAME_mask`, `NAME-mask` or `NAME_gt`. Upper and lower case do not
+    matter. Where the split is not on disk, a share of the normal *groups* goes to the test split, see `held_out`;
+    a group is an image, and for the magnetic tiles a tile with all its photographs. There the tiles of which any
+    photograph shows a defect are test tiles with all their photographs, so that no tile is in both splits.
+
+    PNG, JPEG, BMP and TIFF with 8 or 16 bits, gray or RGB, of any sizes, are read; floating-point TIFF in [0, 1] as
+    well. Gray or RGB is one choice for the data set. Hidden files are ignored; a file that is no image by its name, a
+    folder that is no part of the layout, what is named as a mask without an image beside it, and a mask that marks
+    nothing of a defect are listed in `skipped` whatever `on_error` says.
+
+    Args:
+      directory: the folder.
+      color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are, be they stored as RGB or not.
+      on_error: what to do with an image that cannot be used: unreadable, cut short, empty, with NaN, too small, a
+        decompression bomb, with two masks, a mask of another size or a mask that marks something of a normal image;
+        or with a file of `ground_truth` that belongs to no image. `"raise"` raises, `"skip"` leaves it out, lists it
+        in `skipped` and logs a warning.
+      min_size: the least height and width, in pixels; default: no limit.
+      test_fraction: the share of the normal groups for the test split, in [0, 1); default: 0.25 where there are
+        defects to test on, else 0. Not for a tree that has its own test split.
+      fallback_fraction: the same for a folder of which it is not known whether it has a split, which then counts.
+      seed: of the choice of these groups.
+      progress: whether to show a progress bar if it takes more than a few seconds.
+
+    Returns:
+      The data set.
+
+    Raises:
+      MissingFileError: there is no such folder.
+      NotAFolderError: it is a file.
+      ImageFileError: an image cannot be used, and `on_error` is `"raise"`.
+      FolderError: the layout is none of these, or there is no (normal) image.
+      ArgumentError: an argument is out of range, or no image can be used.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for i in range(3):
+    ...         Image.new("L", (8, 6), i).save(Path(folder) / f"{i}.png")
+    ...     data = load_folder(folder)
+    ...     data.layout, data.train[2].shape, int(data.train[2].max())
+    ('plain', (6, 8, 1), 2)
+    """
+    root = Path(directory).expanduser().resolve()
+    if not root.exists():
+        raise MissingFileError(root, "does not exist", "a folder of images")
+    if not root.is_dir():
+        raise NotAFolderError(root, "is a file", "a folder of images")
+    check_fraction("test_fraction", test_fraction or 0.0)
+    check_fraction("fallback_fraction", fallback_fraction or 0.0)
+    found = find_layout(root)
+    if not found.train:
+        raise FolderError(
+            root,
+            f"holds no normal image to train on (layout {found.layout})",
+            f"files with a suffix among {', '.join(SUFFIXES)}",
+            "add normal images",
+        )
+    for skipped in found.reported:
+        _logger.warning("%s: %s", *skipped)
+    if found.has_split and test_fraction is not None:
+        raise ArgumentError(
+            f"{argument('test_fraction', test_fraction)} for {root}",
+            "none, since that has a folder `test`",
+            f"leave {argument('test_fraction')} out",
+        )
+    checked = check_files(
+        [*found.train, *found.test],
+        color=color,
+        on_error=on_error,
+        min_size=min_size,
+        progress=progress,
+        failures=found.failures,
+    )
+    images = ImageFiles(checked.files, checked.sizes, checked.channels, checked.bits)
+    for_training = {file.path for file in found.train}
+    is_train = np.array([file.path in for_training for file in images.files], bool)
+    if not is_train.any():
+        raise FolderError(
+            root,
+            f"has no normal image left, all {len(found.train)} were skipped",
+            "one or more that can be used",
+            "see the warnings for what is wrong with each",
+        )
+    split = "as on disk"
+    if not found.has_split:
+        default = HELD_OUT if found.test else 0.0
+        fraction = next(f for f in (test_fraction, fallback_fraction, default) if f is not None)
+        unit = "tiles without a defect" if found.layout == "magnetic-tile" else "normal images"
+        split = f"a share of {fraction:g} of the {unit} is held out for the test, seed {seed}"
+        _, out = images.select(is_train).split(fraction, seed=seed)
+        held = {file.path for file in out.files}
+        is_train &= np.array([file.path not in held for file in images.files], bool)
+    if found.layout == "magnetic-tile":
+        split += "; a tile with a defect in any photograph is a test tile; no tile is in both splits"
+    _logger.info("%s: layout %s; %d images for training, %d for the test: %s", root, found.layout,
+                 is_train.sum(), (~is_train).sum(), split)  # fmt: skip
+    return FolderDataset(
+        name=root.name,
+        directory=root,
+        layout=found.layout,
+        train=images.select(is_train),
+        test=images.select(~is_train),
+        channels=images.channels,
+        bits=images.bits,
+        skipped=(*found.reported, *checked.skipped),
+        split=split,
+    )
