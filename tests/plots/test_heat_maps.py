@@ -7,8 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from jaxunreg.inspection.verdict import Box
-from jaxunreg.plots import heat_map_examples, heat_map_overlay, score_strips
-from jaxunreg.plots.style import ANOMALOUS, NORMAL
+from jaxunreg.plots import heat_map_examples, heat_map_overlay
+from jaxunreg.plots.style import NORMAL
 
 TEXT = {"title": "a.png", "verdict": "normal", "is_anomalous": False, "label": "M, nats a pixel", "note": "one scale"}
 
@@ -169,8 +169,6 @@ def test_what_does_not_fit_is_refused(no_type_checks):
         heat_map_overlay(image(0), np.ones((20, 30)), scale=(1.0, 1.0), **TEXT)
     with pytest.raises(ValueError, match="got no images"):
         heat_map_examples([], [], [], [], scale=(0.0, 1.0), title="", label="")
-    with pytest.raises(ValueError, match="without a finite score"):
-        score_strips({"good": np.array([np.nan])}, threshold=1.0, title="", label="")
 
 
 def test_examples_keep_their_shapes_whatever_their_sizes():
@@ -189,11 +187,3 @@ def test_examples_keep_their_shapes_whatever_their_sizes():
             _, _, across, down = axes.get_position().bounds
             assert down * height / (across * width) == pytest.approx(size[0] / size[1])
             assert bool(axes.collections) == (k == 3)
-
-
-def test_the_first_kind_is_the_normal_one():
-    scores = {"good (2)": np.array([1.0, 2.0]), "crack (1)": np.array([3.0])}
-    figure = score_strips(scores, threshold=2.5, title="Scores", label="M, nats")
-    dots = figure.axes[0].collections
-    assert [to_hex(dot.get_facecolor()[0]) for dot in dots] == [NORMAL.lower(), ANOMALOUS.lower()]
-    assert dots[0].get_offsets()[:, 0].tolist() == [1.0, 2.0]

@@ -1,9 +1,7 @@
-"""Figures of a sweep: lines and bands are read back from the artists and compared with the numbers behind them."""
+"""Trials as lines: they are read back from the artists and compared with the numbers behind them."""
 
 import numpy as np
 import pytest
-from matplotlib.collections import PathCollection
-from matplotlib.colors import same_color
 
 from jaxunreg import plots
 from jaxunreg.plots import save_figure
@@ -66,34 +64,3 @@ def test_one_trial_can_be_drawn(tmp_path):
 def test_what_cannot_be_drawn_is_refused(axes, values):
     with pytest.raises(ValueError, match=r"expected as many|not finite"):
         plots.parallel_coordinates(axes, values, title="t", label="AUC")
-
-
-AUC = {"nelbo": [[0.6, 0.7], [0.65, 0.75, 0.7]], "m": [[0.9, 0.8], [0.95, 0.9, 0.94]]}
-
-
-def test_lines_go_through_means_bands_to_the_extremes_and_dots_are_seeds():
-    figure = plots.auc_spread([5, 20], AUC, title="t", x_label="size")
-    (axes,) = figure.axes
-    _, *lines = axes.get_lines()
-    bands = [found for found in axes.collections if not isinstance(found, PathCollection)]
-    dots = [found for found in axes.collections if isinstance(found, PathCollection)]
-    assert len(lines) == len(bands) == len(dots) == 2
-    for line, band, dot, by_size in zip(lines, bands, dots, AUC.values(), strict=True):
-        np.testing.assert_allclose(line.get_ydata(), [np.mean(seeds) for seeds in by_size])
-        assert same_color(line.get_color(), dot.get_facecolor()[0, :3])
-        (outline,) = band.get_paths()
-        for size, seeds in zip([5, 20], by_size, strict=True):
-            edge = outline.vertices[outline.vertices[:, 0] == size, 1]
-            assert (edge.min(), edge.max()) == (min(seeds), max(seeds))
-        np.testing.assert_allclose(dot.get_offsets()[:, 1], [value for seeds in by_size for value in seeds])
-    assert axes.get_xscale() == "log"
-    assert axes.get_ylim()[0] < 0.5
-
-
-@pytest.mark.parametrize(
-    ("x", "auc"),
-    [([], {"m": []}), ([5], {}), ([5], {"m": [[]]}), ([5, 20], {"m": [[0.5]]}), ([0], {"m": [[0.5]]})],
-)
-def test_sizes_without_seeds_are_refused(x, auc):
-    with pytest.raises(ValueError, match="expected ascending sizes above zero"):
-        plots.auc_spread(x, auc, title="t", x_label="x")
