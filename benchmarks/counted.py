@@ -1,0 +1,154 @@
+"""One command of `jaxunreg` in this process, with every file of a folder counted that it opens, reads or decodes.
+
+    python -m benchmarks.counted FOLDER score FOLDER --model model
+
+runs `jaxunreg score FOLDER --model model` and prints what it did to the files of FOLDER as a line of JSON.
+
+Files are counted where Python opens them and images where Pillow decodes them, so the counts do not depend on how the
+package is built inside.
+"""
+
+import builtins
+import contextlib
+import io
+import json
+import os
+import resource
+import runpy
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import ImageFile
+
+
+class Counts:
+    """What a process did to the files of one folder.
+
+    Attributes:
+      opened: how often each file was opened to be read.
+      bytes_read: from all of them.
+      decoded: images that Pillow decoded, of this folder or of no file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.opened: Counter[str] = Counter()
+        self.bytes_read = 0
+        self.decoded = 0
+
+    def within(self, file: Any) -> bool:
+        """Whether a file, as `open` is given it, lies in the folder."""
+        if isinstance(file, int) or not isinstance(file, str | bytes | os.PathLike):
+            return False
+        return Path(os.fsdecode(file)).absolute().is_relative_to(self.folder)
+
+
+class _CountedFile(io.FileIO):
+    """A file whose bytes are counted as the operating system gives them."""
+
+    def __init__(self, path: str, counts: Counts) -> None:
+        super().__init__(path)
+        self._counts = counts
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As of `io.FileIO`."""
+        read = super().readinto(buffer)
+        self._counts.bytes_read += read or 0
+        return read
+
+    def readall(self) -> bytes:
+        """As of `io.FileIO`."""
+        content = super().readall()
+        self._counts.bytes_read += len(content)
+        return content
+
+
+@contextlib.contextmanager
+def counted(folder: Path) -> Iterator[Counts]:
+    """Count what this process, in all of its threads, does to the files of a folder while the body runs.
+
+    Files that are written or opened as text are not counted.
+
+    Args:
+      folder: which files are counted, in it and below.
+
+    Yields:
+      The counts, which grow.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name, counted(Path(name)) as counts:
+    ...     file = Path(name).resolve() / "a.bin"
+    ...     size = file.write_bytes(bytes(10_000))
+    ...     with file.open("rb") as opened:
+    ...         head = opened.read(8)
+    ...     content = file.read_bytes()
+    >>> counts.opened.total(), len(content) < counts.bytes_read <= 2 * len(content)
+    (2, True)
+    """
+    counts = Counts(folder)
+    opening, loading = builtins.open, ImageFile.ImageFile.load
+
+    def open_counted(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any) -> Any:
+        if mode != "rb" or not counts.within(file):
+            return opening(file, mode, buffering, *rest, **options)
+        counts.opened[os.fsdecode(file)] += 1
+        raw = _CountedFile(os.fsdecode(file), counts)
+        return raw if buffering == 0 else io.BufferedReader(raw)
+
+    def load_counted(image: ImageFile.ImageFile) -> Any:
+        # Its tiles are what is left to decode.
+        name = getattr(image, "filename", "")
+        counts.decoded += bool(image.tile) and (not name or counts.within(name))
+        return loading(image)
+
+    # pathlib finds it in `io`, Pillow among the built-in functions.
+    builtins.open = io.open = open_counted  # type: ignore[assignment]
+    ImageFile.ImageFile.load = load_counted  # type: ignore[method-assign]
+    try:
+        yield counts
+    finally:
+        builtins.open = io.open = opening
+        ImageFile.ImageFile.load = loading  # type: ignore[method-assign]
+
+
+def measure(folder: Path, arguments: list[str]) -> dict[str, Any]:
+    """Run a command of `jaxunreg` and count.
+
+    Args:
+      folder: whose files are counted.
+      arguments: of the command line.
+
+    Returns:
+      JSON data.
+
+    Raises:
+      RuntimeError: the command failed.
+    """
+    sys.argv = ["jaxunreg", *arguments]
+    code: Any = 0
+    began = time.perf_counter()
+    with counted(folder) as counts:
+        try:
+            runpy.run_module("jaxunreg", run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    seconds = time.perf_counter() - began
+    if code not in (0, 3):  # 3: it found anomalies
+        raise RuntimeError(f"jaxunreg {' '.join(arguments)} ended with {code}")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "files": len(counts.opened),
+        "opened": counts.opened.total(),
+        "bytes_read": counts.bytes_read,
+        "decoded": counts.decoded,
+        "seconds": seconds,
+        "processor_seconds": used.ru_utime + used.ru_stime,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), sys.argv[2:])))
