@@ -1,19 +1,19 @@
 """A detector made of a model that is trained already, and of held-out normal images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import tee
 from typing import Any, get_args
 
 import numpy as np
 
-from jaxunreg.decomposition import Term
+from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.inspection.checks import check_rate, check_scoring, patch_of
-from jaxunreg.inspection.detector import SMOOTHING, AnomalyDetector, kept_scores, smoothed
+from jaxunreg.inspection.detector import AnomalyDetector
+from jaxunreg.inspection.held_out import kept_scores, pixel_levels, some_pixels
+from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring.each import heat_map_each, score_each
 from jaxunreg.scoring.scorer import Scorer
-
-# Of these the levels of normal pixels are taken: enough for a 99.9th percentile, however large the images.
-_PIXELS_AN_IMAGE = 20_000
 
 
 def calibrate_detector(
@@ -30,40 +30,40 @@ def calibrate_detector(
 ) -> AnomalyDetector:
     """A detector of a model that is trained already.
 
+    Each image is read once, and passes through the network once.
+
     Args:
       scorer: from `make_scorer`.
-      images: normal images that the model was not trained on, one a part; see `AnomalyDetector.scores`.
+      images: normal images that the model was not trained on, one a part; see `AnomalyDetector.inspect`.
       stride: pixels from one patch to the next.
       term: the score.
       top_k: see `AnomalyDetector`.
       false_positive_rate: wanted share of normal images above the threshold.
       bits: see `AnomalyDetector`.
       record: see `AnomalyDetector`.
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
 
     Returns:
       The detector.
 
     Raises:
-      TypeError, ValueError: see `score_image` and `AnomalyDetector`.
+      ArgumentError: too few images for the false-positive rate, or a setting that is out of its range.
+      TypeError, ValueError: the errors of `score_image`.
     """
     check_rate(len(images), false_positive_rate)
-    check_scoring(term, stride, patch_of(scorer), top_k)
+    patch = patch_of(scorer)
+    check_scoring(term, stride, patch, top_k)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
-    maps = score_each(scorer, iter(images), stride=stride)
-    for found in with_bar(maps, len(images), "calibrating", visible=progress):
-        for name, row in rows.items():
-            row.append(kept_scores(getattr(found, name)))
     pixels: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
-    heats = heat_map_each(scorer, iter(images), stride=stride)
-    for found in with_bar(heats, len(images), "calibrating heat maps", visible=progress):
-        for name, part in pixels.items():
-            values = smoothed(getattr(found, name), patch_of(scorer) * SMOOTHING).ravel()
-            part.append(values[:: 1 + values.size // _PIXELS_AN_IMAGE])
+    found = _maps(scorer, images, stride)
+    for by_patch, by_pixel in with_bar(found, len(images), "calibrating", visible=progress):
+        for name in rows:
+            rows[name].append(kept_scores(np.asarray(getattr(by_patch, name))))
+            pixels[name].append(some_pixels(smoothed(getattr(by_pixel, name), patch * SMOOTHING)))
     return AnomalyDetector(
         scorer,
         {name: np.stack(row) for name, row in rows.items()},
-        {name: _levels(np.concatenate(part)) for name, part in pixels.items()},
+        {name: pixel_levels(np.concatenate(part)) for name, part in pixels.items()},
         stride=stride,
         term=term,
         top_k=top_k,
@@ -73,7 +73,10 @@ def calibrate_detector(
     )
 
 
-def _levels(pixels: np.ndarray) -> tuple[float, float]:
-    median, high = np.quantile(pixels, (0.5, 0.999))
-    # Where all pixels are alike, as those of D nearly are, a scale must still have two ends.
-    return float(median), float(max(high, median + 1e-6 * max(1.0, abs(median))))
+def _maps(
+    scorer: Scorer, images: Sequence[np.ndarray], stride: int
+) -> Iterator[tuple[Decomposition, Decomposition]]:
+    for_patches, for_pixels = tee(images)
+    yield from zip(
+        score_each(scorer, for_patches, stride=stride), heat_map_each(scorer, for_pixels, stride=stride), strict=True
+    )

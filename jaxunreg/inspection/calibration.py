@@ -5,7 +5,6 @@ in any order equally likely. Several images of one part are not; calibrate with 
 score of each.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,10 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
 
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.metrics.interval import Interval
+from jaxunreg.metrics.scores import finite_scores
 from jaxunreg.text import rounded
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +32,8 @@ class Calibration:
       unit: of the scores, as `summary` writes it.
 
     Raises:
-      TypeError: the scores are no NumPy array of float64.
-      ValueError: the scores are empty, not one-dimensional, not finite or not ascending.
+      ArgumentTypeError: the scores are no NumPy array of float64.
+      ArgumentError: the scores are empty, not one-dimensional, not finite or not ascending.
 
     >>> calibration = calibrate(range(1, 20))
     >>> calibration.threshold(0.1)
@@ -49,10 +48,17 @@ class Calibration:
     def __post_init__(self) -> None:
         if not isinstance(self.scores, np.ndarray) or self.scores.dtype != np.float64:
             kind = getattr(self.scores, "dtype", type(self.scores).__name__)
-            raise TypeError(f"the calibration scores are {kind}, expected a NumPy array of float64; use calibrate")
-        _check_scores("calibration", self.scores)
+            raise ArgumentTypeError(
+                f"calibration scores that are {kind}", "a NumPy array of float64", "use `calibrate`", field="scores"
+            )
+        finite_scores("calibration", self.scores)
         if (np.diff(self.scores) < 0.0).any():
-            raise ValueError("the calibration scores are not ascending; use calibrate, which sorts them")
+            raise ArgumentError(
+                "calibration scores that are not ascending",
+                "them sorted",
+                "use `calibrate`, which sorts them",
+                field="scores",
+            )
         scores = self.scores.copy()
         scores.setflags(write=False)
         object.__setattr__(self, "scores", scores)
@@ -92,14 +98,14 @@ class Calibration:
           One of the calibration scores.
 
         Raises:
-          ValueError: a rate that is not in (0, 1), or lower than so few images can support.
+          ArgumentError: a rate that is not in (0, 1), or lower than so few images can support.
 
         >>> calibrate([3.0, 1.0, 2.0]).threshold(0.25)
         3.0
         >>> calibrate([3.0, 1.0, 2.0]).threshold(0.05)
         Traceback (most recent call last):
-        ValueError: false_positive_rate is 0.05, expected at least 1/(3 + 1) = 0.25 with 3 held-out normal images;
-        give at least 19 of them, or raise the rate
+        jaxunreg.errors.ArgumentError: got false_positive_rate=0.05; expected at least 1/(3 + 1) = 0.25 with 3 held-out
+        normal images; give at least 19 of them, or raise the rate
         """
         return float(self.scores[self.count - self._exceeding(false_positive_rate)])
 
@@ -115,13 +121,13 @@ class Calibration:
           Float64 `[N]` in `[1 / (n + 1), 1]`; lower is more anomalous.
 
         Raises:
-          TypeError: the scores are not real numbers.
-          ValueError: the scores are empty, not one-dimensional or not finite.
+          ArgumentTypeError: the scores are not real numbers.
+          ArgumentError: the scores are empty, not one-dimensional or not finite.
 
         >>> calibrate([1.0, 2.0, 2.0]).p_values([0.0, 2.0, 3.0]).tolist()
         [1.0, 0.75, 0.25]
         """
-        array = _real_scores("given", scores)
+        array = finite_scores("given", scores)
         return (1 + self.count - np.searchsorted(self.scores, array, side="left")) / (self.count + 1)
 
     def is_anomalous(self, scores: ArrayLike, false_positive_rate: float) -> Bool[np.ndarray, "n"]:
@@ -138,13 +144,13 @@ class Calibration:
           Booleans `[N]`.
 
         Raises:
-          TypeError: the scores are not real numbers.
-          ValueError: the scores are empty, not one-dimensional or not finite; a rate as `threshold` refuses.
+          ArgumentTypeError: the scores are not real numbers.
+          ArgumentError: the scores are empty, not one-dimensional or not finite; a rate as `threshold` refuses.
 
         >>> calibrate([1.0, 2.0, 3.0]).is_anomalous([2.0, 3.0, 4.0], 0.5).tolist()
         [False, True, True]
         """
-        return _real_scores("given", scores) > self.threshold(false_positive_rate)
+        return finite_scores("given", scores) > self.threshold(false_positive_rate)
 
     def realised_rate(self, false_positive_rate: float, *, confidence: float = 0.95) -> Interval:
         """The false-positive rate that `threshold` may really have, given these calibration images.
@@ -162,14 +168,16 @@ class Calibration:
           + confidence) / 2`.
 
         Raises:
-          ValueError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
+          ArgumentError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
 
         >>> rate = calibrate(range(120)).realised_rate(0.05)
         >>> [f"{100 * share:.1f} %" for share in rate]
         ['5.0 %', '1.9 %', '9.5 %']
         """
         if not 0.0 < confidence < 1.0:
-            raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, e.g. 0.95")
+            raise ArgumentError(
+                argument("confidence", confidence), "a number between 0 and 1, e.g. 0.95", "give a probability"
+            )
         import scipy.stats  # slow to import, and only what tells of a rate needs it
 
         exceeding = self._exceeding(false_positive_rate)
@@ -188,7 +196,7 @@ class Calibration:
           A sentence without a full stop.
 
         Raises:
-          ValueError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
+          ArgumentError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
 
         >>> print(calibrate(range(120)).summary(0.05))
         threshold 114 nats at a false-positive rate of 5 % from 120 held-out normal images;
@@ -203,51 +211,17 @@ class Calibration:
             f"{100 * rate.low:.2g}-{100 * rate.high:.2g} % with {100 * confidence:.4g} % probability"
         )
 
-    def to_json(self) -> str:
-        """The calibration as JSON, from which `from_json` makes an equal one, to the last bit.
-
-        >>> print(calibrate([2.0, 1.0]).to_json())
-        {"format": 1, "unit": "nats", "scores": [1.0, 2.0]}
-        """
-        return json.dumps({"format": FORMAT, "unit": self.unit, "scores": self.scores.tolist()}, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Calibration":
-        """The calibration that `to_json` wrote.
-
-        Raises:
-          ValueError: text that is no JSON, of another format, or with scores that no calibration has.
-
-        >>> calibration = calibrate([0.1, 0.2])
-        >>> Calibration.from_json(calibration.to_json()) == calibration
-        True
-        """
-        try:
-            data = json.loads(text)
-            if data["format"] != FORMAT:
-                raise ValueError(f"format {data['format']!r}")
-            if not isinstance(data["unit"], str) or not all(type(score) in (int, float) for score in data["scores"]):
-                raise ValueError("a unit that is no text, or scores that are no numbers")
-            return cls(np.array(data["scores"], dtype=np.float64), unit=data["unit"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"got a calibration that cannot be read: {type(error).__name__}: {error}; expected the JSON that "
-                f"Calibration.to_json writes, format {FORMAT}; calibrate again"
-            ) from error
-
     def _exceeding(self, false_positive_rate: float) -> int:
         """`n + 1 - k`: the largest rank from above whose p-value is at most the rate."""
-        if not 0.0 < false_positive_rate < 1.0:
-            raise ValueError(
-                f"false_positive_rate is {false_positive_rate}, expected a number between 0 and 1, e.g. 0.05"
-            )
+        _check_rate(false_positive_rate)
         ranks = self.count + 1
         exceeding = _largest_rank(false_positive_rate, ranks)
         if exceeding == 0:
-            raise ValueError(
-                f"false_positive_rate is {false_positive_rate:g}, expected at least 1/({self.count} + 1) = "
-                f"{1 / ranks:.3g} with {self.count} held-out normal image{'s' if self.count > 1 else ''}; "
-                f"give at least {images_needed(false_positive_rate)} of them, or raise the rate"
+            raise ArgumentError(
+                argument("false_positive_rate", false_positive_rate),
+                f"at least 1/({self.count} + 1) = {1 / ranks:.3g} with {self.count} held-out normal "
+                f"image{'s' if self.count > 1 else ''}",
+                f"give at least {images_needed(false_positive_rate)} of them, or raise the rate",
             )
         return exceeding
 
@@ -264,13 +238,13 @@ def calibrate(scores: ArrayLike, *, unit: str = "nats") -> Calibration:
       The sorted scores, in float64.
 
     Raises:
-      TypeError: the scores are not real numbers.
-      ValueError: the scores are empty, not one-dimensional or not finite.
+      ArgumentTypeError: the scores are not real numbers.
+      ArgumentError: the scores are empty, not one-dimensional or not finite.
 
     >>> calibrate([3.0, 1.0, 2.0]).count
     3
     """
-    return Calibration(np.sort(_real_scores("calibration", scores)), unit=unit)
+    return Calibration(np.sort(finite_scores("calibration", scores)), unit=unit)
 
 
 def images_needed(false_positive_rate: float) -> int:
@@ -280,16 +254,24 @@ def images_needed(false_positive_rate: float) -> int:
       false_positive_rate: between zero and one.
 
     Raises:
-      ValueError: a rate that is not in (0, 1).
+      ArgumentError: a rate that is not in (0, 1).
 
     >>> images_needed(0.05), images_needed(0.001)
     (19, 999)
     """
-    if not 0.0 < false_positive_rate < 1.0:
-        raise ValueError(f"false_positive_rate is {false_positive_rate}, expected a number between 0 and 1, e.g. 0.05")
+    _check_rate(false_positive_rate)
     count = max(1, math.ceil(1 / Fraction(false_positive_rate)) - 1)
     # The quotient 1 / (n + 1) of floating point may round onto the rate where the exact one stays above it.
     return count - 1 if count > 1 and 1 / count <= false_positive_rate else count
+
+
+def _check_rate(false_positive_rate: float) -> None:
+    if not 0.0 < false_positive_rate < 1.0:
+        raise ArgumentError(
+            argument("false_positive_rate", false_positive_rate),
+            "a number between 0 and 1, e.g. 0.05",
+            f"change {argument('false_positive_rate')}",
+        )
 
 
 def _largest_rank(rate: float, ranks: int) -> int:
@@ -303,24 +285,3 @@ def _largest_rank(rate: float, ranks: int) -> int:
     while j / ranks > rate:
         j -= 1
     return j
-
-
-def _real_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
-    array = np.asarray(scores)
-    if array.size and not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise TypeError(f"the {name} scores have dtype {array.dtype}, expected real numbers")
-    _check_scores(name, array)
-    return array.astype(np.float64)
-
-
-def _check_scores(name: str, array: np.ndarray) -> None:
-    if array.ndim != 1:
-        raise ValueError(f"the {name} scores have shape {array.shape}, expected one score an image, [N]")
-    if array.size == 0:
-        raise ValueError(f"there are no {name} scores, expected at least one")
-    finite = np.isfinite(array)
-    if not finite.all():
-        raise ValueError(
-            f"{array.size - int(finite.sum())} of {array.size} {name} scores are NaN or infinite, expected finite "
-            "numbers; find the images that scored it"
-        )

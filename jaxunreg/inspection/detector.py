@@ -1,49 +1,31 @@
-"""A detector: a trained model with all that its verdicts rest on, in one folder; and how one is made."""
+"""A detector: a trained model with all that its verdicts rest on, and its verdicts."""
 
 import dataclasses
 import functools
-import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.decomposition import Term
-from jaxunreg.errors import CheckpointError
-from jaxunreg.files import replacing, temporary_sibling
+from jaxunreg.decomposition import Decomposition, Term
+from jaxunreg.errors import ArgumentError
 from jaxunreg.inspection.calibration import Calibration, calibrate
-from jaxunreg.inspection.checks import MOST_TOP_K, check_scoring, patch_of
-from jaxunreg.inspection.verdict import Box, ImageVerdict
+from jaxunreg.inspection.checks import check_scoring, check_stride, patch_of
+from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
+from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores, mean_of_highest
+from jaxunreg.inspection.remembered_files import remembered_hashes
+from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
+from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
 from jaxunreg.models.autoencoder import Autoencoder
-from jaxunreg.scoring.aggregation import highest_scores
 from jaxunreg.scoring.each import heat_map_each, score_each
 from jaxunreg.scoring.patches import patch_grid
-from jaxunreg.scoring.scorer import Scorer, make_scorer
-from jaxunreg.serialization import fingerprint, to_json
-from jaxunreg.training.saved_model import load_model, save_model
-
-FORMAT = 1
-
-FILE = "detector.json"
-
-MODEL = "model"
-
-TRAINING = "training"
-
-# A pixel's term is that of one draw of its noise, and the eye looks for what goes on around it. In patches.
-SMOOTHING = 1 / 32
-
-PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
-"""For each term the median and the 99.9th percentile of the pixels of the held-out images' smoothed heat maps, nats."""
-
-HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
-"""For each term the highest patch scores of each held-out image, descending; NaN where it has fewer patches."""
+from jaxunreg.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +38,17 @@ class AnomalyDetector:
     Attributes:
       scorer: the model.
       held_out: the highest patch scores of each held-out normal image, for each term.
-      pixel_levels: what the pixels of normal heat maps reach, for each term.
+      pixel_levels: the median and the 99.9th percentile of the pixels of normal heat maps, for each term.
       stride: pixels from one patch to the next.
       term: the score.
-      top_k: an image's score is the mean of its so many highest patches, or of all where it has fewer.
+      top_k: an image's score is the mean of its `top_k` highest patches, or of all where it has fewer.
       false_positive_rate: of the verdicts.
       bits: of the images it was made of: 8, 16, or 32 for floating point.
       record: what it was made of and how, JSON data.
 
     Raises:
-      ValueError: a field out of its range, a model of images that are not square, or a rate that so few held-out images
-        cannot support.
+      ArgumentError: a field is out of its range, the model's images are not square, or so few held-out images cannot
+        support the rate.
     """
 
     scorer: Scorer
@@ -83,7 +65,12 @@ class AnomalyDetector:
         check_scoring(self.term, self.stride, patch_of(self.scorer), self.top_k)
         missing = set(get_args(Term)) - (set(self.held_out) & set(self.pixel_levels))
         if missing:
-            raise ValueError(f"got held-out scores of {sorted(self.held_out)}; expected those of {sorted(missing)} too")
+            raise ArgumentError(
+                f"held-out scores of {sorted(self.held_out)}",
+                f"those of {sorted(missing)} too",
+                "make the detector by `calibrate_detector`",
+                field="held_out",
+            )
         self.calibration.threshold(self.false_positive_rate)
 
     @property
@@ -101,7 +88,7 @@ class AnomalyDetector:
         """Of the image scores of the term."""
         # An autoencoder's M is a mean squared error.
         unit = "" if isinstance(self.scorer.model, Autoencoder) else "nats"
-        return calibrate([_mean_of_highest(row, self.top_k) for row in self.held_out[self.term]], unit=unit)
+        return calibrate([mean_of_highest(row, self.top_k) for row in self.held_out[self.term]], unit=unit)
 
     @property
     def threshold(self) -> float:
@@ -114,41 +101,56 @@ class AnomalyDetector:
 
     def image_score(self, patches: Float32[np.ndarray, "rows columns"]) -> float:
         """An image's score from its patches': the mean of the `top_k` highest, or of all where it has fewer."""
-        return _mean_of_highest(kept_scores(patches), self.top_k)
+        return mean_of_highest(kept_scores(patches), self.top_k)
+
+    def inspect(
+        self, images: Iterable[np.ndarray], *, pixels: bool = False, heat_map_stride: int | None = None
+    ) -> Iterator[InspectedImage]:
+        """Each image with its verdict and, on request, the terms of its pixels.
+
+        Images of any sizes are scored by one compiled program. Each is taken from `images` once. Where the heat maps
+        have the detector's stride, verdicts and heat maps come from one pass of the network.
+
+        Args:
+          images: `[height, width, channels]` each, at least as large as a patch; uint8, or floating point in [0, 1],
+            all in one dtype, e.g. `ImageFiles`. They are read one after another, a few ahead of those that are yielded.
+          pixels: whether to give the terms of the pixels too.
+          heat_map_stride: pixels from one patch to the next in them, at most the size of a patch; default: the
+            detector's.
+
+        Yields:
+          For each image, in order, the image, its verdict and the terms of its pixels.
+
+        Raises:
+          ArgumentError: `heat_map_stride` is out of its range.
+          TypeError, ValueError: the errors of `score_image`.
+        """
+        stride = self.stride if heat_map_stride is None else heat_map_stride
+        check_stride("heat_map_stride", stride, self.patch)
+        waiting: deque[np.ndarray] = deque()
+
+        def noted() -> Iterator[np.ndarray]:
+            for image in images:
+                waiting.append(image)
+                yield image
+
+        for maps, by_pixel in self._maps(noted(), pixels, stride):
+            image = waiting.popleft()
+            yield InspectedImage(image, self._verdict(maps, np.shape(image)[:2]), by_pixel)
 
     def scores(self, images: Iterable[np.ndarray]) -> Iterator[ImageVerdict]:
         """Score images of any sizes, by one compiled program.
 
         Args:
-          images: `[height, width, channels]` each, at least as large as a patch; uint8, or floating point in [0, 1],
-            all in one dtype, e.g. `ImageFiles`. Read one after another.
+          images: see `inspect`.
 
         Yields:
           For each image, in order, its score, p-value and verdict, and the maps of its patches.
 
         Raises:
-          TypeError, ValueError: see `score_image`.
+          TypeError, ValueError: the errors of `score_image`.
         """
-        sizes: list[tuple[int, int]] = []
-
-        def noted() -> Iterator[np.ndarray]:
-            for image in images:
-                sizes.append(np.shape(image)[:2])
-                yield image
-
-        for maps in score_each(self.scorer, noted(), stride=self.stride):
-            patches = getattr(maps, self.term)
-            score = self.image_score(patches)
-            grid = patch_grid(*sizes.pop(0), patch=(self.patch, self.patch), stride=self.stride)
-            row, column = np.unravel_index(int(patches.argmax()), patches.shape)
-            yield ImageVerdict(
-                score=score,
-                p_value=float(self.calibration.p_values([score])[0]),
-                threshold=self.threshold,
-                is_anomalous=score > self.threshold,
-                worst=Box(int(grid.rows[row]), int(grid.columns[column]), self.patch, self.patch),
-                maps=maps,
-            )
+        return (found.verdict for found in self.inspect(images))
 
     def heat_maps(
         self, images: Iterable[np.ndarray], *, stride: int | None = None, smooth: bool = False
@@ -156,7 +158,7 @@ class AnomalyDetector:
         """The term for each pixel of images of any sizes, by one compiled program; see `heat_map_each`.
 
         Args:
-          images: see `scores`.
+          images: see `inspect`.
           stride: pixels from one patch to the next, at most the size of a patch; default: the detector's.
           smooth: whether to smooth the map for the eye, by a Gaussian whose standard deviation is `smoothing`.
 
@@ -164,15 +166,27 @@ class AnomalyDetector:
           For each image, in order, float64 `[height, width]`, in nats a pixel, higher is more anomalous.
 
         Raises:
-          TypeError, ValueError: see `heat_map`.
+          TypeError, ValueError: the errors of `heat_map`.
         """
         for maps in heat_map_each(self.scorer, images, stride=self.stride if stride is None else stride):
-            heat = getattr(maps, self.term)
-            yield smoothed(heat, self.smoothing) if smooth else heat
+            yield self.heat_map(maps, smooth=smooth)
+
+    def heat_map(self, pixels: Decomposition, *, smooth: bool = False) -> Float64[np.ndarray, "height width"]:
+        """The heat map of one image: the detector's term of its pixels.
+
+        Args:
+          pixels: of an image, from `inspect`.
+          smooth: see `heat_maps`.
+
+        Returns:
+          Float64 `[height, width]`, in nats a pixel, higher is more anomalous.
+        """
+        heat = np.asarray(getattr(pixels, self.term))
+        return smoothed(heat, self.smoothing) if smooth else heat
 
     @property
     def smoothing(self) -> float:
-        """Of heat maps that are shown, in pixels: 3 for patches of 96."""
+        """Standard deviation by which shown heat maps are smoothed, in pixels: 3 for patches of 96."""
         return self.patch * SMOOTHING
 
     @property
@@ -187,6 +201,8 @@ class AnomalyDetector:
     def has_seen(self, images: ImageFiles) -> Bool[np.ndarray, " n"]:
         """Whether each file was among those that the detector was trained or calibrated on, by its bytes."""
         seen = set(self.record.get("files", ()))
+        if not seen:
+            return np.zeros(len(images), bool)
         return np.array([remembered in seen for remembered in remembered_hashes(images)], bool)
 
     def save(self, directory: str | Path) -> None:
@@ -198,48 +214,15 @@ class AnomalyDetector:
         Raises:
           CheckpointError: the folder is not empty or cannot be written.
         """
-        target = Path(directory).absolute()
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise CheckpointError(f"got {directory}, which is already used; expected a new or empty folder")
-        temporary = temporary_sibling(target)
-        try:
-            temporary.mkdir(parents=True)
-            self.write_into(temporary)
-            os.replace(temporary, target)
-        except OSError as error:
-            raise cannot_write(target, error) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        save_detector(directory, self.scorer, self._content())
 
     def write_into(self, directory: Path) -> None:
-        """Put the model and then `detector.json`, without which a folder is no detector, into a folder that exists.
+        """Write the detector into a folder that exists and may hold other files. `save` is for users.
 
-        What is called `model` there is replaced. `save` is for users.
+        Raises:
+          OSError: the folder cannot be written.
         """
-        temporary = directory / f".{MODEL}.tmp"
-        for leftover in (temporary, directory / MODEL):
-            shutil.rmtree(leftover, ignore_errors=True)
-        save_model(temporary, self.scorer.model, self.scorer.variables)
-        os.replace(temporary, directory / MODEL)
-        content = {
-            "format": FORMAT,
-            "term": self.term,
-            "stride": self.stride,
-            "top_k": self.top_k,
-            "false_positive_rate": self.false_positive_rate,
-            "summary": self.summary(),
-            "color": "gray" if self.channels == 1 else "rgb",
-            "bits": self.bits,
-            "model_sha256": fingerprint(self.scorer.variables),
-            "record": self.record,
-            "pixel_levels": self.pixel_levels,
-            "held_out": {
-                term: [[float(value) for value in row[~np.isnan(row)]] for row in rows]
-                for term, rows in self.held_out.items()
-            },
-        }
-        with replacing(directory / FILE) as file:
-            file.write_text(json.dumps(to_json(content), allow_nan=False) + "\n", encoding="utf-8")
+        write_detector(directory, self.scorer, self._content())
 
     @classmethod
     def load(cls, directory: str | Path) -> "AnomalyDetector":
@@ -252,71 +235,40 @@ class AnomalyDetector:
           A detector that scores to the same bits.
 
         Raises:
-          CheckpointError: there is none, or it is unfinished, damaged or of another version.
+          CheckpointError: the folder holds no detector, or one that is unfinished, damaged or of another version.
         """
-        directory = Path(directory)
-        if not directory.is_dir():
-            raise CheckpointError(f"got {directory}, which is not a folder; expected one that `jaxunreg fit` wrote")
-        if not (directory / FILE).exists():
-            if (directory / TRAINING).is_dir():
-                raise CheckpointError(
-                    f"got {directory}, whose training has not ended; expected a finished detector; start `jaxunreg "
-                    "fit` again with that output to go on"
-                )
-            raise CheckpointError(f"got {directory}, without a {FILE}; expected a folder that `jaxunreg fit` wrote")
-        try:
-            content = json.loads((directory / FILE).read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
-            fields = {name: content[name] for name in ("stride", "term", "top_k", "false_positive_rate", "bits")}
-            rows = {term: _padded(content["held_out"][term]) for term in get_args(Term)}
-            levels = {term: (float(low), float(high)) for term, (low, high) in content["pixel_levels"].items()}
-            wanted, record = content["model_sha256"], content["record"]
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
-        model, variables = load_model(directory / MODEL)
-        if fingerprint(variables) != wanted:
-            raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with")
-        try:
-            return cls(make_scorer(model, variables), rows, levels, record=record, **fields)
-        except (TypeError, ValueError) as error:
-            raise _damaged(directory / FILE, str(error)) from error
+        return read_detector(directory, cls)
 
+    def _content(self) -> dict[str, Any]:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "scorer"}
+        color = "gray" if self.channels == 1 else "rgb"
+        return {**fields, "summary": self.summary(), "color": color}
 
-def kept_scores(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:
-    """As many scores as are kept of an image."""
-    return highest_scores(patches, MOST_TOP_K).astype(np.float32)
+    def _maps(
+        self, images: Iterator[np.ndarray], pixels: bool, stride: int
+    ) -> Iterator[tuple[Decomposition, Decomposition | None]]:
+        if not pixels:
+            for maps in score_each(self.scorer, images, stride=self.stride):
+                yield maps, None
+            return
+        # Either reads a few calls of the network ahead of the other, and keeps those images in memory.
+        for_patches, for_pixels = tee(images)
+        yield from zip(
+            score_each(self.scorer, for_patches, stride=self.stride),
+            heat_map_each(self.scorer, for_pixels, stride=stride),
+            strict=True,
+        )
 
-
-def smoothed(heat: np.ndarray, sigma: float) -> np.ndarray:
-    import scipy.ndimage  # slow to import, and no score needs it
-
-    return scipy.ndimage.gaussian_filter(heat, sigma, mode="nearest")
-
-
-def _mean_of_highest(highest: np.ndarray, top_k: int) -> float:
-    return float(np.nanmean(highest[:top_k], dtype=np.float64))
-
-
-def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray:
-    if not rows or not all(rows):
-        raise ValueError("a held-out image without a score")
-    return np.stack([kept_scores(np.array(row, np.float32)) for row in rows])
-
-
-def remembered_hashes(images: ImageFiles) -> list[str]:
-    """What a detector remembers of each file, 16 hexadecimal digits of its SHA-256."""
-    return [digest[:16] for digest in images.hashes]
-
-
-def _damaged(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f"got {path}, which cannot be read: {reason}; expected what `jaxunreg fit` of this version wrote; copy it "
-        "again, or fit again into another folder"
-    )
-
-
-def cannot_write(target: Path | str, error: object) -> CheckpointError:
-    return CheckpointError(
-        f"got {target}, which cannot be written: {error}; expected a folder with room on a disk; choose another one"
-    )
+    def _verdict(self, maps: Decomposition, size: tuple[int, int]) -> ImageVerdict:
+        patches = np.asarray(getattr(maps, self.term))
+        score = self.image_score(patches)
+        grid = patch_grid(*size, patch=(self.patch, self.patch), stride=self.stride)
+        row, column = np.unravel_index(int(patches.argmax()), patches.shape)
+        return ImageVerdict(
+            score=score,
+            p_value=float(self.calibration.p_values([score])[0]),
+            threshold=self.threshold,
+            is_anomalous=score > self.threshold,
+            worst=Box(int(grid.rows[row]), int(grid.columns[column]), self.patch, self.patch),
+            maps=maps,
+        )

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxunreg.decomposition import Decomposition
 
 
@@ -19,7 +21,7 @@ class ImageVerdict(NamedTuple):
 
     Attributes:
       score: of its most anomalous patch or patches, in nats; higher is more anomalous.
-      p_value: share of normal images that score as high or higher, as the held-out images tell; see `Calibration`.
+      p_value: share of normal images that score as high or higher, judged by the held-out images; see `Calibration`.
       threshold: the score above which an image is anomalous.
       is_anomalous: whether it is.
       worst: the most anomalous patch.
@@ -32,3 +34,18 @@ class ImageVerdict(NamedTuple):
     is_anomalous: bool
     worst: Box
     maps: Decomposition
+
+
+class InspectedImage(NamedTuple):
+    """An image, what a detector says of it, and its heat maps.
+
+    Attributes:
+      image: as it was given.
+      verdict: whether it is anomalous, and why.
+      pixels: D, A and M of each pixel, float64 `[height, width]`, in nats a pixel; None where they were not asked for.
+        `AnomalyDetector.heat_map` makes a picture of them.
+    """
+
+    image: np.ndarray
+    verdict: ImageVerdict
+    pixels: Decomposition | None

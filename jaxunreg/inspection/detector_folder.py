@@ -1,0 +1,160 @@
+"""A detector on disk: the model and what its verdicts rest on, in one folder without pickle."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+
+from jaxunreg.decomposition import Term
+from jaxunreg.errors import CheckpointError
+from jaxunreg.files import replacing, temporary_sibling
+from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
+from jaxunreg.scoring.scorer import Scorer, make_scorer
+from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.training.saved_model import load_model, save_model
+
+FORMAT = 1
+
+FILE = "detector.json"
+"""Written last: a folder without it is no detector."""
+
+MODEL = "model"
+
+TRAINING = "training"
+
+_SETTINGS = ("stride", "term", "top_k", "false_positive_rate", "bits", "record")
+
+_T = TypeVar("_T")
+
+
+def save_detector(directory: str | Path, scorer: Scorer, fields: Mapping[str, Any]) -> None:
+    """Write a detector into a folder of its own, whole or not at all; see `AnomalyDetector.save`.
+
+    Args:
+      directory: a folder that does not exist yet, or is empty.
+      scorer: the model.
+      fields: the other fields of `AnomalyDetector`, and what else should be readable in the file.
+
+    Raises:
+      CheckpointError: the folder is not empty or cannot be written.
+    """
+    target = Path(directory).absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CheckpointError(f"{directory}, which is already used", "a new or empty folder", "choose another one")
+    temporary = temporary_sibling(target)
+    try:
+        temporary.mkdir(parents=True)
+        write_detector(temporary, scorer, fields)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_detector(directory: Path, scorer: Scorer, fields: Mapping[str, Any]) -> None:
+    """Write the model and then `detector.json` into a folder that exists.
+
+    A folder called `model` there is replaced.
+
+    Args:
+      directory: the folder.
+      scorer: the model.
+      fields: see `save_detector`.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    temporary = directory / f".{MODEL}.tmp"
+    for leftover in (temporary, directory / MODEL):
+        shutil.rmtree(leftover, ignore_errors=True)
+    save_model(temporary, scorer.model, scorer.variables)
+    os.replace(temporary, directory / MODEL)
+    content = {
+        "format": FORMAT,
+        **fields,
+        "model_sha256": fingerprint(scorer.variables),
+        "held_out": _without_padding(fields["held_out"]),
+    }
+    with replacing(directory / FILE) as file:
+        file.write_text(json.dumps(to_json(content), allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_detector(directory: str | Path, make: Callable[..., _T]) -> _T:
+    """Read what `write_detector` wrote.
+
+    Args:
+      directory: the folder.
+      make: from the fields of `AnomalyDetector` to a detector.
+
+    Returns:
+      What `make` made.
+
+    Raises:
+      CheckpointError: the folder holds no detector, or one that is unfinished, damaged or of another version.
+    """
+    directory = Path(directory)
+    wanted = "a folder that `jaxunreg fit` wrote"
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}, which is not a folder", wanted, "check the path")
+    if not (directory / FILE).exists():
+        if (directory / TRAINING).is_dir():
+            raise CheckpointError(
+                f"{directory}, whose training has not ended",
+                "a finished detector",
+                "start `jaxunreg fit` again with that output to go on",
+            )
+        raise CheckpointError(f"{directory}, without a {FILE}", wanted, "check the path")
+    try:
+        content = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
+        fields = {name: content[name] for name in _SETTINGS}
+        fields["held_out"] = {term: _padded(content["held_out"][term]) for term in get_args(Term)}
+        fields["pixel_levels"] = {
+            term: (float(low), float(high)) for term, (low, high) in content["pixel_levels"].items()
+        }
+        model_hash = content["model_sha256"]
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
+    model, variables = load_model(directory / MODEL)
+    if fingerprint(variables) != model_hash:
+        raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with")
+    try:
+        return make(scorer=make_scorer(model, variables), **fields)
+    except (TypeError, ValueError) as error:
+        raise _damaged(directory / FILE, str(error)) from error
+
+
+def cannot_write(target: Path | str, error: object) -> CheckpointError:
+    """The error for a folder or file that cannot be written.
+
+    Args:
+      target: which one.
+      error: what the operating system says.
+    """
+    return CheckpointError(
+        f"{target}, which cannot be written: {error}", "a folder with room on a disk", "choose another one"
+    )
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}, which cannot be read: {reason}",
+        "a file that `jaxunreg fit` of this version wrote",
+        "copy it again, or fit again into another folder",
+    )
+
+
+def _without_padding(held_out: HeldOutScores) -> dict[str, list[list[float]]]:
+    return {term: [[float(value) for value in row[~np.isnan(row)]] for row in rows] for term, rows in held_out.items()}
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    if not rows or not all(rows):
+        raise ValueError("a held-out image without a score")
+    return np.stack([kept_scores(np.array(row, np.float32)) for row in rows])

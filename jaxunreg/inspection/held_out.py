@@ -1,0 +1,60 @@
+"""What a detector keeps of the held-out normal images, so that it can be calibrated anew without them."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float32
+
+from jaxunreg.scoring.aggregation import highest_scores
+
+MOST_TOP_K = 16
+"""How many patch scores a detector keeps of each held-out image, so that `top_k` may be chosen later."""
+
+HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
+"""For each term the highest patch scores of each held-out image, descending; NaN where it has fewer patches."""
+
+PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
+"""For each term the median and the 99.9th percentile of the pixels of the held-out images' smoothed heat maps, nats."""
+
+# The levels rest on at most so many pixels of an image: enough for a 99.9th percentile, however large the images.
+_PIXELS_AN_IMAGE = 20_000
+
+
+def kept_scores(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:
+    """The patch scores that are kept of an image: the highest, descending, and NaN where there are fewer.
+
+    Raises:
+      ArgumentError: a score is NaN.
+    """
+    return highest_scores(patches, MOST_TOP_K).astype(np.float32)
+
+
+def mean_of_highest(kept: np.ndarray, top_k: int) -> float:
+    """An image's score: the mean of its `top_k` highest patch scores, or of all where it has fewer.
+
+    Args:
+      kept: from `kept_scores`.
+      top_k: how many.
+
+    >>> mean_of_highest(kept_scores(np.array([[1.0, 5.0], [2.0, 3.0]])), 2)
+    4.0
+    """
+    return float(np.nanmean(kept[:top_k], dtype=np.float64))
+
+
+def some_pixels(heat: np.ndarray) -> np.ndarray:
+    """Evenly spaced pixels of a heat map, for `pixel_levels`."""
+    values = heat.ravel()
+    return values[:: 1 + values.size // _PIXELS_AN_IMAGE]
+
+
+def pixel_levels(pixels: np.ndarray) -> tuple[float, float]:
+    """The median and the 99.9th percentile of normal pixels, which make a scale of colours.
+
+    >>> pixel_levels(np.arange(1001.0))
+    (500.0, 999.0)
+    """
+    median, high = np.quantile(pixels, (0.5, 0.999))
+    # Where all pixels are alike, as those of D nearly are, a scale must still have two ends.
+    return float(median), float(max(high, median + 1e-6 * max(1.0, abs(median))))
