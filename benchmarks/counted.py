@@ -106,8 +106,8 @@ def counted(folder: Path) -> Iterator[Counts]:
         return loading(image)
 
     # pathlib finds it in `io`, Pillow among the built-in functions.
-    builtins.open = io.open = open_counted  # type: ignore[assignment]
-    ImageFile.ImageFile.load = load_counted  # type: ignore[method-assign]
+    builtins.open = io.open = open_counted
+    ImageFile.ImageFile.load = load_counted  # type: ignore[method-assign, assignment]
     try:
         yield counts
     finally:

@@ -3,8 +3,8 @@
     python -m benchmarks.reads --json reads.json
 
 makes a folder of images with defects and their masks, and runs `jaxunreg fit` (with a tiny training), `score`, `score
---heat-maps` and `evaluate` on it, each in a process of its own. `--data FOLDER` takes a folder of your own. Each command
-runs twice, and the second run is shown, which finds its programs compiled on disk.
+--heat-maps` and `evaluate` on it, each in a process of its own. `--data FOLDER` takes a folder of your own. Each
+command runs twice, and the second run is shown, which finds its programs compiled on disk.
 """
 
 import json
@@ -54,7 +54,9 @@ def main(options: Options) -> None:
         work = Path(name)
         data = options.data or make_folder(work / "parts", options.images)
         results = measure(data.resolve(), work, options)
-    table = Table(title=f"reading {data.name}: {results[0]['stored_bytes'] / 1e6:.1f} MB in {results[0]['stored']} files")
+    table = Table(
+        title=f"reading {data.name}: {results[0]['stored_bytes'] / 1e6:.1f} MB in {results[0]['stored']} files"
+    )
     for column in ("command", "files", "opened", "opened a file", "MB read", "decoded", "seconds", "processor seconds"):
         table.add_column(column, justify="left" if column == "command" else "right")
     for row in results:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,12 @@ from rich.console import Console
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import color_of, load_detector
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
-from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.places import check_outside, check_report, make_folder
 from jaxunreg.cli.shown_images import show_images
-from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
-from jaxunreg.datasets.folders.image_files import ImageFiles, OnError
+from jaxunreg.datasets.folders.dataset import load_folder
+from jaxunreg.datasets.folders.image_files import OnError
 from jaxunreg.datasets.folders.unusable import Skipped
-from jaxunreg.inspection.detector import AnomalyDetector
+from jaxunreg.inspection.unseen import unseen_images
 
 HELP = (
     """\
@@ -61,7 +61,7 @@ def evaluate(
       bootstrap: resamples of the intervals.
     """
     # Slow to import, for scikit-learn and matplotlib behind them.
-    from jaxunreg.inspection.evaluation import evaluate_detector
+    from jaxunreg.inspection.evaluating import evaluate_detector
     from jaxunreg.reports.console_table import print_table
     from jaxunreg.reports.evaluation import write_evaluation
     from jaxunreg.reports.evaluation_tables import evaluation_tables
@@ -79,7 +79,8 @@ def evaluate(
         fallback_fraction=made_of.get("test_fraction"),
         seed=detector.record.get("config", {}).get("seed", 0),
     )
-    images, skipped, which = _unseen(detector, data)
+    images, left_out, which = unseen_images(detector, data)
+    _show_left_out(left_out)
     if output is not None:
         make_folder("--output", output)
     say(which)
@@ -91,7 +92,7 @@ def evaluate(
         print_table(console, table)
     if output is not None:
         command = shlex.join(["jaxunreg", *sys.argv[1:]])
-        skipped = [*data.skipped, *skipped]
+        skipped = [*data.skipped, *left_out]
         print(write_evaluation(output, found, data.describe(), skipped=skipped, images_used=which, command=command))
     return SUCCESS
 
@@ -99,36 +100,8 @@ def evaluate(
 _MOST_SHOWN = 10
 
 
-def _unseen(detector: AnomalyDetector, data: FolderDataset) -> tuple[ImageFiles, list[Skipped], str]:
-    """The images to evaluate on, those that are left out, and how they were chosen, in a sentence."""
-    which = f"the test split of {data.name} is used: {data.split}"
-    images = data.test if data.layout == "mvtec" else data.train.joined(data.test)
-    seen = detector.has_seen(images)
-    if data.layout != "mvtec":
-        # A folder that the model was made of has this split; another may have some of its images.
-        if seen[: len(data.train)].all():
-            images, seen = data.test, seen[len(data.train) :]
-        elif seen.any():
-            which = f"all images of {data.name} are used, but for {seen.sum()} that the model was made of"
-        else:
-            which = f"all images of {data.name} are used, since the model was made of none of them"
-    if not len(images):
-        raise CommandError(
-            f"got {data.directory}, layout {data.layout}, which has no test images; expected normal images and "
-            "defects, in `test/good` and `test/DEFECT`, or in `good` and a folder for each kind of defect"
-        )
-    if seen.all():
-        raise CommandError(
-            f"got {data.directory}, whose {len(images)} images the model was all made of; expected others; fit without "
-            "them, or evaluate on another folder"
-        )
-    skipped = [
-        Skipped(file.path, "is an image that the model was trained or calibrated on")
-        for file, is_seen in zip(images.files, seen, strict=True)
-        if is_seen
-    ]
-    for entry in skipped[:_MOST_SHOWN]:
+def _show_left_out(left_out: Sequence[Skipped]) -> None:
+    for entry in left_out[:_MOST_SHOWN]:
         say(f"skipped: {entry.path}: {entry.reason}")
-    if len(skipped) > _MOST_SHOWN:
-        say(f"skipped: {len(skipped) - _MOST_SHOWN} more images that the model was trained or calibrated on")
-    return images.select(~seen), skipped, which
+    if len(left_out) > _MOST_SHOWN:
+        say(f"skipped: {len(left_out) - _MOST_SHOWN} more images that the model was trained or calibrated on")

@@ -12,7 +12,7 @@ from jaxunreg.cli.shown_images import show_images
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import Color, OnError
 from jaxunreg.inspection.config import DetectorConfig
-from jaxunreg.inspection.detector import FILE, TRAINING
+from jaxunreg.inspection.detector_folder import FILE, TRAINING
 from jaxunreg.inspection.fitting import fit_detector
 
 HELP = (

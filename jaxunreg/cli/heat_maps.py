@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jaxunreg.cli.options import CommandError
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.inspection.detector import AnomalyDetector, cannot_write
+from jaxunreg.inspection.detector import AnomalyDetector
+from jaxunreg.inspection.detector_folder import cannot_write
 from jaxunreg.inspection.verdict import ImageVerdict
 
 # Bytes, in most file systems.
@@ -58,11 +59,13 @@ def verdicts_with_heat_maps(
     from jaxunreg.plots.verdicts import verdict_overlay
 
     targets = heat_map_files([file.path for file in images.files], folder)
-    heats = detector.heat_maps(images, stride=stride, smooth=True)
-    for k, (verdict, heat, target) in enumerate(zip(detector.scores(images), heats, targets, strict=True)):
+    inspected = detector.inspect(images, pixels=True, heat_map_stride=stride)
+    for (image, verdict, pixels), target in zip(inspected, targets, strict=True):
+        assert pixels is not None  # for mypy: they were asked for
+        heat = detector.heat_map(pixels, smooth=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         title = target.relative_to(folder).with_suffix("").as_posix()
-        figure = verdict_overlay(detector, images[k], heat, verdict, title=title)
+        figure = verdict_overlay(detector, image, heat, verdict, title=title)
         try:
             save_figure(figure, target)
         except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxunreg.cli.options import CommandError
-from jaxunreg.inspection.detector import cannot_write
+from jaxunreg.inspection.detector_folder import cannot_write
 
 
 def is_special(path: Path) -> bool:

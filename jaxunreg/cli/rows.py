@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from jaxunreg.cli.console import say
 from jaxunreg.cli.places import is_special
 from jaxunreg.files import replacing
-from jaxunreg.inspection.detector import cannot_write
+from jaxunreg.inspection.detector_folder import cannot_write
 from jaxunreg.text import printable
 
 COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width", "heat_map", "reason")

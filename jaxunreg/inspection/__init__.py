@@ -4,9 +4,11 @@ from jaxunreg.inspection.calibrating import calibrate_detector
 from jaxunreg.inspection.calibration import Calibration, calibrate, images_needed
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import AnomalyDetector
-from jaxunreg.inspection.evaluation import Evaluation, evaluate_detector
+from jaxunreg.inspection.evaluating import evaluate_detector
+from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.inspection.fitting import fit_detector
-from jaxunreg.inspection.verdict import Box, ImageVerdict
+from jaxunreg.inspection.unseen import UnseenImages, unseen_images
+from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
 
 __all__ = [
     "AnomalyDetector",
@@ -15,9 +17,12 @@ __all__ = [
     "DetectorConfig",
     "Evaluation",
     "ImageVerdict",
+    "InspectedImage",
+    "UnseenImages",
     "calibrate",
     "calibrate_detector",
     "evaluate_detector",
     "fit_detector",
     "images_needed",
+    "unseen_images",
 ]

@@ -73,9 +73,7 @@ def calibrate_detector(
     )
 
 
-def _maps(
-    scorer: Scorer, images: Sequence[np.ndarray], stride: int
-) -> Iterator[tuple[Decomposition, Decomposition]]:
+def _maps(scorer: Scorer, images: Sequence[np.ndarray], stride: int) -> Iterator[tuple[Decomposition, Decomposition]]:
     for_patches, for_pixels = tee(images)
     yield from zip(
         score_each(scorer, for_patches, stride=stride), heat_map_each(scorer, for_pixels, stride=stride), strict=True

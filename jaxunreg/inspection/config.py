@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jaxunreg.decomposition import Term
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.checks import check_scoring
 from jaxunreg.models.vae import VAE, VAEConfig
@@ -21,7 +22,7 @@ class DetectorConfig:
       latent_dim: dimensions of the latent space.
       stride: pixels from one scored patch to the next. Half of it takes four times as long.
       term: the score. m is the unregularized score; nelbo is the sum of d, a and m.
-      top_k: an image's score is the mean of its so many most anomalous patches.
+      top_k: an image's score is the mean of its `top_k` most anomalous patches.
       calibration_fraction: share of the normal parts that are held out from training and set the threshold.
       false_positive_rate: share of normal images that may be called anomalous. 0.05 needs 19 held-out parts, 0.01
         needs 99.
@@ -29,11 +30,12 @@ class DetectorConfig:
       train: how the model is trained.
 
     Raises:
-      ValueError: a field out of its range.
+      ArgumentError: a field is out of its range.
 
     >>> DetectorConfig(patch=100)
     Traceback (most recent call last):
-    ValueError: got patch=100 with depth=5; expected a multiple of 2**5 = 32, e.g. 96
+    jaxunreg.errors.ArgumentError: got patch=100 with depth=5; expected a multiple of 2**5 = 32, e.g. 96; change patch,
+    or lower depth
     """
 
     patch: int = 96
@@ -58,23 +60,28 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         if self.depth < 1:
-            raise ValueError(f"got depth={self.depth}; expected at least 1")
+            raise ArgumentError(argument("depth", self.depth), "at least 1", f"raise {argument('depth')}")
         step = 2**self.depth
         if self.patch < 1 or self.patch % step:
             nearest = max(1, round(self.patch / step)) * step
-            raise ValueError(
-                f"got patch={self.patch} with depth={self.depth}; expected a multiple of 2**{self.depth} = {step}, "
-                f"e.g. {nearest}"
+            raise ArgumentError(
+                f"{argument('patch', self.patch)} with {argument('depth', self.depth)}",
+                f"a multiple of 2**{self.depth} = {step}, e.g. {nearest}",
+                f"change {argument('patch')}, or lower {argument('depth')}",
             )
         self.model(channels=1)
         check_scoring(self.term, self.stride, self.patch, self.top_k)
         if not 0.0 < self.calibration_fraction < 1.0:
-            raise ValueError(
-                f"got calibration_fraction={self.calibration_fraction}; expected a number between 0 and 1, e.g. 0.25"
+            raise ArgumentError(
+                argument("calibration_fraction", self.calibration_fraction),
+                "a number between 0 and 1, e.g. 0.25",
+                f"change {argument('calibration_fraction')}",
             )
         images_needed(self.false_positive_rate)
         if not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"got seed={self.seed}; expected an integer of 64 bits, -2**63 to 2**63 - 1")
+            raise ArgumentError(
+                argument("seed", self.seed), "an integer of 64 bits, -2**63 to 2**63 - 1", f"change {argument('seed')}"
+            )
 
     def model(self, channels: int) -> VAE:
         """The network for gray (1) or RGB (3) images."""

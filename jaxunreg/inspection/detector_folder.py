@@ -98,9 +98,8 @@ def read_detector(directory: str | Path, make: Callable[..., _T]) -> _T:
       CheckpointError: the folder holds no detector, or one that is unfinished, damaged or of another version.
     """
     directory = Path(directory)
-    wanted = "a folder that `jaxunreg fit` wrote"
     if not directory.is_dir():
-        raise CheckpointError(f"{directory}, which is not a folder", wanted, "check the path")
+        raise CheckpointError(f"{directory}, which is not a folder", "one that `jaxunreg fit` wrote", "check the path")
     if not (directory / FILE).exists():
         if (directory / TRAINING).is_dir():
             raise CheckpointError(
@@ -108,7 +107,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T]) -> _T:
                 "a finished detector",
                 "start `jaxunreg fit` again with that output to go on",
             )
-        raise CheckpointError(f"{directory}, without a {FILE}", wanted, "check the path")
+        raise CheckpointError(f"{directory}, without a {FILE}", "a folder that `jaxunreg fit` wrote", "check the path")
     try:
         content = json.loads((directory / FILE).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:

@@ -9,35 +9,53 @@ import numpy as np
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.datasets.folders.splitting import held_out
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.config import DetectorConfig
-from jaxunreg.inspection.detector import remembered_hashes
+from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.serialization import fingerprint
 from jaxunreg.training.training_images import image_sizes
 
 
 def hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> np.ndarray:
-    """Which images are held out, or an error that says what would do."""
+    """Which images are held out to calibrate with.
+
+    Args:
+      groups: of each image; a group is held out as a whole.
+      config: the share of the groups, the seed, and the rate that the held-out groups must support.
+      copies: how many images are copies of others, for the error.
+
+    Returns:
+      A truth value for each image.
+
+    Raises:
+      ArgumentError: too few groups, with the changes that would do.
+    """
     parts = len(set(groups))
     needed, rate = images_needed(config.false_positive_rate), config.false_positive_rate
     besides = f" ({copies} of {len(groups)} images are copies of others, byte by byte)" if copies else ""
     if parts < 2:
-        raise ValueError(
-            f"got {parts} normal part{besides}; expected at least {needed + 1}, to train on and to calibrate with"
+        raise ArgumentError(
+            f"{parts} normal part{besides}",
+            f"at least {needed + 1}, to train on and to calibrate with",
+            "add images",
+            field="images",
         )
     out = held_out(groups, config.calibration_fraction, seed=config.seed)
     count = len({group for group, is_out in zip(groups, out, strict=True) if is_out})
     if count < needed:
         # Rounded up to two digits, and never so far that less is left to train on than is held out.
         fraction = math.ceil(100 * needed / parts) / 100
-        ways = [f"raise calibration_fraction to {fraction:g}"] if fraction <= 0.5 else []
-        ways += [f"raise false_positive_rate to {math.ceil(1000 / (count + 1)) / 1000:g}"]
+        share, wanted = argument("calibration_fraction"), argument("false_positive_rate")
+        ways = [f"raise {share} to {fraction:g}"] if fraction <= 0.5 else []
+        ways += [f"raise {wanted} to {math.ceil(1000 / (count + 1)) / 1000:g}"]
         ways += [f"give {math.ceil(needed / config.calibration_fraction)} normal parts"]
-        raise ValueError(
-            f"got {parts} normal parts{besides}, of which calibration_fraction={config.calibration_fraction:g} holds "
-            f"out {count}; expected at least {needed} held-out parts for a false_positive_rate of {rate:g}; "
-            f"{', or '.join(ways)}"
+        raise ArgumentError(
+            f"{parts} normal parts{besides}, from which "
+            f"{argument('calibration_fraction', config.calibration_fraction)} holds out {count}",
+            f"at least {needed} held-out parts for a {wanted} of {rate:g}",
+            ", or ".join(ways),
         )
     return out
 
@@ -51,12 +69,14 @@ def one_of_each(groups: Sequence[str], names: Sequence[str], out: np.ndarray, se
 
 
 def groups_and_names(images: ImageFiles | Sequence[np.ndarray]) -> tuple[list[str], list[str]]:
+    """The group of each image, and its name in errors; an array is a group of its own."""
     if isinstance(images, ImageFiles):
         return [file.group for file in images.files], [file.path.name for file in images.files]
     return [str(k) for k in range(len(images))], [f"image {k}" for k in range(len(images))]
 
 
 def content_hashes(images: ImageFiles | Sequence[np.ndarray]) -> list[str]:
+    """A hash of each image, by which copies are found: of a file's bytes, or of an array."""
     if isinstance(images, ImageFiles):
         return remembered_hashes(images)
     return [fingerprint(image) for image in images]
@@ -83,24 +103,36 @@ def joined(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
 
 
 def check_sizes(images: ImageFiles | Sequence[np.ndarray], names: Sequence[str], patch: int) -> int:
-    """The number of channels, once the images are found to be large enough."""
+    """See that no image is smaller than a patch.
+
+    Returns:
+      The number of channels.
+
+    Raises:
+      ArgumentError: there is no image, one is too small, or the images have neither 1 nor 3 channels.
+    """
     if not len(images):
-        raise ValueError("got no image; expected normal images to train on and to calibrate with")
+        raise ArgumentError("no image", "normal images to train on and to calibrate with", "add some", field="images")
     sizes = image_sizes(images)
     small = np.flatnonzero((sizes < patch).any(axis=1))
     if small.size:
         height, width = sizes[small[0]]
         more = f" (and {small.size - 1} more)" if small.size > 1 else ""
-        raise ValueError(
-            f"{names[small[0]]} has {height}x{width} pixels{more}; expected at least a patch of {patch}x{patch}; leave "
-            "it out, or choose a smaller patch"
+        raise ArgumentError(
+            f"{names[small[0]]}, which has {height}x{width} pixels{more}",
+            f"at least a patch of {patch}x{patch}",
+            "leave it out, or choose a smaller patch",
+            field="images",
         )
+    if isinstance(images, ImageFiles):
+        return images.channels
     check_images(images[0], (None, None, None))
     channels = images[0].shape[-1]
     if channels not in (1, 3):
-        raise ValueError(f"got images of {channels} channels; expected 1 (gray) or 3 (RGB)")
+        raise ArgumentError(f"images of {channels} channels", "1 (gray) or 3 (RGB)", "convert them", field="images")
     return channels
 
 
 def selected(images: ImageFiles | Sequence[np.ndarray], indices: list[int]) -> Any:
+    """Some of the images."""
     return images.select(indices) if isinstance(images, ImageFiles) else [images[k] for k in indices]

@@ -9,7 +9,7 @@ from typing import Any
 from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.decomposition import LETTERS
 from jaxunreg.files import replacing
-from jaxunreg.inspection.evaluation import Evaluation, describe, examples
+from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.plots import heat_map_examples, roc_comparison, scale_note, score_strips
 from jaxunreg.provenance import device, versions
 from jaxunreg.reports.evaluation_tables import evaluation_tables
@@ -48,7 +48,7 @@ def write_evaluation(
     output.mkdir(parents=True, exist_ok=True)
     # First, since a folder with this file may be written again after an interrupt.
     content = {
-        **describe(found),
+        **found.describe(),
         "data": data,
         "images_used": images_used,
         "skipped": [{"path": str(path), "reason": reason} for path, reason in skipped],
@@ -92,7 +92,7 @@ def write_evaluation(
         "One dot an image, and the median of each kind. What lies right of the dashed line is called anomalous; the "
         "threshold was set before, from held-out normal images.",
     )
-    chosen = examples(found)
+    chosen = found.examples()
     pictures = [images[k] for k in chosen]
     heats = list(detector.heat_maps(iter(pictures), stride=found.heat_map_stride, smooth=True))
     figures.add(

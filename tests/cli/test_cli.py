@@ -182,7 +182,7 @@ def test_other_rates_and_top_k_are_calibrated(parts, model, capsys):
     highest = ju.AnomalyDetector.load(model).held_out["m"][:, :2].astype(float)
     assert float(row["threshold"]) == np.sort(highest.mean(axis=1))[2]
     assert main([*run, "--false-positive-rate", "0.01"]) == 1
-    assert "--false-positive-rate 0.01, expected at least 1/(5 + 1)" in capsys.readouterr().err
+    assert "got --false-positive-rate 0.01; expected at least 1/(5 + 1)" in capsys.readouterr().err
 
 
 def test_colours_are_turned_as_the_model_wants_them(model, normal_image, tmp_path, capsys):
@@ -260,8 +260,8 @@ def test_evaluate_agrees_with_scikit_learn_and_leaves_out_what_was_trained_on(pa
     detector = ju.AnomalyDetector.load(model)
     truth = np.array([row["label"] != "good" for row in table])
     assert truth.tolist().count(False) == 7
-    for term, letter in (("nelbo", "L"), ("d", "D"), ("a", "A"), ("m", "M")):
-        scores = np.array([float(row[letter]) for row in table])
+    for term in ("nelbo", "d", "a", "m"):
+        scores = np.array([float(row[term]) for row in table])
         image = results["image"][term]
         assert image["roc_auc"]["value"] == pytest.approx(sklearn.metrics.roc_auc_score(truth, scores))
         assert image["average_precision"]["value"] == pytest.approx(
@@ -274,7 +274,7 @@ def test_evaluate_agrees_with_scikit_learn_and_leaves_out_what_was_trained_on(pa
         assert results["complexity"][term]["value"] == pytest.approx(expected)
         assert f"{image['roc_auc']['value']:.3f}" in out
     flagged = np.array([row["verdict"] == "anomalous" for row in table])
-    m = np.array([float(row["M"]) for row in table])
+    m = np.array([float(row["m"]) for row in table])
     np.testing.assert_array_equal(flagged, m > detector.threshold)
     assert results["verdicts"]["false_positive_rate"] == flagged[~truth].mean()
     assert results["verdicts"]["true_positive_rate"] == flagged[truth].mean()
@@ -493,7 +493,7 @@ def test_a_refused_fit_leaves_the_note_of_the_old_settings(parts, tmp_path, monk
     ],
 )
 def test_score_refuses_before_it_scores(option, message, normal_image, model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ju.AnomalyDetector, "scores", lambda *_: 1 / 0)
+    monkeypatch.setattr(ju.AnomalyDetector, "inspect", lambda *_, **__: 1 / 0)
     (tmp_path / "file").write_text("")
     option = [part.replace("FOLDER", str(tmp_path)) for part in option]
     assert main(["score", str(normal_image), "--model", str(model), *option]) == 1
@@ -577,7 +577,7 @@ def test_the_page_lists_skipped_files_of_one_name(parts, model, tmp_path):
 
 
 def test_evaluate_refuses_before_it_scores(parts, model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ju.AnomalyDetector, "scores", lambda *_: 1 / 0)
+    monkeypatch.setattr(ju.AnomalyDetector, "inspect", lambda *_, **__: 1 / 0)
     (tmp_path / "file").write_text("")
     for option, message in (
         (["--bootstrap", "0"], "got --bootstrap 0; expected at least 1"),

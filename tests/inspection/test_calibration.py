@@ -1,6 +1,5 @@
 """Calibration against counting, scipy's distributions and the promises of split conformal prediction."""
 
-import json
 import math
 from fractions import Fraction
 
@@ -117,7 +116,9 @@ def test_realised_rate_narrows_with_images_and_widens_with_confidence() -> None:
 
 def test_a_rate_that_so_few_images_cannot_support_is_refused() -> None:
     calibration = calibrate(range(50))
-    with pytest.raises(ValueError, match=r"false_positive_rate is 0.01, expected at least 1/\(50 \+ 1\) = 0.0196 .*99"):
+    with pytest.raises(
+        ValueError, match=r"got false_positive_rate=0.01; expected at least 1/\(50 \+ 1\) = 0.0196 .*99"
+    ):
         calibration.threshold(0.01)
     for method in (calibration.realised_rate, calibration.summary, lambda rate: calibration.is_anomalous([1.0], rate)):
         with pytest.raises(ValueError, match="give at least 99 of them"):
@@ -153,7 +154,7 @@ def test_a_rate_that_is_none_is_refused(rate: float) -> None:
 
 
 def test_confidence_is_a_probability() -> None:
-    with pytest.raises(ValueError, match=r"confidence is 95\.0"):
+    with pytest.raises(ValueError, match=r"got confidence=95\.0; expected a number between 0 and 1"):
         calibrate(range(50)).realised_rate(0.1, confidence=95.0)
 
 
@@ -161,8 +162,8 @@ def test_confidence_is_a_probability() -> None:
     ("scores", "error", "message"),
     [
         ([], ValueError, "no .* scores"),
-        ([0.0, np.nan], ValueError, "1 of 2 .* scores are NaN or infinite"),
-        ([0.0, np.inf, -np.inf], ValueError, "2 of 3 .* scores are NaN or infinite"),
+        ([0.0, np.nan], ValueError, "1 of 2 .* scores .*are NaN"),
+        ([0.0, np.inf, -np.inf], ValueError, "2 of 3 .* scores .*are infinite"),
         ([[0.0, 1.0]], ValueError, r"shape \(1, 2\)"),
         (0.0, ValueError, r"shape \(\)"),
         (["low"], TypeError, "dtype <U3"),
@@ -189,43 +190,14 @@ def test_summary_names_threshold_unit_images_and_interval() -> None:
     assert "from 1 held-out normal image;" in calibrate([2.0]).summary(0.5)
 
 
-def test_json_keeps_every_bit() -> None:
-    scores = np.random.default_rng(3).normal(size=200) * 10.0 ** np.arange(-100, 100)
-    scores[:3] = [0.1, 5e-324, -1.7976931348623157e308]
+def test_calibrations_of_the_same_scores_and_unit_are_equal() -> None:
+    scores = np.random.default_rng(3).normal(size=20)
     calibration = calibrate(scores, unit="µm")
-    read = Calibration.from_json(calibration.to_json())
-    np.testing.assert_array_equal(read.scores, np.sort(scores))
-    assert (read.scores.dtype, read.unit) == (np.float64, "µm")
-    assert read == calibration
-    assert hash(read) == hash(calibration)
-    assert read != calibrate(scores[1:], unit="µm")
-    assert read != calibrate(scores, unit="nats")
-    assert json.loads(calibration.to_json())["scores"] == sorted(scores.tolist())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": 2}, "format 2"),
-        ({"scores": []}, "no calibration scores"),
-        ({"scores": [2.0, 1.0]}, "not ascending"),
-        ({"scores": [1.0, "2"]}, "no numbers"),
-        ({"scores": [1.0, None]}, "no numbers"),
-        ({"scores": [1.0, float("inf")]}, "infinite"),
-        ({"scores": 1.0}, "TypeError"),
-        ({"unit": None}, "no text"),
-    ],
-)
-def test_damaged_json_is_refused(change: dict, message: str) -> None:
-    data = json.loads(calibrate([1.0, 2.0]).to_json()) | change
-    with pytest.raises(ValueError, match=rf"{message}.*calibrate again"):
-        Calibration.from_json(json.dumps(data))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '"text"'])
-def test_json_of_another_thing_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="calibrate again"):
-        Calibration.from_json(text)
+    same = calibrate(scores[::-1], unit="µm")
+    assert same == calibration
+    assert hash(same) == hash(calibration)
+    assert calibration != calibrate(scores[1:], unit="µm")
+    assert calibration != calibrate(scores, unit="nats")
 
 
 def test_a_calibration_cannot_be_changed() -> None:

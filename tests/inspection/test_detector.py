@@ -15,8 +15,7 @@ import jaxunreg as ju
 from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_file import ImageFile
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.inspection import detector as detector_module
-from jaxunreg.inspection import fitting, selection
+from jaxunreg.inspection import detector_folder, fitting, selection
 
 CONFIG = ju.DetectorConfig(
     patch=8,
@@ -122,7 +121,7 @@ def test_the_threshold_rests_on_one_image_of_each_part_that_was_not_trained_on(f
 
 
 def test_another_top_k_or_term_is_calibrated_anew(detector, files):
-    chosen = [k for k, name in enumerate(files.labels) if name][:5]
+    chosen = range(5)
     maps = [ju.score_image(detector.scorer, files[k], stride=3) for k in chosen]
     three = dataclasses.replace(detector, top_k=3)
     for verdict, found in zip(three.scores(files[k] for k in chosen), maps, strict=True):
@@ -183,7 +182,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_is_left(detector, tmp_p
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(detector_module, "save_model", full)
+    monkeypatch.setattr(detector_folder, "save_model", full)
     with pytest.raises(ju.CheckpointError, match=r"cannot be written: .*No space left"):
         detector.save(tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["used"]
@@ -268,12 +267,15 @@ def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(files,
     [
         (
             {"false_positive_rate": 0.1},
-            "got 20 normal parts, of which calibration_fraction=0.3 holds out 6; expected at least 9 held-out parts "
+            "got 20 normal parts, from which calibration_fraction=0.3 holds out 6; expected at least 9 held-out parts "
             "for a false_positive_rate of 0.1; raise calibration_fraction to 0.45, or raise false_positive_rate to "
             "0.143, or give 30 normal parts",
         ),
         ({"false_positive_rate": 0.01}, "99 held-out parts .* raise false_positive_rate to 0.143, or give 330 normal"),
-        ({"patch": 16}, r"part00-0.png has 12x15 pixels \(and 39 more\); expected at least a patch of 16x16"),
+        (
+            {"patch": 16},
+            r"got part00-0.png, which has 12x15 pixels \(and 39 more\); expected at least a patch of 16x16",
+        ),
     ],
 )
 def test_what_cannot_end_well_is_refused_before_training(files, config, message, no_training):
@@ -296,7 +298,7 @@ def test_the_advice_of_that_refusal_works(files):
         ({"top_k": 17}, "got top_k=17; expected 1 to 16"),
         ({"term": "x"}, "got term='x'"),
         ({"calibration_fraction": 1.0}, "calibration_fraction=1.0"),
-        ({"false_positive_rate": 0.0}, "false_positive_rate is 0.0"),
+        ({"false_positive_rate": 0.0}, "got false_positive_rate=0.0; expected a number between 0 and 1"),
         ({"base_channels": 0}, "got base_channels=0"),
         ({"seed": 2**63}, "expected an integer of 64 bits"),
     ],
@@ -357,7 +359,7 @@ def test_what_is_no_detector_is_named(finished, detector, tmp_path):
 def test_what_is_left_of_a_stop_while_saving_is_replaced(files, finished, tmp_path, monkeypatch):
     """Stopped between the model and `detector.json`: the training is at its end, so that only the rest is done."""
     with monkeypatch.context() as patch:
-        patch.setattr(detector_module, "replacing", lambda path: 1 / 0)
+        patch.setattr(detector_folder, "replacing", lambda path: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "m", progress=False)
     assert (tmp_path / "m" / "model").is_dir()

@@ -1,0 +1,104 @@
+"""From a detector and labelled images to an evaluation."""
+
+import contextlib
+import tempfile
+from typing import get_args
+
+import numpy as np
+
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.datasets.folders.image_files import ImageFiles
+from jaxunreg.decomposition import Term
+from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.inspection.checks import check_stride
+from jaxunreg.inspection.detector import AnomalyDetector
+from jaxunreg.inspection.evaluation import Evaluation
+from jaxunreg.inspection.stored_heat_maps import StoredHeatMaps
+from jaxunreg.inspection.unseen import check_unseen
+from jaxunreg.inspection.verdict import Box
+from jaxunreg.metrics.png_complexity import bytes_a_pixel
+from jaxunreg.progress import with_bar
+
+
+def evaluate_detector(
+    detector: AnomalyDetector,
+    images: ImageFiles,
+    *,
+    heat_map_stride: int | None = None,
+    bootstrap: int = 1000,
+    progress: bool = True,
+) -> Evaluation:
+    """Score labelled images and see how well the scores, verdicts and heat maps fit their labels and masks.
+
+    Each image is read once. Where the heat maps have the detector's stride, it passes through the network once. Images
+    of a defect without a mask count for images and not for pixels. Heat maps wait in a temporary file.
+
+    Args:
+      detector: see `fit_detector`.
+      images: normal ones and defects that the detector has not seen; `unseen_images` chooses them.
+      heat_map_stride: pixels from one patch to the next in the heat maps; default: the detector's.
+      bootstrap: resamples of the intervals.
+      progress: whether to show progress bars.
+
+    Returns:
+      The scores, and all that is computed from them.
+
+    Raises:
+      ArgumentError: images that the detector was trained or calibrated on (`AnomalyDetector.has_seen` tells which),
+        images of unknown label, or images without both normal ones and defects; a stride or a number of resamples that
+        is out of its range.
+    """
+    anomalous = images.is_anomalous
+    if not anomalous.any() or anomalous.all():
+        raise ArgumentError(
+            f"{int((~anomalous).sum())} normal and {int(anomalous.sum())} defective images to evaluate on",
+            "both",
+            "give a folder with a test split that has normal images and defects",
+            field="images",
+        )
+    stride = detector.stride if heat_map_stride is None else heat_map_stride
+    check_stride("heat_map_stride", stride, detector.patch)
+    if bootstrap < 1:
+        raise ArgumentError(argument("bootstrap", bootstrap), "at least 1", f"raise {argument('bootstrap')}")
+    check_unseen(detector, images)
+
+    # Heat maps are compared with masks, so an image without a known mask needs none.
+    known = np.array([file.label == GOOD or file.mask is not None for file in images.files])
+    if not known[anomalous].any():
+        known[:] = False
+    mapped, others = np.flatnonzero(known).tolist(), np.flatnonzero(~known).tolist()
+    scores = {term: np.empty(len(images)) for term in get_args(Term)}
+    complexities = np.empty(len(images))
+    worst: dict[int, Box] = {}
+    with contextlib.ExitStack() as stack:
+        stored = None
+        if mapped:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            stored = StoredHeatMaps(folder, images.sizes[mapped])
+            stack.callback(stored.close)
+        for indices, pixels in ((mapped, True), (others, False)):
+            found = detector.inspect(
+                (images[k] for k in indices), pixels=pixels, heat_map_stride=stride if pixels else None
+            )
+            description = "scoring, with heat maps" if pixels else "scoring"
+            for place, one in enumerate(with_bar(found, len(indices), description, visible=progress and bool(indices))):
+                k = indices[place]
+                worst[k] = one.verdict.worst
+                complexities[k] = bytes_a_pixel(one.image)
+                for term, values in scores.items():
+                    values[k] = detector.image_score(getattr(one.verdict.maps, term))
+                if stored is not None and one.pixels is not None:
+                    stored.store(place, one.pixels)
+        # The mask of a normal image is empty, and need not be kept.
+        masks = [None if images.files[k].label == GOOD else images.mask(k) for k in mapped]
+        metrics = {} if stored is None else stored.metrics(masks)
+    return Evaluation(
+        detector=detector,
+        images=images,
+        scores=scores,
+        worst=[worst[k] for k in range(len(images))],
+        pixels=metrics,
+        complexities=complexities,
+        heat_map_stride=stride,
+        bootstrap=bootstrap,
+    )
