@@ -16,8 +16,7 @@ from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from jaxunreg.datasets.digits import embedded
-from jaxunreg.datasets.digits.embedded import fonts_fingerprint, synth_digits
+from jaxunreg.datasets.digits.embedded import fonts_fingerprint, glyphs, synth_digits
 
 # As users run it, without the run-time type checker in front of its own errors.
 unchecked = inspect.unwrap(synth_digits)
@@ -69,7 +68,7 @@ def test_the_form_of_the_result(drawn):
 
 def test_two_processes_draw_the_same_bytes():
     program = (
-        "import hashlib; from jaxunreg.datasets.synth_digits import synth_digits;"
+        "import hashlib; from jaxunreg.datasets.digits import synth_digits;"
         "d = synth_digits(300, seed=9, start=7);"
         "print(hashlib.sha256(d.images.tobytes() + d.labels.tobytes()).hexdigest())"
     )
@@ -196,31 +195,31 @@ def test_the_fingerprint_is_that_of_the_font_files(tmp_path, monkeypatch):
 
 def test_missing_fonts_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib, "get_data_path", lambda: str(tmp_path))
-    embedded._glyphs.cache_clear()
+    glyphs.draw_glyphs.cache_clear()
     for function in (fonts_fingerprint, lambda: synth_digits(1)):
-        with pytest.raises(FileNotFoundError, match=r"font .*\.ttf does not exist, .*reinstall matplotlib"):
+        with pytest.raises(FileNotFoundError, match=r"fonts/.*\.ttf does not exist; .*reinstall matplotlib"):
             function()
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"n": 0}, ValueError, "n is 0, expected at least 1; ask for one image or more"),
-        ({"n": 2.0}, TypeError, r"n is 2.0 \(float\), expected an integer"),
-        ({"n": True}, TypeError, r"n is True \(bool\)"),
-        ({"n": 1, "seed": -1}, ValueError, "seed is -1, expected at least 0"),
+        ({"n": 0}, ValueError, "got n=0; expected at least 1; ask for one image or more"),
+        ({"n": 2.0}, TypeError, "got n=2.0 of type float; expected an integer"),
+        ({"n": True}, TypeError, "got n=True of type bool"),
+        ({"n": 1, "seed": -1}, ValueError, "got seed=-1; expected at least 0"),
         (
             {"n": 1, "start": -5},
             ValueError,
-            "start is -5, expected at least 0; the data set begins with image 0",
+            "got start=-5; expected at least 0; the data set begins with image 0",
         ),
-        ({"n": 1, "image_size": 7}, ValueError, "image_size is 7, expected at least 8"),
+        ({"n": 1, "image_size": 7}, ValueError, "got image_size=7; expected at least 8"),
         (
             {"n": 1, "image_size": 257},
             ValueError,
-            "image_size is 257, expected at most 256; draw at that size",
+            "got image_size=257; expected at most 256; draw at that size",
         ),
-        ({"n": 1, "image_size": "32"}, TypeError, r"image_size is '32' \(str\)"),
+        ({"n": 1, "image_size": "32"}, TypeError, "got image_size='32' of type str"),
     ],
 )
 def test_bad_arguments_are_refused_with_what_was_got_and_what_to_do(arguments, error, message):

@@ -137,14 +137,14 @@ def test_masks_mark_the_square_and_nothing_else():
     [
         (np.zeros((2, 8, 8, 3), np.float32), TypeError, r"array of float32 .*expected .*uint8 .*convert"),
         (np.full((2, 8, 8, 3), np.nan), TypeError, r"array of float64 .*expected .*uint8"),
-        ([[1, 2]], TypeError, "a list, expected a NumPy array of uint8"),
+        ([[1, 2]], TypeError, "got a list as images; expected a NumPy array of uint8"),
         (
             np.zeros((8, 8, 3), np.uint8),
             ValueError,
-            r"shape \[8, 8, 3\], expected rank 4 .*add the missing axis",
+            r"shape \[8, 8, 3\] as images; expected rank 4 .*add the missing axis",
         ),
-        (np.zeros((0, 8, 8, 3), np.uint8), ValueError, r"shape \[0, 8, 8, 3\], which holds no pixel"),
-        (np.zeros((2, 8, 8, 0), np.uint8), ValueError, r"shape \[2, 8, 8, 0\], which holds no pixel"),
+        (np.zeros((0, 8, 8, 3), np.uint8), ValueError, r"shape \[0, 8, 8, 3\] as images, which holds no pixel"),
+        (np.zeros((2, 8, 8, 0), np.uint8), ValueError, r"shape \[2, 8, 8, 0\] as images, which holds no pixel"),
         (
             np.zeros((2, 8, 3, 3), np.uint8),
             ValueError,
@@ -161,16 +161,16 @@ def test_bad_images_are_refused_with_what_was_got_and_what_to_do(function, bad, 
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"size": 0}, ValueError, "size is 0, expected at least 1"),
-        ({"size": 4.5}, TypeError, r"size is 4.5 \(float\), expected an integer"),
-        ({"size": True}, TypeError, r"size is True \(bool\)"),
-        ({"seed": -1}, ValueError, "seed is -1, expected at least 0"),
-        ({"value": float("nan")}, ValueError, r"gray level .* is nan, expected a number in \[0, 1\]"),
-        ({"value": 128.0}, ValueError, r"gray level .* is 128.0, expected .*divided by 255"),
+        ({"size": 0}, ValueError, "got size=0; expected at least 1"),
+        ({"size": 4.5}, TypeError, "got size=4.5 of type float; expected an integer"),
+        ({"size": True}, TypeError, "got size=True of type bool"),
+        ({"seed": -1}, ValueError, "got seed=-1; expected at least 0"),
+        ({"value": float("nan")}, ValueError, r"got value=nan as the gray level .*; expected a number in \[0, 1\]"),
+        ({"value": 128.0}, ValueError, r"got value=128.0 as the gray level .*; expected .*divided by 255"),
         ({"value": -0.1}, ValueError, "gray level"),
-        ({"rate": float("nan")}, ValueError, r"rate .* is nan, expected a number in \[0, 1\]"),
-        ({"rate": 1.5}, ValueError, "rate .* is 1.5, expected .*fraction"),
-        ({"rate": -0.01}, ValueError, "rate of erased images is -0.01"),
+        ({"rate": float("nan")}, ValueError, r"got rate=nan .*; expected a number in \[0, 1\]"),
+        ({"rate": 1.5}, ValueError, "got rate=1.5 .*; expected .*fraction"),
+        ({"rate": -0.01}, ValueError, "got rate=-0.01"),
     ],
 )
 def test_a_config_that_makes_no_sense_cannot_be_built(fields, error, message):
@@ -190,9 +190,9 @@ def test_a_config_that_makes_no_sense_cannot_be_built(fields, error, message):
         ),
         (np.array([[0, -1]]), (8, 8), 4, ValueError, "box 0"),
         (np.array([[0.0, 0.0]]), (8, 8), 4, TypeError, "array of float64 .*expected integers"),
-        (np.array([0, 0]), (8, 8), 4, ValueError, r"shape \[2\], expected integers of shape \[n, 2\]"),
+        (np.array([0, 0]), (8, 8), 4, ValueError, r"shape \[2\] as boxes; expected integers of shape \[n, 2\]"),
         (np.array([[0, 0]]), (5, 8, 8, 3), 4, ValueError, r"leave out the number of images"),
-        (np.array([[0, 0]]), (8, 8), 0, ValueError, "size is 0"),
+        (np.array([[0, 0]]), (8, 8), 0, ValueError, "got size=0"),
     ],
 )
 def test_masks_of_squares_outside_the_image_are_refused(boxes, shape, size, error, message):
@@ -201,5 +201,5 @@ def test_masks_of_squares_outside_the_image_are_refused(boxes, shape, size, erro
 
 
 def test_a_negative_seed_is_refused_by_erase(images):
-    with pytest.raises(ValueError, match="seed is -3, expected at least 0"):
+    with pytest.raises(ValueError, match="got seed=-3; expected at least 0"):
         erase(images, EraseConfig(), seed=-3)

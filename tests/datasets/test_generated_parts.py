@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from jaxunreg.datasets import generated_parts
 from jaxunreg.datasets.folders.dataset import load_folder
-from jaxunreg.datasets.generated_parts import synth_parts, write_parts
+from jaxunreg.datasets.generated_parts import synth_parts, write_parts, writing
+from jaxunreg.datasets.generated_parts.geometry import Part
+from jaxunreg.datasets.generated_parts.random_bits import STYLE_STREAM, Uniforms
 
 # As users run it, without the run-time type checker in front of its own errors.
 unchecked = inspect.unwrap(synth_parts)
@@ -30,10 +31,7 @@ def defective():
 @pytest.fixture(scope="module")
 def geometry():
     """Where the hole is in each image."""
-    return [
-        generated_parts._Part.draw(generated_parts._Uniforms(5, generated_parts._STYLE_STREAM, k), 256, 256)
-        for k in range(40)
-    ]
+    return [Part.draw(Uniforms(5, STYLE_STREAM, k), 256, 256) for k in range(40)]
 
 
 def distance_from_hole(part) -> np.ndarray:
@@ -176,7 +174,7 @@ def test_a_tree_is_written_and_read_back(tmp_path):
     np.testing.assert_array_equal(np.stack(list(data.train)), synth_parts(5, seed=3, image_size=(64, 80)).images)
     masks = [data.test.mask(i) for i in range(6)]
     assert all(mask.any() == (i < 4) for i, mask in enumerate(masks))
-    expected = synth_parts(2, seed=3, image_size=(64, 80), defect="crack", start=generated_parts._STARTS["crack"])
+    expected = synth_parts(2, seed=3, image_size=(64, 80), defect="crack", start=writing.STARTS["crack"])
     np.testing.assert_array_equal(np.stack(masks[2:4]), expected.masks)
     np.testing.assert_array_equal(data.test[2], expected.images[0])
     # No part is drawn twice.
@@ -197,7 +195,7 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return synth_parts(*arguments, **options)
 
-    monkeypatch.setattr(generated_parts, "synth_parts", interrupted)
+    monkeypatch.setattr(writing, "synth_parts", interrupted)
     for name in ("empty", "new"):
         drawn.clear()
         with pytest.raises(KeyboardInterrupt):
@@ -214,14 +212,14 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"n": 0}, ValueError, "n is 0, expected at least 1; ask for one image or more"),
-        ({"n": 1.0}, TypeError, r"n is 1.0 \(float\), expected an integer"),
-        ({"n": 1, "seed": -1}, ValueError, "seed is -1, expected at least 0"),
-        ({"n": 1, "start": -1}, ValueError, "start is -1, expected at least 0"),
-        ({"n": 1, "defect": "dent"}, ValueError, "defect is 'dent', expected 'none', 'crack'"),
-        ({"n": 1, "image_size": (64, 63)}, ValueError, "image_size is 63, expected at least 64"),
-        ({"n": 1, "image_size": (64, 1025)}, ValueError, r"image_size is \(64, 1025\), expected at most 1024"),
-        ({"n": 1, "image_size": (64,)}, ValueError, r"image_size is \(64,\), expected \(height, width\)"),
+        ({"n": 0}, ValueError, "got n=0; expected at least 1; ask for one image or more"),
+        ({"n": 1.0}, TypeError, "got n=1.0 of type float; expected an integer"),
+        ({"n": 1, "seed": -1}, ValueError, "got seed=-1; expected at least 0"),
+        ({"n": 1, "start": -1}, ValueError, "got start=-1; expected at least 0"),
+        ({"n": 1, "defect": "dent"}, ValueError, "got defect='dent'; expected 'none', 'crack'"),
+        ({"n": 1, "image_size": (64, 63)}, ValueError, "got image_size=63; expected at least 64"),
+        ({"n": 1, "image_size": (64, 1025)}, ValueError, r"got image_size=\(64, 1025\); expected at most 1024"),
+        ({"n": 1, "image_size": (64,)}, ValueError, r"got image_size=\(64,\); expected \(height, width\)"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

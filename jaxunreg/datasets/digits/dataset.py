@@ -56,21 +56,3 @@ class Dataset:
             digest.update(f"{array.shape}{array.dtype.str}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
-
-
-def check_integer(name: str, value: object, *, at_least: int, advice: str) -> int:
-    """The value as an integer of Python's.
-
-    Raises:
-      TypeError: it is not an integer.
-      ValueError: it is too small.
-
-    >>> check_integer("n", 0, at_least=1, advice="ask for one image or more")
-    Traceback (most recent call last):
-    ValueError: n is 0, expected at least 1; ask for one image or more
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an integer; pass int({name})")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}, expected at least {at_least}; {advice}")
-    return int(value)

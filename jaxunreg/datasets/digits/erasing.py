@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from jaxunreg.datasets.digits.dataset import check_integer
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+from jaxunreg.integers import check_integer
 
 # One seed feeds two independent streams, so that the squares of a contaminated training split
 # do not stand where those of an erased test split stand.
@@ -57,13 +58,13 @@ class EraseConfig:
       seed: not negative; decides the places, and which images.
 
     Raises:
-      TypeError: `size` or `seed` is not an integer.
-      ValueError: a field is out of its range.
+      ArgumentTypeError: `size` or `seed` is not an integer.
+      ArgumentError: a field is out of its range.
 
     >>> EraseConfig(size=4, value=2.0)
     Traceback (most recent call last):
       ...
-    ValueError: the gray level of the square is 2.0, expected a number in [0, 1]; ...
+    jaxunreg.errors.ArgumentError: got value=2.0 as the gray level of the square; expected a number in [0, 1]; ...
     """
 
     size: int = 4
@@ -72,17 +73,19 @@ class EraseConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer("size", self.size, at_least=1, advice="pass a larger integer")
-        check_integer("seed", self.seed, at_least=0, advice="pass a larger integer")
+        check_integer("size", self.size, at_least=1)
+        check_integer("seed", self.seed, at_least=0)
         if not (math.isfinite(self.value) and 0.0 <= self.value <= 1.0):
-            raise ValueError(
-                f"the gray level of the square is {self.value}, expected a number in [0, 1]; "
-                "set EraseConfig(value=...) to the level divided by 255"
+            raise ArgumentError(
+                f"{argument('value', self.value)} as the gray level of the square",
+                "a number in [0, 1]",
+                f"set {argument('value')} to the level divided by 255",
             )
         if not (math.isfinite(self.rate) and 0.0 <= self.rate <= 1.0):
-            raise ValueError(
-                f"the rate of erased images is {self.rate}, expected a number in [0, 1]; "
-                "set EraseConfig(rate=...) to a fraction, 0.01 for one image in a hundred"
+            raise ArgumentError(
+                f"{argument('rate', self.rate)} as the rate of erased images",
+                "a number in [0, 1]",
+                f"set {argument('rate')} to a fraction, 0.01 for one image in a hundred",
             )
 
 
@@ -100,8 +103,8 @@ def erase(
       A changed copy of the images, row by row beside the originals, and the squares.
 
     Raises:
-      TypeError: the images are not an array of uint8.
-      ValueError: the images are not of rank 4, are empty, or are smaller than the square.
+      ArgumentTypeError: the images are not an array of uint8.
+      ArgumentError: the images are not of rank 4, are empty, or are smaller than the square.
 
     >>> import numpy as np
     >>> images = np.zeros((3, 8, 8, 1), np.uint8)
@@ -114,7 +117,7 @@ def erase(
     _check_images(images, config.size)
     if seed is None:
         seed = config.seed
-    check_integer("seed", seed, at_least=0, advice="pass a larger integer")
+    check_integer("seed", seed, at_least=0)
     boxes = _draw_boxes(_generator(seed, _ERASE_STREAM), len(images), images.shape[1:3], config.size)
     return Erased(_paint(images, np.arange(len(images)), boxes, config), boxes)
 
@@ -132,8 +135,8 @@ def contaminate(images: UInt8[np.ndarray, "n height width channels"], config: Er
       small for the number of images gives no anomalous image at all: `round(0.01 * 40)` is 0.
 
     Raises:
-      TypeError: the images are not an array of uint8.
-      ValueError: the images are not of rank 4, are empty, or are smaller than the square.
+      ArgumentTypeError: the images are not an array of uint8.
+      ArgumentError: the images are not of rank 4, are empty, or are smaller than the square.
 
     >>> import numpy as np
     >>> contaminated = contaminate(np.zeros((200, 8, 8, 3), np.uint8), EraseConfig(rate=0.01))
@@ -164,31 +167,38 @@ def anomaly_masks(
       bool `[n, height, width]`, true inside the square.
 
     Raises:
-      TypeError: the boxes are not an array of integers, or `size` is not an integer.
-      ValueError: the shapes are not as above, or a square does not lie wholly inside the image.
+      ArgumentTypeError: the boxes are not an array of integers, or `size` is not an integer.
+      ArgumentError: the shapes are not as above, or a square does not lie wholly inside the image.
 
     >>> import numpy as np
     >>> anomaly_masks(np.array([[1, 0]]), (3, 3), 2).astype(int).tolist()
     [[[0, 0, 0], [1, 1, 0], [1, 1, 0]]]
     """
-    check_integer("size", size, at_least=1, advice="pass a larger integer")
+    check_integer("size", size, at_least=1)
     if len(image_shape) not in (2, 3):
-        raise ValueError(
-            f"the image shape is {image_shape}, expected (height, width) or (height, width, channels); "
-            "leave out the number of images: images.shape[1:]"
+        raise ArgumentError(
+            argument("image_shape", image_shape),
+            "(height, width) or (height, width, channels)",
+            "leave out the number of images: images.shape[1:]",
         )
     if not isinstance(boxes, np.ndarray) or not np.issubdtype(boxes.dtype, np.integer):
-        raise TypeError(f"the boxes are {_describe(boxes)}, expected integers of shape [n, 2]; pass erased.boxes")
+        raise ArgumentTypeError(
+            f"{_describe(boxes)} as {argument('boxes')}", "integers of shape [n, 2]", "pass erased.boxes"
+        )
     if boxes.ndim != 2 or boxes.shape[1] != 2:
-        raise ValueError(f"the boxes are {_describe(boxes)}, expected integers of shape [n, 2]; pass erased.boxes")
+        raise ArgumentError(
+            f"{_describe(boxes)} as {argument('boxes')}", "integers of shape [n, 2]", "pass erased.boxes"
+        )
     height, width = image_shape[:2]
     outside = (boxes < 0).any(axis=1) | (boxes > np.array([height - size, width - size])).any(axis=1)
     if outside.any():
         first = int(np.flatnonzero(outside)[0])
-        raise ValueError(
-            f"box {first} has its upper left pixel at {boxes[first].tolist()}, which puts a {size}x{size} "
-            f"square outside an image of {height}x{width}; "
-            "pass the size and the image shape that made the boxes"
+        raise ArgumentError(
+            f"box {first} with its upper left pixel at {boxes[first].tolist()}, which puts a {size}x{size} square "
+            f"outside an image of {height}x{width}",
+            "squares inside the image",
+            "pass the size and the image shape that made the boxes",
+            field="boxes",
         )
     row = np.arange(height) - boxes[:, :1]
     column = np.arange(width) - boxes[:, 1:]
@@ -224,25 +234,29 @@ def _paint(
 
 def _check_images(images: object, size: int) -> None:
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        raise TypeError(
-            f"the images are {_describe(images)}, expected a NumPy array of uint8 "
-            "[n, height, width, channels]; "
-            "convert floats in [0, 1] with np.round(255 * images).astype(np.uint8)"
+        raise ArgumentTypeError(
+            f"{_describe(images)} as {argument('images')}",
+            "a NumPy array of uint8 [n, height, width, channels]",
+            "convert floats in [0, 1] with np.round(255 * images).astype(np.uint8)",
         )
     if images.ndim != 4:
-        raise ValueError(
-            f"the images are {_describe(images)}, expected rank 4 [n, height, width, channels]; "
-            "add the missing axis, e.g. images[..., None] for gray images"
+        raise ArgumentError(
+            f"{_describe(images)} as {argument('images')}",
+            "rank 4 [n, height, width, channels]",
+            "add the missing axis, e.g. images[..., None] for gray images",
         )
     if images.size == 0:
-        raise ValueError(
-            f"the images are {_describe(images)}, which holds no pixel; "
-            "pass at least one image with at least one channel"
+        raise ArgumentError(
+            f"{_describe(images)} as {argument('images')}, which holds no pixel",
+            "at least one image with at least one channel",
+            "pass more of them",
         )
     if size > min(images.shape[1:3]):
-        raise ValueError(
-            f"a {size}x{size} square does not fit into images of {images.shape[1]}x{images.shape[2]} pixels; "
-            f"set EraseConfig(size=...) to at most {min(images.shape[1:3])}"
+        raise ArgumentError(
+            f"{argument('size', size)}, and a {size}x{size} square does not fit into images of "
+            f"{images.shape[1]}x{images.shape[2]} pixels",
+            f"at most {min(images.shape[1:3])}",
+            f"lower {argument('size')}",
         )
 
 

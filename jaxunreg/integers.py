@@ -1,0 +1,30 @@
+"""One check of the arguments and fields that must be integers."""
+
+import numpy as np
+
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+
+
+def check_integer(name: str, value: object, *, at_least: int, advice: str | None = None) -> int:
+    """The value as a Python integer.
+
+    Args:
+      name: of the argument or field.
+      value: what was given for it.
+      at_least: the lowest that is allowed.
+      advice: what to do where it is lower; default: to raise it.
+
+    Raises:
+      ArgumentTypeError: it is not an integer. A truth value is none.
+      ArgumentError: it is too low.
+
+    >>> check_integer("n", 0, at_least=1, advice="ask for one image or more")
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got n=0; expected at least 1; ask for one image or more
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        kind = type(value).__name__
+        raise ArgumentTypeError(f"{argument(name, value)} of type {kind}", "an integer", f"pass int({argument(name)})")
+    if value < at_least:
+        raise ArgumentError(argument(name, value), f"at least {at_least}", advice or f"raise {argument(name)}")
+    return int(value)
