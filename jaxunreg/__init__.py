@@ -1,70 +1,28 @@
 """Unsupervised image anomaly detection with the unregularized score of a variational autoencoder."""
 
+import importlib
 import importlib.metadata
-
-from jaxunreg.decomposition import Decomposition, decompose_gaussian
-from jaxunreg.errors import CheckpointError, NonFiniteLossError
-from jaxunreg.export.onnx import export_onnx
-from jaxunreg.export.stablehlo import export_scorer
-from jaxunreg.inspection.calibrating import calibrate_detector
-from jaxunreg.inspection.config import DetectorConfig
-from jaxunreg.inspection.detector import AnomalyDetector
-from jaxunreg.inspection.fitting import fit_detector
-from jaxunreg.inspection.verdict import ImageVerdict
-from jaxunreg.models.autoencoder import Autoencoder, AutoencoderConfig
-from jaxunreg.models.vae import VAE, VAEConfig
-from jaxunreg.scoring.aggregation import image_score
-from jaxunreg.scoring.batched import reconstruct_images, score_images
-from jaxunreg.scoring.each import heat_map_each, score_each
-from jaxunreg.scoring.scorer import Scorer, decompose, make_scorer
-from jaxunreg.scoring.sharded import ShardedScorer, sharded_scorer
-from jaxunreg.scoring.tiled import heat_map, score_image
-from jaxunreg.sweep.loop import fit_sweep
-from jaxunreg.sweep.members import Member, MemberGroup, group_members
-from jaxunreg.sweep.result import SweepResult
-from jaxunreg.training.config import TrainConfig
-from jaxunreg.training.loop import fit
-from jaxunreg.training.saved_model import load_model, save_model
-from jaxunreg.training.state import TrainState
+from typing import TYPE_CHECKING
 
 __version__ = importlib.metadata.version("jaxunreg")
 
-__all__ = [
-    "VAE",
-    "AnomalyDetector",
-    "Autoencoder",
-    "AutoencoderConfig",
-    "CheckpointError",
-    "Decomposition",
-    "DetectorConfig",
-    "ImageVerdict",
-    "Member",
-    "MemberGroup",
-    "NonFiniteLossError",
-    "Scorer",
-    "ShardedScorer",
-    "SweepResult",
-    "TrainConfig",
-    "TrainState",
-    "VAEConfig",
-    "calibrate_detector",
-    "decompose",
-    "decompose_gaussian",
-    "export_onnx",
-    "export_scorer",
-    "fit",
-    "fit_detector",
-    "fit_sweep",
-    "group_members",
-    "heat_map",
-    "heat_map_each",
-    "image_score",
-    "load_model",
-    "make_scorer",
-    "reconstruct_images",
-    "save_model",
-    "score_each",
-    "score_image",
-    "score_images",
-    "sharded_scorer",
-]
+if TYPE_CHECKING:
+    from jaxunreg.public import *  # noqa: F403
+else:
+    # A type checker that saw this function would take any name for an attribute.
+    def __getattr__(name: str) -> object:
+        """Import the names of `jaxunreg.public` when the first of them is asked for.
+
+        They bring JAX, flax and orbax with them, which take a second to import. `jaxunreg --help` does without.
+        """
+        # Python asks every module for names like __path__.
+        if name == "__all__" or not name.startswith("__"):
+            public = importlib.import_module("jaxunreg.public")
+            globals().update({shown: getattr(public, shown) for shown in public.__all__}, __all__=public.__all__)
+        if name not in globals():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *importlib.import_module("jaxunreg.public").__all__})

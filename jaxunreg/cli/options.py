@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import re
 import shlex
@@ -9,8 +10,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, get_type_hints
 
 from jaxunreg.errors import JaxunregError, Wording, in_python
-from jaxunreg.inspection.config import DetectorConfig
-from jaxunreg.training.config import TrainConfig
 
 
 class CommandError(JaxunregError):
@@ -73,21 +72,24 @@ def _typed(value: str) -> str:
     return shlex.quote(ast.literal_eval(value)) if value[:1] in "'\"" else value
 
 
-# The names of Python's arguments in an error, in which a command line has options.
-_NAMES = sorted(
-    {
-        *(field.name for config in (DetectorConfig, TrainConfig) for field in dataclasses.fields(config)),
-        *("on_error", "color", "test_fraction", "heat_map_stride", "bootstrap"),
-    },
-    key=len,
-    reverse=True,
-)
+@functools.cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    from jaxunreg.inspection.config import DetectorConfig
+    from jaxunreg.training.config import TrainConfig
 
-_ASSIGNED = re.compile(rf"\b({'|'.join(_NAMES)})(?:=| is )(['\"]?)([\w.+-]+)\2")
-
-_NAMED = re.compile(rf"(?<![\w-])({'|'.join(name for name in _NAMES if '_' in name)})\b")
-
-_PREFIXED = re.compile(rf"\b(?:model\.config|train)\.({'|'.join(_NAMES)})\b")
+    names = sorted(
+        {
+            *(field.name for config in (DetectorConfig, TrainConfig) for field in dataclasses.fields(config)),
+            *("on_error", "color", "test_fraction", "heat_map_stride", "bootstrap"),
+        },
+        key=len,
+        reverse=True,
+    )
+    return (
+        re.compile(rf"\b({'|'.join(names)})(?:=| is )(['\"]?)([\w.+-]+)\2"),
+        re.compile(rf"(?<![\w-])({'|'.join(name for name in names if '_' in name)})\b"),
+        re.compile(rf"\b(?:model\.config|train)\.({'|'.join(names)})\b"),
+    )
 
 
 def as_options(message: str) -> str:
@@ -103,6 +105,7 @@ def as_options(message: str) -> str:
         return "--" + name.replace("_", "-")
 
     message = " ".join(message.split())
-    message = _PREFIXED.sub(lambda match: option(match[1]), message)
-    message = _ASSIGNED.sub(lambda match: f"{option(match[1])} {match[3]}", message)
-    return _NAMED.sub(lambda match: option(match[1]), message)
+    assigned, named, prefixed = _patterns()
+    message = prefixed.sub(lambda match: option(match[1]), message)
+    message = assigned.sub(lambda match: f"{option(match[1])} {match[3]}", message)
+    return named.sub(lambda match: option(match[1]), message)
