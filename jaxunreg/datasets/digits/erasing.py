@@ -30,7 +30,7 @@ class Erased(NamedTuple):
 
 
 class Contaminated(NamedTuple):
-    """Images of which a few have one gray square.
+    """Images, a few of them with one gray square.
 
     Attributes:
       images: uint8 `[n, height, width, channels]`.

@@ -84,14 +84,14 @@ def load_digits(
         it is local, prepared, or can be fetched (the server has 8 s to give its first answer), otherwise the
         embedded digits with a `DatasetFallbackWarning`; the data set's `fallback_reason` keeps the reason. A
         missing package of the extra `svhn` is such a reason.
-      data_dir: a local copy of SVHN, see `load_svhn`. If it cannot be read, `"auto"` is an error as well.
+      data_dir: a folder with a local copy of SVHN. If it cannot be read, `"auto"` is an error as well.
       train_size: training images. None: all of SVHN, or 20,000 embedded ones. Fewer than SVHN has: a random
         subset drawn from `seed`, and the name says so.
       test_size: test images. None: all of SVHN, or 2,000 embedded ones.
       seed: of the embedded digits, and of the choice of a subset.
-      cache_dir: TFDS's data folder, see `load_svhn`.
-      url: base URL of SVHN's files, see `load_svhn`.
-      checksums: SHA-256 of a mirror's own files, see `load_svhn`.
+      cache_dir: TFDS's data folder, with the defaults of `load_svhn`.
+      url: base URL of SVHN's files, with the defaults of `load_svhn`.
+      checksums: SHA-256 of a mirror's own files, by their names.
       progress: whether to draw progress bars on standard error.
 
     Returns:

@@ -36,7 +36,7 @@ class _Look(NamedTuple):
 
 
 class CheckedFiles(NamedTuple):
-    """Files of which every pixel has been decoded once."""
+    """Files whose pixels have all been decoded once."""
 
     files: tuple[ImageFile, ...]
     sizes: np.ndarray
@@ -58,10 +58,10 @@ def check_files(
 
     Args:
       files: at least one.
-      color: see `load_files`.
-      on_error: see `load_files`.
-      min_size: see `load_files`.
-      progress: see `load_files`.
+      color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are gray, even if some are stored as RGB.
+      on_error: whether a file that cannot be used raises, or is left out and listed in `skipped`.
+      min_size: the least height and width, in pixels.
+      progress: whether to show a progress bar if it takes more than a few seconds.
       failures: files that are known to be unusable already.
 
     Raises:
@@ -114,7 +114,7 @@ def check_files(
         stored - colored,
         ", ".join(f"{count} with {bit}" for bit, count in sorted(bits.items())),
         "" if max(bits) == 8 else ", so all become float32 in [0, 1]",
-        f"; {transparent} have transparent pixels, of which the stored colours are used" if transparent else "",
+        f"; {transparent} have transparent pixels, whose stored colours are used" if transparent else "",
     )
     return CheckedFiles(
         files=tuple(file for file, _ in kept),

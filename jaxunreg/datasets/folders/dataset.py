@@ -100,7 +100,7 @@ def load_folder(
     | magnetic-tile | `MT_Free`, `MT_Crack`, ... with `expA_num_B.jpg` and mask `expA_num_B.png` | see below | rest |
 
     Masks may also lie beside their images as `NAME_mask`, `NAME-mask` or `NAME_gt`. Upper and lower case do not
-    matter. Where the split is not on disk, a share of the normal *groups* goes to the test split, see `held_out`;
+    matter. Where the split is not on disk, `held_out` chooses a share of the normal *groups* for the test split;
     a group is an image, and for the magnetic tiles a tile with all its photographs. There the tiles of which any
     photograph shows a defect are test tiles with all their photographs, so that no tile is in both splits.
 
@@ -119,7 +119,7 @@ def load_folder(
       min_size: the least height and width, in pixels; default: no limit.
       test_fraction: the share of the normal groups for the test split, in [0, 1); default: 0.25 where there are
         defects to test on, else 0. Not for a tree that has its own test split.
-      fallback_fraction: the same for a folder of which it is not known whether it has a split, which then counts.
+      fallback_fraction: the same for a folder that may have its own test split; if it has one, that counts.
       seed: of the choice of these groups.
       progress: whether to show a progress bar if it takes more than a few seconds.
 

@@ -1,4 +1,4 @@
-"""Images of which nothing is known, to score them."""
+"""Images without labels, to score them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,12 +22,12 @@ def load_files(
     label: str = UNKNOWN,
     progress: bool = True,
 ) -> ImageFiles:
-    """Load images of which nothing is known, to score them.
+    """Load images without labels, to score them.
 
     Args:
-      paths: files, and folders, of which all images below are taken in the order of their names, without hidden
-        files. What is a mask by its name or lies in `ground_truth` is left out and listed in `skipped`.
-      color: one choice for all images. `"auto"` is gray if all images are, be they stored as RGB or not.
+      paths: files and folders. All images below a folder are taken in the order of their names, without hidden
+        files. A file that is a mask by its name, or lies in `ground_truth`, is left out and listed in `skipped`.
+      color: one choice for all images. `"auto"` is gray if all images are gray, even if some are stored as RGB.
       on_error: whether a file or folder that cannot be used raises, or is left out and listed in `skipped`.
       min_size: the least height and width, in pixels.
       label: the label of all images.
@@ -79,9 +79,9 @@ def load_files(
 
 
 def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileError]]:
-    """The images in a folder and all its subfolders, what is none, and which folders cannot be read.
+    """The images in a folder and all its subfolders, the files that are no images, and the folders that cannot be read.
 
-    Each folder in the order of its names.
+    Each folder comes in the order of its names.
     """
     images: list[Path] = []
     reported: list[Skipped] = []
@@ -91,7 +91,7 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileErr
     def add(folder: Path, holds_masks: bool) -> None:
         before = seen.setdefault(folder.resolve(), folder)
         if before != folder:
-            reported.append(Skipped(folder, f"is the same folder as {before}, of which the images are taken"))
+            reported.append(Skipped(folder, f"is the same folder as {before}, and its images are taken there"))
             return
         try:
             listing = list_folder(folder)

@@ -9,7 +9,7 @@ GOOD = "good"
 """The label of an image that is assumed normal; any other is the name of a defect."""
 
 UNKNOWN = "unknown"
-"""The label of an image of which nothing is known."""
+"""The label of an image that may be normal or not."""
 
 
 @dataclass(frozen=True)

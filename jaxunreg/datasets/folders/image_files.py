@@ -4,6 +4,7 @@ import hashlib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
@@ -90,7 +91,7 @@ class ImageFiles(Sequence):
         """
         return tuple(file.content.sha256 for file in self.files)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over names, labels, sizes and the bytes of all files and masks, the same wherever they lie."""
         digest = hashlib.sha256(f"{self.channels} {self.dtype}".encode())
@@ -149,7 +150,7 @@ class ImageFiles(Sequence):
         )
 
     def masked(self) -> "ImageFiles":
-        """The images of which it is known which pixels are a defect's: the normal ones, and those with a mask."""
+        """The images whose defective pixels are known: the normal ones, and those with a mask."""
         return self.select([file.label == GOOD or file.mask is not None for file in self.files])
 
     def split(self, fraction: float, *, seed: int = 0) -> "tuple[ImageFiles, ImageFiles]":

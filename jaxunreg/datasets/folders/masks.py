@@ -13,7 +13,7 @@ from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 def with_masks(
     root: Path, listing: Listing, label: str, elsewhere: dict[str, list[Path]] | None = None
 ) -> tuple[list[ImageFile], list[ImageFileError]]:
-    """The images of one folder, each with its mask, and those of which it is not clear what they are."""
+    """The images of one folder, each with its mask, and those that may be an image or a mask."""
     files, failures = [], []
     stems = Counter(path.stem for path in listing.images)
     for path in listing.images:

@@ -19,22 +19,12 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 _LUMA = (19595, 38470, 7471)
 
 
-def read_pixels(path: Path) -> Num[np.ndarray, "height width channels"]:
-    """Decode one file, turned as its EXIF orientation says, its palette resolved, its alpha channel dropped.
-
-    Returns:
-      uint8 or uint16, or float32 in [0, 1]; 1 or 3 channels.
-
-    Raises:
-      ImageFileError: it cannot be read or decoded, or its pixels are not of such a kind.
-    """
-    return decode(HashedFile(path)).pixels
-
-
 class Decoded(NamedTuple):
-    """The pixels of a file, and whether some of them are not opaque, which the pixels do not tell.
+    """What a file holds.
 
-    `transparent` is `None` where it was not asked for.
+    Attributes:
+      pixels: uint8 or uint16, or float32 in [0, 1]; 1 or 3 channels.
+      transparent: whether some pixels are not opaque, or `None` where that was not asked for.
     """
 
     pixels: Num[np.ndarray, "height width channels"]
@@ -42,10 +32,12 @@ class Decoded(NamedTuple):
 
 
 def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
-    """Read and decode a file once, see `read_pixels`.
+    """Read and decode a file once.
+
+    The image is turned as its EXIF orientation says, a palette is resolved, and an alpha channel is dropped.
 
     Args:
-      file: it knows its hash afterwards.
+      file: which one. It knows its hash afterwards.
       transparency: whether to look for pixels that are not opaque.
 
     Raises:
@@ -89,24 +81,15 @@ def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
 
 
 def decode_mask(file: HashedFile) -> Bool[np.ndarray, "height width"]:
-    """Read and decode a mask once, see `read_mask`.
-
-    Raises:
-      ImageFileError: it cannot be read or decoded.
-    """
-    values = decode(file).pixels.max(axis=2)
-    return values > values.max() / 2
-
-
-def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
-    """The pixels that a mask marks: those above half of its own maximum, in any channel.
+    """Read a mask once; it marks the pixels above half of its own maximum, in any channel.
 
     Masks of 0 and 255, of 0 and 1, and those with rounded edges or traces of compression all come out as meant.
 
     Raises:
       ImageFileError: it cannot be read or decoded.
     """
-    return decode_mask(HashedFile(path))
+    values = decode(file).pixels.max(axis=2)
+    return values > values.max() / 2
 
 
 def _check_extent(path: Path, image: Image.Image) -> None:
@@ -139,7 +122,7 @@ def _bits_stored(image: Any) -> int:
 
 
 def _decode_deep_color(path: Path, contents: bytes, image: Image.Image) -> np.ndarray:
-    """16-bit colour, of which Pillow keeps 8 bits only."""
+    """16-bit colour. Pillow would keep 8 bits only."""
     if image.getexif().get(0x0112, 1) != 1:
         raise ImageFileError(
             path, "is a 16-bit colour image with an orientation tag", advice="turn its pixels and save it again"
