@@ -37,8 +37,8 @@ class SweepPanel(NamedTuple):
 def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     """ROC AUC of each score against a hyper-parameter, one panel above the other (Fig. 9 of the paper).
 
-    The x axis is logarithmic. Bars are the intervals; the scores stand a little beside each other, so that
-    their bars can be told apart. The dashed line at 0.5 is chance.
+    The x axis is logarithmic. Bars are the intervals. The scores are drawn a little apart, so that their bars can
+    be told from each other. The dashed line at 0.5 is chance.
 
     Args:
       panels: e.g. the VAE over its latent sizes, then the GMM over its numbers of components.

@@ -33,7 +33,7 @@ def heat_map_comparison(
 
     Args:
       image: floating point in [0, 1], one channel or three.
-      mask: where the defect is; None leaves it out.
+      mask: where the defect is; with None there is no panel for it.
       maps: label to map `[height, width]`, higher = more anomalous.
       title: title of the figure.
 

@@ -140,7 +140,7 @@ def _draw_boxes(axes: Axes, boxes: BoxStatistics, shift: float, color: str) -> N
         patch_artist=True,
         showfliers=False,
         manage_ticks=False,
-        # All of one hue, so that a box flatter than a line still shows whose it is.
+        # All parts have one hue, so that a box flatter than a line still shows which samples it is of.
         boxprops={"facecolor": to_rgba(color, 0.4), "edgecolor": color, "linewidth": 0.9},
         medianprops={"color": color, "linewidth": 1.5, "solid_capstyle": "butt"},
         whiskerprops=line,

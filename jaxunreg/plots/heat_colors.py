@@ -13,7 +13,7 @@ from jaxunreg.plots.style import MARK
 
 _COLORMAP = matplotlib.colormaps["plasma"]
 
-# The lowest part of the scale is clear, so that the image is seen as it is where nothing is odd.
+# The lowest part of the scale is clear, so that the image is seen unchanged where nothing is odd.
 _CLEAR, _COVERED, _OPACITY = 0.08, 0.4, 0.85
 
 

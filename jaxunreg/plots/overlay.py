@@ -130,5 +130,5 @@ def _around(box: Box, view: View, color: str) -> Rectangle:
     rows, columns = (max(line, (_SMALLEST_BOX / DPI / view.zoom - side) / 2) for side in (box.height, box.width))
     corner = (box.left - view.part[1].start - 0.5 - columns, box.top - view.part[0].start - 0.5 - rows)
     size = (box.width + 2 * columns, box.height + 2 * rows)
-    # At the edge of the image it lies beside the panel.
+    # The line of a box at the edge of the image is outside of the panel.
     return Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=_LINE, clip_on=False)

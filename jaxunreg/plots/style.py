@@ -48,13 +48,14 @@ class Look(NamedTuple):
     marker: str
 
 
-# Neither the blue nor the red of the samples; told apart by dashes and markers where colour is not seen.
-SCORES = {
+SCORES: Mapping[str, Look] = {
     "nelbo": Look(r"$\mathcal{L}(x)$", INK, (0, (5, 1.5)), "s"),
     "d": Look("$D(x)$", "#009988", (0, (1, 1.2)), "v"),
     "a": Look("$A(x)$", "#EE7733", (0, (5, 1.2, 1, 1.2)), "D"),
     "m": Look("$M(x)$", "#882288", "-", "o"),
 }
+"""In the order of the tables. The colours are not those of the samples; dashes and markers differ as well, for readers
+who do not see colours."""
 
 DASHES: Sequence[Any] = (
     "-",
@@ -144,9 +145,8 @@ def draw_chance(axes: Axes) -> None:
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """The ends of an axis that shows this range."""
+    """The ends of an axis that shows this range, with room for a line of text above it."""
     room = (high - low) or 1.0
-    # More above than below: a line of text stands there.
     return low - 0.06 * room, high + 0.14 * room
 
 

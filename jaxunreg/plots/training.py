@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxunreg.errors import ArgumentError
-from jaxunreg.plots.style import DPI, FAINT, PAGE_WIDTH, SCORES, STYLE, draw_chance
+from jaxunreg.plots.style import DPI, FAINT, PAGE_WIDTH, SCORES, STYLE, Look, draw_chance
 
 
 @matplotlib.style.context(STYLE)
@@ -18,15 +18,16 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     """Training and held-out loss, its three terms, and the ROC AUC, against the step.
 
     All but the AUC are means per image, in nats. The range of a panel is that of its curves after the first
-    twentieth of the run, where the loss falls by more than in all the rest.
+    twentieth of the run, in which the loss falls further than in all the rest.
 
     Args:
-      records: lines of `metrics.jsonl`. `{"step", "loss", "d", "a", "m"}` are training,
-        `{"step", "held_out": {"loss", "d", "a", "m"}}` held-out images and
-        `{"step", "auc": {"nelbo", "d", "a", "m"}}` the ROC AUC; one line may hold several, other keys are left
-        alone, and of two lines of one step the later counts (a resumed run writes again what followed its
-        checkpoint). A term that is zero throughout, as an autoencoder's D and A, is not drawn and nor is its AUC; a
-        loss of one term alone is drawn once. More than 250 training records are drawn as means over equally many.
+      records: lines of `metrics.jsonl`. `{"step", "loss", "d", "a", "m"}` is from training,
+        `{"step", "held_out": {"loss", "d", "a", "m"}}` from held-out images, and
+        `{"step", "auc": {"nelbo", "d", "a", "m"}}` is the ROC AUC. One line may hold several of them. Other keys are
+        ignored. If two lines have one step, the later one counts, since a resumed run writes the lines after its
+        checkpoint again. A term that is always zero, such as the D and A of an autoencoder, is not drawn, and neither
+        is its AUC. If only one term is left, it equals the loss and is drawn once. More than 250 training records are
+        drawn as means over equally many.
       title: title of the figure.
 
     Returns:
@@ -69,47 +70,53 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     for name, axes in places.items():
         look = SCORES.get(name, SCORES["nelbo"])
         axes.set_title("negative ELBO" if name == "loss" and shown else "loss" if name == "loss" else look.label)
-        averaged, window = _averaged(training[name])
-        trained = "training" if window == 1 else f"training, means of {window}"
-        for series, color, label, marker, linewidth in (
-            (averaged, FAINT, trained, "", 1.0),
-            (held_out[name], look.color, "held out", look.marker, 1.2),
-        ):
-            if series:
-                how: dict[str, Any] = {"color": color, "marker": marker, "linewidth": linewidth}
-                axes.plot(*zip(*series.items(), strict=True), label=label, markersize=2.6, **how)
-        _limit_to_late(axes, [series for series in (training[name], held_out[name]) if series])
+        _draw_means(axes, training[name], held_out[name], look)
     places["loss"].legend(loc="best")
     places["loss"].set_ylabel("nats per image" if shown else "mean over images")
     if auc:
         places["auc"] = figure.add_subplot(grid[0, 4:], sharex=places["loss"])
-        draw_chance(places["auc"])
-        places["auc"].set_title("ROC AUC")
-        for name, series in auc.items():
-            look = SCORES[name]
-            steps, values = zip(*series.items(), strict=True)
-            places["auc"].plot(
-                *(steps, values),
-                color=look.color,
-                linestyle=look.line,
-                marker=look.marker,
-                markersize=2.6,
-                label="loss" if name == "nelbo" and unseen and not shown else look.label,
-            )
-        low = min(0.5, *(min(series.values()) for series in auc.values())) - 0.02
-        high = max(0.5, *(max(series.values()) for series in auc.values())) + 0.02
-        # Room for the legend above the curves, which end near their highest.
-        high += 0.35 * (high - low)
-        places["auc"].set_yticks(
-            [tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= 1.0]
-        )
-        places["auc"].set_ylim(low, high)
-        places["auc"].legend(loc="upper center", ncols=2, fontsize=9, columnspacing=1.0, labelspacing=0.2)
+        _draw_auc(places["auc"], auc, loss_alone=bool(unseen) and not shown)
     for axes in places.values():
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
     return figure
+
+
+def _draw_means(axes: Axes, training: Mapping[int, float], held_out: Mapping[int, float], look: Look) -> None:
+    averaged, window = _averaged(training)
+    trained = "training" if window == 1 else f"training, means of {window}"
+    for series, color, label, marker, linewidth in (
+        (averaged, FAINT, trained, "", 1.0),
+        (held_out, look.color, "held out", look.marker, 1.2),
+    ):
+        if series:
+            how: dict[str, Any] = {"color": color, "marker": marker, "linewidth": linewidth}
+            axes.plot(*zip(*series.items(), strict=True), label=label, markersize=2.6, **how)
+    _limit_to_late(axes, [series for series in (training, held_out) if series])
+
+
+def _draw_auc(axes: Axes, auc: Mapping[str, Mapping[int, float]], *, loss_alone: bool) -> None:
+    """Draw the ROC AUC of each score; that of the negative ELBO is called that of the loss where no term is drawn."""
+    draw_chance(axes)
+    axes.set_title("ROC AUC")
+    for name, series in auc.items():
+        look = SCORES[name]
+        axes.plot(
+            *zip(*series.items(), strict=True),
+            color=look.color,
+            linestyle=look.line,
+            marker=look.marker,
+            markersize=2.6,
+            label="loss" if name == "nelbo" and loss_alone else look.label,
+        )
+    low = min(0.5, *(min(series.values()) for series in auc.values())) - 0.02
+    high = max(0.5, *(max(series.values()) for series in auc.values())) + 0.02
+    # Room for the legend above the curves, which end near their highest.
+    high += 0.35 * (high - low)
+    axes.set_yticks([tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= 1.0])
+    axes.set_ylim(low, high)
+    axes.legend(loc="upper center", ncols=2, fontsize=9, columnspacing=1.0, labelspacing=0.2)
 
 
 def _series(records: Iterable[Mapping[str, Any]], name: str) -> dict[int, float]:

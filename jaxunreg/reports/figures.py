@@ -16,7 +16,7 @@ class Section(NamedTuple):
       title: heading.
       figure: a PNG file; its bytes go into the page.
       how_to_read: what is drawn, and what to look for.
-      alt: what stands for the image where it cannot be seen; the title if left empty.
+      alt: the text for readers who do not see the image; the title if left empty.
     """
 
     title: str
