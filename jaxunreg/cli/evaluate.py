@@ -64,7 +64,7 @@ def evaluate(
     from jaxunreg.inspection.evaluating import evaluate_detector
     from jaxunreg.reports.console_table import print_table
     from jaxunreg.reports.evaluation import write_evaluation
-    from jaxunreg.reports.evaluation_tables import evaluation_tables
+    from jaxunreg.reports.evaluation_tables import tabulate_evaluation
 
     if output is not None:
         check_outside("--output", output, [directory])
@@ -88,7 +88,7 @@ def evaluate(
     found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
     # The names of defects are printed as they are.
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
-    for table in evaluation_tables(found):
+    for table in tabulate_evaluation(found):
         print_table(console, table)
     if output is not None:
         command = shlex.join(["jaxunreg", *sys.argv[1:]])

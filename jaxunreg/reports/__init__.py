@@ -2,7 +2,8 @@
 
 from jaxunreg.reports.console_table import print_table
 from jaxunreg.reports.evaluation import write_evaluation
-from jaxunreg.reports.evaluation_tables import evaluation_tables
+from jaxunreg.reports.evaluation_figures import draw_evaluation
+from jaxunreg.reports.evaluation_tables import tabulate_evaluation
 from jaxunreg.reports.figures import Figures, Section
 from jaxunreg.reports.html_table import as_html
 from jaxunreg.reports.page import write_page
@@ -18,8 +19,9 @@ __all__ = [
     "as_html",
     "as_latex",
     "as_markdown",
-    "evaluation_tables",
+    "draw_evaluation",
     "print_table",
+    "tabulate_evaluation",
     "write_evaluation",
     "write_page",
     "write_table",

@@ -11,7 +11,7 @@ from jaxunreg.reports.tables import Cell, Table
 _HEADER = ["", *(LETTERS[term] for term in TERMS)]
 
 
-def evaluation_tables(found: Evaluation) -> list[Table]:
+def tabulate_evaluation(found: Evaluation) -> list[Table]:
     """The numbers of an evaluation as tables, for its page and for the console.
 
     Args:

@@ -540,7 +540,7 @@ def test_an_interrupted_evaluation_can_be_started_again(parts, model, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jaxunreg.reports.evaluation.score_strips", stop)
+        patch.setattr("jaxunreg.reports.evaluation_figures.score_strips", stop)
         assert main(run) == 130
     assert main(run) == 0
     assert (tmp_path / "report" / "index.html").exists()

@@ -1,0 +1,93 @@
+"""The figures of an evaluation: ROC curves, scores about the threshold, and heat maps."""
+
+from pathlib import Path
+
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.decomposition import LETTERS
+from jaxunreg.inspection.evaluation import Evaluation
+from jaxunreg.plots import heat_map_examples, roc_comparison, scale_note, score_strips
+from jaxunreg.reports.figures import Figures
+
+
+def draw_evaluation(found: Evaluation, folder: Path, *, name: str) -> Figures:
+    """Draw and save the figures of an evaluation.
+
+    Args:
+      found: the evaluation.
+      folder: where the files go; made if it does not exist.
+      name: of the data set.
+
+    Raises:
+      OSError: a file cannot be written.
+    """
+    figures = Figures(folder)
+    _add_roc(figures, found, name)
+    _add_scores(figures, found)
+    _add_heat_maps(figures, found)
+    return figures
+
+
+def _add_roc(figures: Figures, found: Evaluation, name: str) -> None:
+    anomalous = found.images.is_anomalous
+    # The first is drawn thick.
+    order = ("m", "nelbo", "a", "d")
+    figures.add(
+        "roc",
+        "ROC curves of the images",
+        roc_comparison(
+            {LETTERS[term]: (found.scores[term][~anomalous], found.scores[term][anomalous]) for term in order},
+            title=f"Images of {name}",
+        ),
+        "The share of the defects that a threshold finds against the share of the normal images that it calls "
+        "anomalous, for all thresholds; the area under each curve in parentheses.",
+    )
+
+
+def _add_scores(figures: Figures, found: Evaluation) -> None:
+    term, labels = found.detector.term, list(found.images.labels)
+    kinds = [GOOD, *sorted(set(labels) - {GOOD})]
+    figures.add(
+        "scores",
+        "Scores and threshold",
+        score_strips(
+            {
+                f"{kind} ({labels.count(kind)})": found.scores[term][[label == kind for label in labels]]
+                for kind in kinds
+            },
+            threshold=found.detector.threshold,
+            title=f"{LETTERS[term]} of the test images",
+            label=f"{LETTERS[term]} of the most anomalous patch, nats",
+        ),
+        "One dot an image, and the median of each kind. What lies right of the dashed line is called anomalous; the "
+        "threshold was set before, from held-out normal images.",
+    )
+
+
+def _add_heat_maps(figures: Figures, found: Evaluation) -> None:
+    detector, images = found.detector, found.images
+    letter = LETTERS[detector.term]
+    chosen = found.examples()
+    pictures = [images[k] for k in chosen]
+    figures.add(
+        "heat_maps",
+        "Heat maps",
+        heat_map_examples(
+            pictures,
+            list(detector.heat_maps(iter(pictures), stride=found.heat_map_stride, smooth=True)),
+            [images.mask(k) for k in chosen],
+            [(f"{images.labels[k]}: {_outcome(found, k)}", bool(found.is_flagged[k])) for k in chosen],
+            scale=detector.heat_scale,
+            title=f"{letter} by pixel, test images",
+            label=f"{letter}, nats a pixel",
+            mark=detector.pixel_levels[detector.term][1],
+        ),
+        "Of each kind the image with the median score, so neither the best nor the worst, and the normal image with "
+        "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map. "
+        f"{scale_note(detector)}",
+    )
+
+
+def _outcome(found: Evaluation, k: int) -> str:
+    if found.images.is_anomalous[k]:
+        return "found" if found.is_flagged[k] else "missed"
+    return "false alarm" if found.is_flagged[k] else "passed"
