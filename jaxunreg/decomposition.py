@@ -33,6 +33,18 @@ class Decomposition(NamedTuple):
         return self.d + self.a + self.m
 
 
+class AllTerms(NamedTuple):
+    """The terms of images and of their pixels, from one pass of a network.
+
+    Attributes:
+      images: leaves `[N]`, in nats an image.
+      pixels: leaves `[N, height, width]`, in nats a pixel; summed over an image they are its terms, up to rounding.
+    """
+
+    images: Decomposition
+    pixels: Decomposition
+
+
 def kl_to_standard_normal(mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     r"""KL divergence of `N(mean, exp(log_var))` from `N(0, 1)`, elementwise.
 

@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxunreg.decomposition import Decomposition
+from jaxunreg.decomposition import AllTerms, Decomposition
 from jaxunreg.nn.config import NetworkConfig
 from jaxunreg.nn.networks import Decoder, Encoder
 from jaxunreg.typing import Images, Latents, PRNGKey
@@ -63,8 +64,18 @@ class Autoencoder(nn.Module):
 
     def pixel_terms(self, images: Images) -> Decomposition:
         """Each pixel's part of the mean squared error as M, `[batch, height, width]`; D and A are zero."""
-        error = jnp.square(images - self.reconstruct(images))
-        m = jnp.sum(error, axis=-1) / math.prod(self.config.image_shape)
+        return self._pixel_terms(images, self.reconstruct(images))
+
+    def all_terms(self, images: Images) -> AllTerms:
+        """`terms` and `pixel_terms` from one forward pass."""
+        reconstructions = self.reconstruct(images)
+        by_image = _squared_error_terms(images, reconstructions)
+        # Behind a barrier, so that XLA does not fuse this with the sums over images, which would round differently.
+        images, reconstructions = jax.lax.optimization_barrier((images, reconstructions))
+        return AllTerms(by_image, self._pixel_terms(images, reconstructions))
+
+    def _pixel_terms(self, images: Images, reconstructions: Images) -> Decomposition:
+        m = jnp.sum(jnp.square(images - reconstructions), axis=-1) / math.prod(self.config.image_shape)
         return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)
 
     def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:

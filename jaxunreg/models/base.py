@@ -19,6 +19,7 @@ class Model(Protocol):
 
     - `terms(images) -> Decomposition`, `[batch]`, deterministic: the score;
     - `pixel_terms(images) -> Decomposition`, `[batch, height, width]`: the score by pixel, whose sum it is;
+    - `all_terms(images) -> AllTerms`: both of these, from one forward pass;
     - `training_terms(images, key, train=True) -> Decomposition`, `[batch]`: the objective is the mean of `d + a + m`;
     - `reconstruct(images) -> images`.
     """

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jaxunreg.decomposition import (
+    AllTerms,
     Decomposition,
     decompose_gaussian,
     half_squared_distance,
@@ -17,7 +18,7 @@ from jaxunreg.decomposition import (
     log_normalizer,
 )
 from jaxunreg.nn.config import NetworkConfig
-from jaxunreg.nn.convolution import to_planes
+from jaxunreg.nn.convolution import from_planes, to_planes
 from jaxunreg.nn.networks import Decoder, Encoder
 from jaxunreg.nn.soft_clip import LARGEST_EXPONENT, SOFT_CLIP_MAX_WIDTH, soft_clip, soft_clip_with_inverse
 from jaxunreg.typing import Images, Latents, PRNGKey
@@ -161,9 +162,35 @@ class VAE(nn.Module):
             # What `vmap` over images sees too; it would move planes back and forth.
             posterior, likelihood = self(images)
             return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
-        # The same, but sums do not ask for the order of pixels, and a CPU is faster in planes.
+        posterior = self.encode(images)
+        return self._image_terms(images, posterior, self.decoder(posterior.mean, planes=True))
+
+    def all_terms(self, images: Images) -> AllTerms:
+        """`terms` and `pixel_terms` from one forward pass; the terms of the images are the same to the bit."""
+        if images.shape[0] == 1:
+            posterior, likelihood = self(images)
+            by_image = jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
+            return AllTerms(by_image, self._pixel_terms(images, posterior, likelihood))
         posterior = self.encode(images)
         planes = self.decoder(posterior.mean, planes=True)
+        by_image = self._image_terms(images, posterior, planes)
+        height, width, _ = self.config.image_shape
+        # Behind a barrier, so that XLA does not fuse this with the sums over images, which would round differently.
+        images, planes, d = jax.lax.optimization_barrier((images, planes, by_image.d))
+        mean, log_var, inverse_var = self._likelihood(planes, axis=0)
+
+        def summed(by_channel: Array) -> Array:
+            return from_planes(jnp.sum(by_channel, axis=0, keepdims=True), height, width)[..., 0]
+
+        by_pixel = Decomposition(
+            d=self._spread(d),
+            a=summed(log_normalizer(log_var)),
+            m=summed(0.5 * jnp.square(to_planes(images) - mean) * inverse_var),
+        )
+        return AllTerms(by_image, by_pixel)
+
+    def _image_terms(self, images: Images, posterior: Gaussian, planes: Array) -> Decomposition:
+        """What `terms` returns, from planes: a CPU makes them faster, and sums do not ask for the order of pixels."""
         mean, log_var, inverse_var = self._likelihood(planes, axis=0)
         by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
         return by_image(to_planes(images), mean, log_var, *posterior, inverse_var)
@@ -173,14 +200,19 @@ class VAE(nn.Module):
 
         A and M are summed over channels. D has no pixels of its own and is spread evenly over them.
         """
-        posterior, likelihood = self(images)
-        d = jnp.sum(kl_to_standard_normal(posterior.mean, posterior.log_var), axis=-1)
-        height, width, _ = self.config.image_shape
+        return self._pixel_terms(images, *self(images))
+
+    def _pixel_terms(self, images: Images, posterior: Gaussian, likelihood: Gaussian) -> Decomposition:
         return Decomposition(
-            d=jnp.broadcast_to(d.reshape(-1, 1, 1) / (height * width), (len(images), height, width)),
+            d=self._spread(jnp.sum(kl_to_standard_normal(posterior.mean, posterior.log_var), axis=-1)),
             a=jnp.sum(log_normalizer(likelihood.log_var), axis=-1),
             m=jnp.sum(half_squared_distance(images, likelihood.mean, likelihood.log_var), axis=-1),
         )
+
+    def _spread(self, d: Float[Array, " batch"]) -> Float[Array, "batch height width"]:
+        """D of each image, in equal parts for its pixels."""
+        height, width, _ = self.config.image_shape
+        return jnp.broadcast_to(d.reshape(-1, 1, 1) / (height * width), (len(d), height, width))
 
     def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
         """D, A and M of each image at one reparameterised sample, `[batch]`, in nats.

@@ -170,6 +170,28 @@ def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
     return blocks.transpose(5, 2, 4, 0, 1, 3).reshape(channels, 4, n, rows * columns // 4)
 
 
+def from_planes(
+    planes: Float[Array, "channels 4 n pixels"], height: int, width: int
+) -> Float[Array, "n height width channels"]:
+    """Images put together again from what `to_planes` made.
+
+    Args:
+      planes: `[channels, 4, n, height width / 4]`.
+      height: of the images, even.
+      width: of the images, even.
+
+    Returns:
+      `[n, height, width, channels]`.
+
+    >>> import jax.numpy as jnp
+    >>> from_planes(to_planes(jnp.arange(8.0).reshape(1, 2, 4, 1)), 2, 4).ravel().tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    """
+    channels, _, n, _ = planes.shape
+    blocks = planes.reshape(channels, 2, 2, n, height // 2, width // 2)
+    return blocks.transpose(3, 4, 1, 5, 2, 0).reshape(n, height, width, channels)
+
+
 def _is_within(dtype: jnp.dtype, widest: jnp.dtype) -> bool:
     """Whether a dtype is floating point, and `widest` or narrower."""
     return bool(jnp.issubdtype(dtype, jnp.floating)) and (dtype == widest or dtype.itemsize < widest.itemsize)

@@ -2,7 +2,7 @@
 
 from jaxunreg.scoring.aggregation import image_score
 from jaxunreg.scoring.batched import reconstruct_images, score_images
-from jaxunreg.scoring.each import heat_map_each, score_each
+from jaxunreg.scoring.each import ImageMaps, heat_map_each, maps_each, score_each
 from jaxunreg.scoring.patch_stream import average_patches, map_patches
 from jaxunreg.scoring.patches import PatchGrid, extract_patches, patch_grid
 from jaxunreg.scoring.scorer import Scorer, decompose, fold, make_scorer
@@ -10,6 +10,7 @@ from jaxunreg.scoring.sharded import ShardedScorer, sharded_scorer
 from jaxunreg.scoring.tiled import heat_map, score_image
 
 __all__ = [
+    "ImageMaps",
     "PatchGrid",
     "Scorer",
     "ShardedScorer",
@@ -22,6 +23,7 @@ __all__ = [
     "image_score",
     "make_scorer",
     "map_patches",
+    "maps_each",
     "patch_grid",
     "reconstruct_images",
     "score_each",

@@ -1,7 +1,8 @@
 """Maps of each of many images of any sizes, by one compiled program."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array
@@ -9,8 +10,76 @@ from jaxtyping import Array
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images
 from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
-from jaxunreg.scoring.patch_stream import average_patches, map_patches
+from jaxunreg.scoring.patch_stream import StreamedMaps, stream_maps
+from jaxunreg.scoring.patches import PatchGrid, check_stride
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
+
+
+class ImageMaps(NamedTuple):
+    """The maps of one image.
+
+    Attributes:
+      patches: NumPy float32 maps `[rows, columns]`, in nats a patch.
+      pixels: NumPy float64 maps `[height, width]`, in nats a pixel; None where they were not asked for.
+      grid: where the patches lie.
+    """
+
+    patches: Decomposition
+    pixels: Decomposition | None
+    grid: PatchGrid
+
+
+def maps_each(
+    scorer: Scorer,
+    images: Iterable[Array | np.ndarray],
+    *,
+    stride: int,
+    pixels: bool = True,
+    pixel_stride: int | None = None,
+    batch_size: int | None = None,
+) -> Iterator[ImageMaps]:
+    """D, A and M of every patch, and of every pixel, of each of many images of any sizes.
+
+    Each image is read once. Where both kinds of maps have the same stride, the network sees each patch once. Another
+    `pixel_stride` needs a second pass of the network. The maps are those of `score_each` and `heat_map_each`: those of
+    patches to the bit for a `VAE`, all others up to rounding.
+
+    Args:
+      scorer: from `make_scorer`.
+      images: see `score_each`.
+      stride: pixels from one patch to the next.
+      pixels: whether to make the maps of the pixels, too.
+      pixel_stride: stride of the patches that the maps of the pixels are averaged over, at most the size of a patch;
+        by default `stride`.
+      batch_size: patches at a time; by default as many as stay in a processor's cache.
+
+    Yields:
+      For each image, in order, its maps.
+
+    Raises:
+      TypeError, ValueError: the errors of `score_each`, and with `pixels` those of `heat_map_each`.
+
+    >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> scorer = ju.make_scorer(model, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    >>> [maps] = maps_each(scorer, [np.zeros((20, 30, 1), np.uint8)], stride=8)
+    >>> maps.patches.m.shape, maps.pixels.m.shape, maps.grid.rows.tolist()
+    ((3, 4), (20, 30), [0, 8, 12])
+    """
+    if pixels and pixel_stride not in (None, stride):
+        # One pass may be ahead of the other by the images of a call, which `tee` keeps.
+        first, second = itertools.tee(images)
+        by_pixel = heat_map_each(scorer, second, stride=pixel_stride, batch_size=batch_size)
+        by_patch = maps_each(scorer, first, stride=stride, pixels=False, batch_size=batch_size)
+        for maps, averaged in zip(by_patch, by_pixel, strict=True):
+            yield maps._replace(pixels=averaged)
+    elif pixels:
+        check_stride("stride", stride, min(scorer.model.config.image_shape[:2]))
+        for found in _over_patches("all_terms", lambda terms: terms, scorer, images, stride, batch_size):
+            yield ImageMaps(found.by_patch, found.by_pixel, found.grid)
+    else:
+        for found in _over_patches("terms", lambda terms: (terms, ()), scorer, images, stride, batch_size):
+            yield ImageMaps(found.by_patch, None, found.grid)
 
 
 def score_each(
@@ -18,13 +87,13 @@ def score_each(
 ) -> Iterator[Decomposition]:
     """D, A and M of every patch of each of many images of any sizes, by one compiled program.
 
-    The maps of `score_image`, which compiles for every new size of image and is for use inside other JAX code; this is
-    for a folder of images.
+    The maps are those of `score_image`. That function compiles for every new size of image and is for use inside other
+    JAX code; this one is for a folder of images.
 
     Args:
       scorer: from `make_scorer`.
       images: `[height, width, channels]` each, at least as large as the model's; uint8, or floating point in [0, 1],
-        all in one dtype. Read one after another, so a generator will do.
+        all in one dtype. They are read one after another, so a generator will do.
       stride: pixels from one patch to the next.
       batch_size: patches at a time; by default as many as stay in a processor's cache.
 
@@ -32,7 +101,7 @@ def score_each(
       For each image, in order, NumPy float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: see `score_image`.
+      TypeError, ValueError: the errors of `score_image`; also images of several dtypes.
 
     >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -41,7 +110,8 @@ def score_each(
     >>> [maps.m.shape for maps in ju.score_each(scorer, images, stride=8)]
     [(3, 4), (1, 2)]
     """
-    return _over_patches(map_patches, "terms", scorer, images, stride, batch_size)
+    for maps in maps_each(scorer, images, stride=stride, pixels=False, batch_size=batch_size):
+        yield maps.patches
 
 
 def heat_map_each(
@@ -49,19 +119,19 @@ def heat_map_each(
 ) -> Iterator[Decomposition]:
     """Every term for each pixel of each of many images of any sizes, by one compiled program.
 
-    The maps of `heat_map`, which is for use inside other JAX code; see `score_each`.
+    The maps are those of `heat_map`, which is for use inside other JAX code.
 
     Args:
       scorer: from `make_scorer`.
-      images: see `score_each`.
+      images: as for `score_each`.
       stride: pixels from one patch to the next, at most the size of a patch.
-      batch_size: see `score_each`.
+      batch_size: as for `score_each`.
 
     Yields:
       For each image, in order, NumPy float64 maps `[height, width]`, in nats a pixel, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: see `heat_map`.
+      TypeError, ValueError: the errors of `heat_map`; also images of several dtypes.
 
     >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -69,17 +139,20 @@ def heat_map_each(
     >>> [maps.m.shape for maps in ju.heat_map_each(scorer, [np.zeros((20, 30, 1), np.uint8)], stride=4)]
     [(20, 30)]
     """
-    return _over_patches(average_patches, "pixel_terms", scorer, images, stride, batch_size)
+    check_stride("stride", stride, min(scorer.model.config.image_shape[:2]))
+    for found in _over_patches("pixel_terms", lambda terms: ((), terms), scorer, images, stride, batch_size):
+        yield found.by_pixel
 
 
 def _over_patches(
-    mapping: Callable[..., Iterator[Any]],
     method: str,
+    split: Callable[[Any], tuple[Any, Any]],
     scorer: Scorer,
     images: Iterable[Array | np.ndarray],
     stride: int,
     batch_size: int | None,
-) -> Iterator[Any]:
+) -> Iterator[StreamedMaps]:
+    """A method of the model on every patch; `split` parts its results into those of patches and those of pixels."""
     height, width, channels = scorer.model.config.image_shape
     batch_size = images_a_batch(scorer, batch_size)
     folded = fold_scorer(scorer)
@@ -89,8 +162,8 @@ def _over_patches(
             check_images(image, (None, None, channels))
             yield image
 
-    return mapping(
-        lambda patches: one_call(method, folded, patches, batch_size),
+    return stream_maps(
+        lambda patches: split(one_call(method, folded, patches, batch_size)),
         checked(),
         patch=(height, width),
         stride=stride,

@@ -1,4 +1,4 @@
-"""A function of patches, mapped over every patch of many images of any sizes in bounded memory."""
+"""Functions of patches, mapped over every patch of many images of any sizes in bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -7,20 +7,34 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
-from jaxunreg.scoring.patches import PatchGrid, patch_grid
+from jaxunreg.errors import ArgumentError
+from jaxunreg.scoring.patches import PatchGrid, check_stride, patch_grid
+
+PatchFunction: TypeAlias = Callable[[np.ndarray], Any]
+"""Patches `[n, height, width, channels]` to a pytree of arrays with a leading axis of `n`."""
 
 
-class _Part(NamedTuple):
-    """Patches of one image in one call."""
+class StreamedMaps(NamedTuple):
+    """What a function of patches gave for one image.
+
+    Attributes:
+      by_patch: pytree of NumPy arrays `[rows, columns, ...]`.
+      by_pixel: pytree of float64 arrays `[height, width]`, the mean over the patches that cover a pixel.
+      grid: where the patches lie.
+    """
+
+    by_patch: Any
+    by_pixel: Any
+    grid: PatchGrid
+
+
+class _CallPart(NamedTuple):
+    """The patches of one image in one call."""
 
     grid: PatchGrid
     size: tuple[int, int]
     corners: Int[np.ndarray, "n 2"]
     last: bool
-
-
-PatchFunction: TypeAlias = Callable[[np.ndarray], Any]
-"""Patches `[n, height, width, channels]` to a pytree of arrays with a leading axis of `n`."""
 
 
 def map_patches(
@@ -41,14 +55,14 @@ def map_patches(
         from a device.
       images: `[height, width, channels]` each, in one dtype; read one after another.
       patch: height and width of a patch.
-      stride: pixels from one patch to the next; see `patch_grid`.
+      stride: pixels from one patch to the next, as for `patch_grid`.
       patches_a_call: patches that `function` is given at a time.
 
     Yields:
       For each image, in order, the function's results as NumPy arrays `[rows, columns, ...]`.
 
     Raises:
-      ValueError: see `patch_grid`; images of several dtypes or numbers of channels.
+      ArgumentError: the errors of `patch_grid`; images of several dtypes or numbers of channels.
 
     >>> import numpy as np
     >>> images = [np.ones((4, 6, 1), np.uint8), np.zeros((4, 4, 1), np.uint8)]
@@ -57,16 +71,11 @@ def map_patches(
     >>> [maps.tolist() for maps in map_patches(mean, images, patch=(4, 4), stride=1, patches_a_call=2)]
     [[[1.0, 1.0, 1.0]], [[0.0]]]
     """
-    pieces: list[Any] = []
-    for part, results in _by_part(function, _calls(images, patch, stride, patches_a_call)):
-        pieces.append(results)
-        if part.last:
-            yield _as_maps(pieces, part.grid.shape)
-            pieces = []
-
-
-def _as_maps(pieces: list[Any], shape: tuple[int, int]) -> Any:
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves).reshape(*shape, *leaves[0].shape[1:]), *pieces)
+    streamed = stream_maps(
+        lambda patches: (function(patches), ()), images, patch=patch, stride=stride, patches_a_call=patches_a_call
+    )
+    for maps in streamed:
+        yield maps.by_patch
 
 
 def average_patches(
@@ -80,17 +89,17 @@ def average_patches(
     """A function that gives a value for each pixel of a patch, averaged for each pixel over the patches that cover it.
 
     Args:
-      function: patches `[n, *patch, channels]` to a pytree of `[n, *patch]`; see `map_patches`.
-      images: see `map_patches`.
-      patch: see `map_patches`.
+      function: patches `[n, *patch, channels]` to a pytree of `[n, *patch]`; as for `map_patches`.
+      images: as for `map_patches`.
+      patch: as for `map_patches`.
       stride: pixels from one patch to the next, at most the size of a patch, so that every pixel is covered.
-      patches_a_call: see `map_patches`.
+      patches_a_call: as for `map_patches`.
 
     Yields:
       For each image, in order, a pytree of float64 `[height, width]`.
 
     Raises:
-      ValueError: see `map_patches`; also a stride that skips pixels.
+      ArgumentError: the errors of `map_patches`; also a stride that skips pixels.
 
     >>> import numpy as np
     >>> image = np.arange(5.0).reshape(1, 5, 1)
@@ -98,29 +107,72 @@ def average_patches(
     >>> same.tolist()
     [[0.0, 1.0, 2.0, 3.0, 4.0]]
     """
-    if stride > min(patch):
-        raise ValueError(
-            f"got stride={stride}; expected at most {min(patch)}, the size of a patch, since a longer one leaves "
-            "pixels without a value"
-        )
+    check_stride("stride", stride, min(patch))
+    streamed = stream_maps(
+        lambda patches: ((), function(patches)), images, patch=patch, stride=stride, patches_a_call=patches_a_call
+    )
+    for maps in streamed:
+        yield maps.by_pixel
+
+
+def stream_maps(
+    function: Callable[[np.ndarray], tuple[Any, Any]],
+    images: Iterable[Array | np.ndarray],
+    *,
+    patch: tuple[int, int],
+    stride: int,
+    patches_a_call: int,
+) -> Iterator[StreamedMaps]:
+    """`map_patches` and `average_patches` in one pass over the patches.
+
+    Args:
+      function: patches `[n, *patch, channels]` to two pytrees: arrays `[n, ...]` to be mapped, and arrays `[n, *patch]`
+        to be averaged. Either may be empty.
+      images: as for `map_patches`.
+      patch: as for `map_patches`.
+      stride: as for `map_patches`; with something to average at most the size of a patch.
+      patches_a_call: as for `map_patches`.
+
+    Yields:
+      For each image, in order, both kinds of maps.
+
+    Raises:
+      ArgumentError: the errors of `map_patches`.
+
+    >>> import numpy as np
+    >>> image = np.arange(4.0).reshape(1, 4, 1)
+    >>> [maps] = stream_maps(
+    ...     lambda patches: (patches.sum(axis=(1, 2, 3)), patches[..., 0]), [image], patch=(1, 2), stride=2,
+    ...     patches_a_call=9,
+    ... )
+    >>> maps.by_patch.tolist(), maps.by_pixel.tolist()
+    ([[1.0, 5.0]], [[0.0, 1.0, 2.0, 3.0]])
+    """
+    pieces: list[Any] = []
     totals: list[np.ndarray] = []
-    for part, results in _by_part(function, _calls(images, patch, stride, patches_a_call)):
-        leaves, structure = jax.tree.flatten(results)
+    for part, (by_patch, by_pixel) in _by_part(function, _calls(images, patch, stride, patches_a_call)):
+        pieces.append(by_patch)
+        leaves, structure = jax.tree.flatten(by_pixel)
         totals = totals or [np.zeros(part.size) for _ in leaves]
         for total, leaf in zip(totals, leaves, strict=True):
             for (row, column), values in zip(part.corners, leaf, strict=True):
                 total[row : row + patch[0], column : column + patch[1]] += values
         if part.last:
             coverage = part.grid.coverage(*part.size)
-            yield jax.tree.unflatten(structure, [total / coverage for total in totals])
-            totals = []
+            averages = jax.tree.unflatten(structure, [total / coverage for total in totals])
+            yield StreamedMaps(_as_maps(pieces, part.grid.shape), averages, part.grid)
+            pieces, totals = [], []
+
+
+def _as_maps(pieces: list[Any], shape: tuple[int, int]) -> Any:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves).reshape(*shape, *leaves[0].shape[1:]), *pieces)
 
 
 def _calls(
     images: Iterable[Array | np.ndarray], patch: tuple[int, int], stride: int, patches_a_call: int
-) -> Iterator[tuple[list[_Part], np.ndarray]]:
+) -> Iterator[tuple[list[_CallPart], np.ndarray]]:
     """The patches of every call, and whose they are."""
-    parts: list[_Part] = []
+    parts: list[_CallPart] = []
     patches: list[np.ndarray] = []
     room = patches_a_call
     kind = None
@@ -129,16 +181,18 @@ def _calls(
         grid = patch_grid(*pixels.shape[:2], patch=patch, stride=stride)
         kind = kind or (pixels.dtype, pixels.shape[2])
         if (pixels.dtype, pixels.shape[2]) != kind:
-            raise ValueError(
-                f"got image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {kind[0]} with "
-                f"{kind[1]}; expected one kind; convert them all"
+            raise ArgumentError(
+                f"image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {kind[0]} with {kind[1]}",
+                "one kind",
+                "convert them all",
+                field="images",
             )
         windows = np.lib.stride_tricks.sliding_window_view(pixels, patch, axis=(0, 1))
         all_corners = grid.corners
         for start in _starts(len(all_corners), room, patches_a_call):
             corners = all_corners[start : start + room]
             patches.append(np.moveaxis(windows[corners[:, 0], corners[:, 1]], 1, -1))
-            parts.append(_Part(grid, pixels.shape[:2], corners, last=start + len(corners) == len(all_corners)))
+            parts.append(_CallPart(grid, pixels.shape[:2], corners, last=start + len(corners) == len(all_corners)))
             room -= len(corners)
             if room == 0:
                 yield parts, np.concatenate(patches)
@@ -153,10 +207,12 @@ def _starts(length: int, first: int, rest: int) -> Iterator[int]:
     yield from range(first, length, rest)
 
 
-def _by_part(function: PatchFunction, calls: Iterable[tuple[list[_Part], np.ndarray]]) -> Iterator[tuple[_Part, Any]]:
+def _by_part(
+    function: PatchFunction, calls: Iterable[tuple[list[_CallPart], np.ndarray]]
+) -> Iterator[tuple[_CallPart, Any]]:
     """The function's results, image by image, as NumPy arrays."""
 
-    waiting: tuple[list[_Part], Any] | None = None
+    waiting: tuple[list[_CallPart], Any] | None = None
     for parts, patches in calls:
         results = function(patches)
         # One call is cut while the one before it runs, and no more, so that memory does not grow.
@@ -167,7 +223,7 @@ def _by_part(function: PatchFunction, calls: Iterable[tuple[list[_Part], np.ndar
         yield from _taken_apart(*waiting)
 
 
-def _taken_apart(parts: list[_Part], results: Any) -> Iterator[tuple[_Part, Any]]:
+def _taken_apart(parts: list[_CallPart], results: Any) -> Iterator[tuple[_CallPart, Any]]:
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, results))
     start = 0
     for part in parts:

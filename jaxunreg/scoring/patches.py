@@ -8,6 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Num
 
+from jaxunreg.errors import ArgumentError, argument
+
 
 class PatchGrid(NamedTuple):
     """Upper left corners of the patches; patch `[i, j]` starts at row `rows[i]` and column `columns[j]`.
@@ -59,7 +61,7 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
       A grid that covers every pixel, if the stride is no longer than the patch.
 
     Raises:
-      ValueError: an image smaller than a patch, or a stride below one.
+      ArgumentError: an image smaller than a patch, or a stride below one.
 
     >>> patch_grid(10, 8, patch=(4, 4), stride=4).rows.tolist()
     [0, 4, 6]
@@ -67,11 +69,13 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
     (97, 137)
     """
     if stride < 1:
-        raise ValueError(f"got stride={stride}; expected at least 1")
+        raise ArgumentError(argument("stride", stride), "at least 1")
     if height < patch[0] or width < patch[1]:
-        raise ValueError(
-            f"got an image of {height}x{width}; expected at least a patch of {patch[0]}x{patch[1]}; "
-            "enlarge the image, or train a model on smaller patches"
+        raise ArgumentError(
+            f"an image of {height}x{width}",
+            f"at least a patch of {patch[0]}x{patch[1]}",
+            "enlarge the image, or train a model on smaller patches",
+            field="image",
         )
 
     def starts(length: int, size: int) -> np.ndarray:
@@ -79,6 +83,27 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
         return regular if regular[-1] == length - size else np.append(regular, length - size)
 
     return PatchGrid(starts(height, patch[0]), starts(width, patch[1]), *patch)
+
+
+def check_stride(name: str, stride: int, patch: int) -> None:
+    """Refuse a stride that is no step, or with which some pixels would lie in no patch.
+
+    Args:
+      name: of the argument, for the error.
+      stride: pixels from one patch to the next.
+      patch: height or width of a patch, whichever is smaller.
+
+    Raises:
+      ArgumentError: the stride is below one or above the size of a patch.
+
+    >>> check_stride("heat_map_stride", 0, 96)
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got heat_map_stride=0; expected 1 to 96, the size of a patch, since a longer one ...
+    """
+    if not 1 <= stride <= patch:
+        raise ArgumentError(
+            argument(name, stride), f"1 to {patch}, the size of a patch, since a longer one leaves pixels unseen"
+        )
 
 
 def extract_patches(

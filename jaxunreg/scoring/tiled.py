@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.images import check_images, to_float
 from jaxunreg.scoring.batched import images_a_batch
-from jaxunreg.scoring.patches import PatchGrid, extract_patches, patch_grid
+from jaxunreg.scoring.patches import PatchGrid, check_stride, extract_patches, patch_grid
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
 from jaxunreg.typing import AnyImage
 
@@ -105,11 +105,7 @@ def checked_term(term: Term, grid: PatchGrid, stride: int) -> None:
     """What is particular to `heat_map`, which see for what is raised."""
     if term not in get_args(Term):
         raise ValueError(f"got term={term!r}; expected one of {list(get_args(Term))}")
-    if stride > min(grid.height, grid.width):
-        raise ValueError(
-            f"got stride={stride}; expected at most {min(grid.height, grid.width)}, the size of a patch, since a "
-            "longer one leaves pixels without a value"
-        )
+    check_stride("stride", stride, min(grid.height, grid.width))
 
 
 def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[np.ndarray, "batches batch 2"]:

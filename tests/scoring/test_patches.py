@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
+from jaxunreg.errors import ArgumentError
 from jaxunreg.models.base import Model
-from jaxunreg.scoring import batched
+from jaxunreg.scoring import batched, each
+from jaxunreg.scoring.each import maps_each
 from jaxunreg.scoring.patch_stream import average_patches, map_patches
 from jaxunreg.scoring.patches import extract_patches, patch_grid
 
@@ -112,6 +114,18 @@ def test_the_terms_of_pixels_add_up_to_the_terms(scorer):
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: jnp.sum(leaf[0]), pixels), scorer(image), rtol=1e-4)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_all_terms_are_the_terms_and_the_terms_of_pixels(scorer, batch):
+    images = jnp.stack([picture(8, 8) * scale for scale in (1.0, 0.5, 0.2)][:batch])
+
+    def run(method):
+        return jax.jit(lambda images: scorer.model.apply(scorer.variables, images, method=method))(images)
+
+    found = run("all_terms")
+    chex.assert_trees_all_close(found.images, run("terms"), rtol=1e-6)
+    chex.assert_trees_all_close(found.pixels, run("pixel_terms"), rtol=1e-5, atol=1e-6)
+
+
 def test_maps_compose_with_jit_vmap_and_grad(scorer):
     images = jnp.stack([picture(12, 10), 1.0 - picture(12, 10)])
 
@@ -167,7 +181,7 @@ def test_what_cannot_be_scored_is_refused(image, options, said):
 def test_what_is_particular_to_one_is_refused():
     scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
     image = np.zeros((20, 20, 2), np.float32)
-    with pytest.raises(ValueError, match="stride=9; expected at most 8"):
+    with pytest.raises(ValueError, match="stride=9; expected 1 to 8"):
         ju.heat_map(scorer, image, stride=9)
     with pytest.raises(ValueError, match="term='l'"):
         ju.heat_map(scorer, image, stride=4, term="l")
@@ -223,6 +237,76 @@ def test_pixel_maps_of_images_of_any_sizes_are_those_of_one_by_one(vae, many):
         np.testing.assert_allclose(getattr(maps[k], term), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+def test_both_kinds_of_maps_from_one_pass_are_those_of_two(scorer, many, batch_size):
+    patches = list(ju.score_each(scorer, many, stride=5, batch_size=batch_size))
+    pixels = list(ju.heat_map_each(scorer, many, stride=5, batch_size=batch_size))
+    together = list(maps_each(scorer, iter(many), stride=5, batch_size=batch_size))
+    chex.assert_trees_all_close([maps.patches for maps in together], patches, rtol=1e-6)
+    chex.assert_trees_all_close([maps.pixels for maps in together], pixels, rtol=1e-5, atol=1e-6)
+    for maps, (height, width) in zip(together, SHAPES, strict=True):
+        assert maps.grid.rows.tolist() == starts(height, 5)
+        assert maps.grid.columns.tolist() == starts(width, 5)
+    alone = list(maps_each(scorer, iter(many), stride=5, pixels=False, batch_size=batch_size))
+    chex.assert_trees_all_equal([maps.patches for maps in alone], patches)
+    assert [maps.pixels for maps in alone] == [None] * len(many)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+def test_the_scores_of_patches_do_not_depend_on_whether_pixels_are_asked_for(vae, many, batch_size):
+    """To the bit: a threshold that was set in one way holds in the other."""
+    both, one = (
+        [maps.patches for maps in maps_each(vae, many, stride=5, pixels=pixels, batch_size=batch_size)]
+        for pixels in (True, False)
+    )
+    chex.assert_trees_all_equal(both, one)
+
+
+def test_pixels_may_have_a_stride_of_their_own_from_one_reading(vae, many):
+    read = []
+
+    def images():
+        for k, image in enumerate(many):
+            read.append(k)
+            yield image
+
+    together = list(maps_each(vae, images(), stride=7, pixel_stride=3, batch_size=2))
+    assert read == list(range(len(many)))
+    chex.assert_trees_all_equal(
+        [(maps.patches, maps.pixels) for maps in together],
+        list(
+            zip(
+                ju.score_each(vae, many, stride=7, batch_size=2),
+                ju.heat_map_each(vae, many, stride=3, batch_size=2),
+                strict=True,
+            )
+        ),
+    )
+
+
+def test_one_pass_runs_the_network_once_on_each_patch(vae, many, monkeypatch):
+    calls = []
+    one_call = each.one_call
+
+    def recorded(method, scorer, patches, batch_size):
+        calls.append((method, len(patches)))
+        return one_call(method, scorer, patches, batch_size)
+
+    monkeypatch.setattr(each, "one_call", recorded)
+    list(maps_each(vae, many, stride=5))
+    assert {method for method, _ in calls} == {"all_terms"}
+    assert sum(count for _, count in calls) == sum(len(starts(h, 5)) * len(starts(w, 5)) for h, w in SHAPES)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_maps_of_pixels_need_a_stride_that_leaves_none_out(vae, many):
+    for strides in ({"stride": 9}, {"stride": 4, "pixel_stride": 9}, {"stride": 4, "pixel_stride": 0}):
+        with pytest.raises(ArgumentError, match="expected 1 to 8, the size of a patch"):
+            list(maps_each(vae, many, **strides))
+    # Without maps of pixels there is nothing to leave out.
+    assert [maps.patches.m.shape for maps in maps_each(vae, many[:1], stride=9, pixels=False)] == [(1, 1)]
+
+
 def test_patches_are_given_a_few_at_a_time_and_lazily(many):
     sizes, read = [], []
 
@@ -253,5 +337,5 @@ def test_one_kind_of_image_is_asked_for(many):
     for patches_a_call in (100, len(patch_grid(*many[0].shape[:2], patch=(8, 8), stride=4).corners)):
         with pytest.raises(ValueError, match=r"got image 1 of dtype float32"):
             list(map_patches(len, two, patch=(8, 8), stride=4, patches_a_call=patches_a_call))
-    with pytest.raises(ValueError, match="leaves pixels without a value"):
+    with pytest.raises(ValueError, match="leaves pixels unseen"):
         list(average_patches(len, many, patch=(8, 8), stride=9, patches_a_call=10))
