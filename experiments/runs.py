@@ -1,28 +1,21 @@
-"""What all studies do alike: a folder that goes on where it stopped, a command line, a record of what it ran on."""
+"""The folder of a run, which goes on where it stopped, and the record of what it ran on."""
 
 import contextlib
 import dataclasses
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import tyro
-from rich.console import Console
-from rich.markup import escape
 
-import jaxunreg as ju
-from jaxunreg.compilation import keep_compiled
+from experiments.commands import command_line, console
+from jaxunreg.errors import JaxunregError
 from jaxunreg.files import replacing
 from jaxunreg.provenance import PACKAGES, device, versions
 from jaxunreg.serialization import to_json
 from jaxunreg.training.log import MetricsLog
-
-console = Console(stderr=True)
 
 ConfigT = TypeVar("ConfigT")
 
@@ -30,8 +23,8 @@ OUTSIDE = ("runs_dir", "name", "progress")
 """Settings that say where a run goes and how it looks, and nothing of what it computes."""
 
 
-class RunError(Exception):
-    """A run that cannot be started or gone on with."""
+class RunError(JaxunregError):
+    """A run that cannot be started or continued; its text speaks of options of the command line."""
 
 
 @dataclasses.dataclass
@@ -92,14 +85,15 @@ class Run(Generic[ConfigT]):
         before = record.get("data", description)
         if before["fingerprint"] != description["fingerprint"]:
             raise RunError(
-                f"got {self.directory}, whose run began on other data ({before['name']}); expected "
-                f"the data of now ({description['name']}); choose another --name, or delete the folder"
+                f"{self.directory}, whose run began on other data ({before['name']})",
+                f"the data of now ({description['name']})",
+                "choose another --name, or delete the folder",
             )
         self.write_json("config.json", {**record, "data": description})
 
     @contextlib.contextmanager
     def removed_if_refused(self) -> Iterator[None]:
-        """Remove the folder after an error in the body if nothing but what `open_run` made is in it and no data."""
+        """After an error in the body, remove the folder if it holds only what `open_run` made and no data is noted."""
         try:
             yield
         except Exception:
@@ -112,27 +106,6 @@ class Run(Generic[ConfigT]):
             raise
 
 
-def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, description: str | None) -> ConfigT:
-    """The config from the command line: the preset's, with the options put over it.
-
-    Args:
-      presets: a config for each name; `quick` is the default.
-      args: the command line.
-      experiment: name of the module in `experiments`.
-      description: what `--help` says first.
-    """
-    preset = "quick"
-    for position, arg in enumerate(args):
-        if arg == "--preset" and position + 1 < len(args):
-            preset = args[position + 1]
-        elif arg.startswith("--preset="):
-            preset = arg.removeprefix("--preset=")
-    default = presets.get(preset, presets["quick"])
-    return tyro.cli(
-        type(default), args=args, default=default, prog=f"python -m experiments.{experiment}", description=description
-    )
-
-
 def open_run(
     directory: Path, config: ConfigT, args: list[str], *, experiment: str, free: Collection[str] = ()
 ) -> Run[ConfigT]:
@@ -143,7 +116,7 @@ def open_run(
       config: a dataclass.
       args: the command line.
       experiment: name of the module in `experiments`.
-      free: settings that may be others when the run is started again, beside those that say where it goes.
+      free: settings that may differ when the run is started again, beside those that say where it goes.
 
     Raises:
       RunError: the folder holds a run with other settings or something else, or cannot be written.
@@ -171,8 +144,9 @@ def open_run(
             )
             if names:
                 raise RunError(
-                    f"got {directory}, which holds a run with other settings ({', '.join(names)}); expected a new "
-                    "folder or the same settings; choose another --name, or delete the folder"
+                    f"{directory}, which holds a run with other settings ({', '.join(names)})",
+                    "a new folder or the same settings",
+                    "choose another --name, or delete the folder",
                 )
             record |= {"data": found["data"]} if "data" in found else {}
             console.print(f"going on with the run in {directory}", markup=False)
@@ -181,33 +155,18 @@ def open_run(
             if now != before[-1]:
                 console.print("[yellow]other versions or another device than before[/]; config.json lists both")
                 before.append(now)
-            # What began the run stands for it; all others are listed.
+            # The versions and the device that began the run stand first; all later ones are listed.
             record |= before[0] | ({"continued": before[1:]} if before[1:] else {})
         elif any(directory.iterdir()):
-            raise RunError(f"got {directory}, which is already used for something else; choose another --name")
+            raise RunError(
+                f"{directory}, which is already used for something else", "a new folder", "choose another --name"
+            )
         run.write_json("config.json", record)
         (directory / "figures").mkdir(exist_ok=True)
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise RunError(
-            f"got {directory}, which cannot be used: {error}; expected a folder that can be written; "
-            "choose another --runs-dir or --name"
+            f"{directory}, which cannot be used: {error}",
+            "a folder that can be written",
+            "choose another --runs-dir or --name",
         ) from error
     return run
-
-
-def command_line(experiment: str, args: list[str]) -> str:
-    """The command that makes the run again."""
-    return shlex.join(["python", "-m", f"experiments.{experiment}", *args])
-
-
-def run_command(main: Callable[[], Any]) -> None:
-    """Run a study's `main` as a command: an error ends with one line, an interrupt with how to go on."""
-    keep_compiled()
-    try:
-        main()
-    except (RunError, ju.CheckpointError, ju.NonFiniteLossError, ValueError, TypeError, OSError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("stopped; start the same command again to go on from the last checkpoint")
-        sys.exit(130)

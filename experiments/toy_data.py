@@ -1,25 +1,18 @@
-"""The toy data of section IV.A and their scores: contaminated digits, and each test digit with and without a square."""
+"""The toy data of section IV.A: contaminated training digits, and each test digit with and without a square."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from rich.markup import escape
 
-import jaxunreg as ju
-from experiments.runs import RunError, console
+from experiments.commands import console
+from experiments.runs import RunError
 from jaxunreg.datasets.digits.dataset import Dataset
 from jaxunreg.datasets.digits.erasing import EraseConfig, Erased, contaminate, erase
 from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
-from jaxunreg.decomposition import TERMS
-
-Scores = dict[str, tuple[np.ndarray, np.ndarray]]
-"""For each score its values on the normal and on the anomalous images."""
-
-KINDS = ("normal", "anomalous")
-SCORES = (*TERMS, "score")
+from jaxunreg.errors import argument
 
 
 class ToyDataConfig(Protocol):
@@ -77,8 +70,8 @@ def load_toy_data(config: ToyDataConfig) -> Data:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if not 0 < config.validation_size < len(dataset.train.images):
         raise RunError(
-            f"got validation_size={config.validation_size} with {len(dataset.train.images)} training digits; "
-            "expected at least 1 and fewer than there are"
+            f"{argument('validation_size', config.validation_size)} with {len(dataset.train.images)} training digits",
+            "at least 1 and fewer than there are",
         )
     split = len(dataset.train.images) - config.validation_size
     validation = dataset.train.images[split:]
@@ -109,20 +102,3 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "test": len(dataset.test.images),
         "fingerprint": dataset.fingerprint,
     }
-
-
-def score(scorer: ju.Scorer, normal: np.ndarray, anomalous: np.ndarray) -> Scores:
-    """L, D, A and M of the normal and of the anomalous images."""
-    pairs = [ju.score_images(scorer, images) for images in (normal, anomalous)]
-    return {term: (getattr(pairs[0], term), getattr(pairs[1], term)) for term in TERMS}
-
-
-def as_arrays(scores: Scores) -> dict[str, np.ndarray]:
-    """One array for each score and kind of image, for a stage's file."""
-    return {f"{key}_{kind}": array for key, pair in scores.items() for kind, array in zip(KINDS, pair, strict=True)}
-
-
-def scores_of(arrays: Mapping[str, np.ndarray]) -> Scores:
-    """The scores among a stage's arrays."""
-    names = [key.removesuffix("_normal") for key in arrays if key.endswith("_normal")]
-    return {key: (arrays[f"{key}_normal"], arrays[f"{key}_anomalous"]) for key in names if key in SCORES}

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import levers, manufacturing_page
+from experiments.levers import page as levers
+from experiments.manufacturing import tables as manufacturing
 from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.reports.text_tables import as_markdown
 
@@ -100,14 +101,14 @@ def test_the_manufacturing_study_is_quoted_as_it_was_run():
 
 def test_the_magnetic_tiles_are_quoted_from_the_committed_results():
     results = json.loads((ROOT / "results" / "manufacturing-magnetic_tile.json").read_text())
-    table = manufacturing_page.table_one(results)
+    table = manufacturing.table_one(results)
     names = (
         *("model", "score", "ROC AUC", "average precision", "pixel ROC AUC", "AUPRO"),
         "rank correlation with complexity",
     )
     rows = [[row[table.header.index(name)] for name in names] for row in table.rows]
     assert as_markdown(dataclasses.replace(table, header=names, rows=rows)).strip() in README
-    assert as_markdown(manufacturing_page.by_defect(results)).strip() in README
+    assert as_markdown(manufacturing.by_defect(results)).strip() in README
     (trials,) = [row["trials"] for row in results["rows"] if (row["model"], row["score"]) == ("vae", "m")]
     top = [np.mean([trial["validation_auc_by_top_k"][k] for trial in trials]) for k in ("1", "2", "5", "10", "20")]
     assert f"M has {', '.join(f'{value:.3f}' for value in top)} on the validation" in " ".join(README.split())

@@ -20,12 +20,20 @@ import sklearn.metrics
 from PIL import Image
 
 import jaxunreg as ju
-from experiments import executors, groups, runs, sweep, sweep_page
-from experiments.executors import RayExecutor
-from experiments.groups import Group, Images, Outcome, group_trials, train_group
-from experiments.space import Grid, OptunaSearch, Range, Space, read_space
-from experiments.toy_data import load_toy_data, score
-from experiments.trials import TrialTable, trial_id
+from experiments import commands, runs
+from experiments.sweep import executors, study, training
+from experiments.sweep.config import PRESETS, SweepConfig
+from experiments.sweep.groups import Group, Images, Outcome, group_trials
+from experiments.sweep.ray_executor import RayExecutor
+from experiments.sweep.results import summarise
+from experiments.sweep.scheduling import record, run_trials
+from experiments.sweep.search import Grid, OptunaSearch
+from experiments.sweep.space import Range, Space, read_space
+from experiments.sweep.training import train_group
+from experiments.sweep.trials import TrialTable, trial_id
+from experiments.toy_data import load_toy_data
+from experiments.toy_scores import score
+from jaxunreg.decomposition import TERMS
 
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "32"),
@@ -39,7 +47,7 @@ SMALL = [
 def finished(tmp_path_factory) -> Path:
     """A run of 12 trials, of which 6 cannot be built and 2 diverge."""
     folder = tmp_path_factory.mktemp("runs")
-    page = sweep.main([*SMALL, "--runs-dir", str(folder)])
+    page = study.main([*SMALL, "--runs-dir", str(folder)])
     assert page == folder / "sweep" / "small" / "index.html"
     return page.parent
 
@@ -49,7 +57,7 @@ def results(run: Path) -> dict:
 
 
 def test_a_trial_has_the_auc_of_the_small_model_trained_alone(finished):
-    config = sweep.parse(SMALL)
+    config = study.parse(SMALL)
     data = load_toy_data(config)
     state = ju.fit(
         model := ju.VAE(dataclasses.replace(config.vae, latent_dim=2)),
@@ -103,7 +111,7 @@ def test_settings_are_ranked_on_the_validation_digits(finished):
 
 
 def test_a_setting_that_failed_under_a_seed_does_not_lead(finished):
-    record = json.loads((finished / "config.json").read_text())
+    config = json.loads((finished / "config.json").read_text())
     trials = TrialTable(finished / "trials.sqlite").trials()
     best = results(finished)["settings"][0]["setting"]["learning_rate"]
     space = Space({"latent_dim": (0, 2), "learning_rate": (1e-3, 3e-3, 1e10)}, seeds=(0, 1))
@@ -113,7 +121,7 @@ def test_a_setting_that_failed_under_a_seed_does_not_lead(finished):
         if trial.state == "done" and trial.config["seed"] == 0 and trial.config["train"]["learning_rate"] == best
     ]
     trials[victim] = trials[victim]._replace(state="failed", result=None, error="NaN")
-    ranked = sweep_page.summarise(record, space, trials)
+    ranked = summarise(config, space, trials)
     assert ranked["settings"][-1]["setting"]["learning_rate"] == best
     assert [one["failed_seeds"] for one in ranked["settings"]] == [0, 1]
     assert ranked["by_latent_dim"]["2"] == ranked["settings"][0]
@@ -189,22 +197,22 @@ def test_starting_again_trains_nothing_and_more_seeds_train_only_theirs(finished
     before = TrialTable(finished / "trials.sqlite").trials()
     settings = results(finished)["settings"]
     again = [*SMALL, "--runs-dir", str(finished.parents[1])]
-    sweep.main(again)
+    study.main(again)
     assert recorder.keys == []
     assert TrialTable(finished / "trials.sqlite").trials() == before
     assert results(finished)["settings"] == settings
 
-    sweep.main([*again, "--seeds", "1", "2"])
+    study.main([*again, "--seeds", "1", "2"])
     assert len(recorder.keys) == len(set(recorder.keys)) == 3
     assert all(config["seed"] == 2 for group in recorder.groups for config in group.configs)
-    sweep.main([*again, "--retry-failed"])
+    study.main([*again, "--retry-failed"])
     # The two that diverged; those that cannot be built fail again without being trained.
     assert len(recorder.keys) == 5
 
 
 def test_another_base_setting_in_the_same_folder_is_refused(finished):
     with pytest.raises(runs.RunError, match=r"other settings \(vae\).*choose another --name"):
-        sweep.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--vae.depth", "3"])
+        study.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--vae.depth", "3"])
 
 
 def trial(seed: int, **changes: object) -> dict:
@@ -252,7 +260,7 @@ def test_an_error_of_a_group_costs_only_the_trial_that_it_comes_from(monkeypatch
             raise MemoryError("no room")
         return [Outcome(key, {}, None) for key in group.keys]
 
-    monkeypatch.setattr(groups, "_train", train)
+    monkeypatch.setattr(training, "train_together", train)
     configs = [trial(seed, latent_dim=n) for seed in (0, 1) for n in (3, 7, 9)]
     (group,), _ = group_trials(configs, group_size=16, workers=1)
     images = Images(*[np.zeros((8, 8, 8, 1), np.uint8)] * 5)
@@ -273,14 +281,14 @@ def on_stderr(capsys) -> str:
 
 def test_square_brackets_in_an_error_are_printed_as_they_are(tmp_path, capsys):
     def fail() -> None:
-        raise ValueError(BRACKETS)
+        raise runs.RunError(BRACKETS)
 
     with pytest.raises(SystemExit, match="1"):
-        runs.run_command(fail)
+        commands.run_command(fail, SweepConfig)
     assert on_stderr(capsys) == f"error: {BRACKETS}"
 
     (key,) = TrialTable(tmp_path / "trials.sqlite").claim([trial(0)])
-    sweep._record(TrialTable(tmp_path / "trials.sqlite"), [Outcome(key, None, BRACKETS)])
+    record(TrialTable(tmp_path / "trials.sqlite"), [Outcome(key, None, BRACKETS)])
     assert f"trial {key[:8]} failed: {BRACKETS}" in on_stderr(capsys)
 
 
@@ -290,7 +298,7 @@ def test_square_brackets_in_what_a_dead_worker_left_are_printed_as_they_are(tmp_
             return self.groups.pop(0), BRACKETS
 
     table = TrialTable(tmp_path / "trials.sqlite")
-    sweep.run_trials(sweep.SweepConfig(attempts=1), table, Dying(1, {}), [trial(0)], None)
+    run_trials(SweepConfig(attempts=1), table, Dying(1, {}), [trial(0)], None)
     assert f"the worker of 1 trials died: {BRACKETS}" in on_stderr(capsys)
 
 
@@ -322,7 +330,7 @@ def test_a_worker_that_dies_is_replaced_and_a_trial_that_kills_its_workers_is_fo
     # One dies once, as machines do; the other kills whoever takes it up.
     workers = Workers(2, {keys[0]: 1, keys[6]: 10**6})
     table = TrialTable(tmp_path / "trials.sqlite")
-    trials = sweep.run_trials(sweep.SweepConfig(attempts=2, group_size=4), table, workers, configs, None)
+    trials = run_trials(SweepConfig(attempts=2, group_size=4), table, workers, configs, None)
     states = {trial.id: trial.state for trial in trials}
     assert states == {**dict.fromkeys(keys, "done"), keys[6]: "failed"}
     by_key = {trial.id: trial for trial in trials}
@@ -337,7 +345,7 @@ def test_no_trial_is_begun_more_often_than_allowed(tmp_path, attempts, size, beg
     keys = list(map(trial_id, configs))
     workers = Workers(1, dict.fromkeys(keys, 10**6))
     table = TrialTable(tmp_path / "trials.sqlite")
-    trials = sweep.run_trials(sweep.SweepConfig(attempts=attempts), table, workers, configs, None)
+    trials = run_trials(SweepConfig(attempts=attempts), table, workers, configs, None)
     assert {key: workers.begun.count(key) for key in keys} == dict.fromkeys(keys, begun)
     assert {found.attempts for found in trials} == {begun}
     assert {found.error for found in trials} == {f"the worker died {begun} times: killed"}
@@ -357,7 +365,7 @@ def test_a_trial_that_another_process_took_up_is_not_begun_again(tmp_path):
             return super().wait()
 
     workers = Late(1, dict.fromkeys(map(trial_id, configs), 1))
-    trials = sweep.run_trials(sweep.SweepConfig(), TrialTable(path, lease_seconds=0.2), workers, configs, None)
+    trials = run_trials(SweepConfig(), TrialTable(path, lease_seconds=0.2), workers, configs, None)
     assert [found.state for found in trials] == ["done", "done"]
     assert [workers.begun.count(trial_id(config)) for config in configs] == [1, 3]
 
@@ -370,7 +378,7 @@ def test_trials_of_a_process_that_died_are_taken_up_and_those_of_a_living_one_ar
     living.claim(configs[1:2])
     threading.Timer(0.8, lambda: living.finish(trial_id(configs[1]), result_of(configs[1]))).start()
     workers = Workers(1, {})
-    trials = sweep.run_trials(sweep.SweepConfig(), table := TrialTable(path), workers, configs, None)
+    trials = run_trials(SweepConfig(), table := TrialTable(path), workers, configs, None)
     assert [trial.state for trial in trials] == ["done"] * 3
     assert [trial.owner for trial in trials] == [table.owner, living.owner, table.owner]
     assert sorted(workers.begun) == sorted([trial_id(configs[0]), trial_id(configs[2])])
@@ -383,10 +391,10 @@ def test_an_interrupt_gives_trials_back_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "train_group", interrupt)
     args = [*SMALL, "--latent-dim", "2", "3", "--learning-rate", "1e-3", "--runs-dir", str(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
-        sweep.main(args)
+        study.main(args)
     recorder = Recorder(monkeypatch)
     began = time.monotonic()
-    sweep.main(args)
+    study.main(args)
     assert time.monotonic() - began < 20
     trials = TrialTable(tmp_path / "sweep" / "small" / "trials.sqlite").trials()
     assert [trial.state for trial in trials] == ["done"] * 4
@@ -457,7 +465,7 @@ def test_a_search_trains_whole_generations_and_replays_from_the_table(tmp_path, 
     space.write_text("seeds = [0, 1]\nlatent_dim = {low = 2, high = 64}\nkl_weight = {low = 0.5, high = 2}\n")
     args = [*SMALL, "--runs-dir", str(tmp_path), "--space", str(space), "--search", "tpe"]
     args += ["--trials", "10", "--generation", "4"]
-    sweep.main(args)
+    study.main(args)
     assert [len(group.members) for group in recorder.groups][:2] == [8, 8]
     first = list(recorder.keys)
     found = json.loads((tmp_path / "sweep" / "small" / "results.json").read_text())
@@ -465,10 +473,10 @@ def test_a_search_trains_whole_generations_and_replays_from_the_table(tmp_path, 
     assert {tuple(one["seeds"]) for one in found["settings"]} == {(0, 1)}
     assert found["axes"]["kl_weight"] == {"low": 0.5, "high": 2, "log": False}
     recorder.groups.clear()
-    sweep.main(args)
+    study.main(args)
     assert recorder.keys == []
     # More trials go on from there.
-    sweep.main([*args, "--trials", "14"])
+    study.main([*args, "--trials", "14"])
     assert 0 < len(recorder.keys) <= 8
     assert not set(recorder.keys) & set(first)
 
@@ -505,7 +513,7 @@ def test_json_and_toml_declare_the_same_space(tmp_path):
 def test_a_grid_of_a_range_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "space.toml").write_text("kl_weight = {low = 0.5, high = 2.0}")
     with pytest.raises(ValueError, match="got a range for kl_weight in a grid.*--search random"):
-        sweep.main([*SMALL, "--space", str(tmp_path / "space.toml"), "--runs-dir", str(tmp_path / "runs")])
+        study.main([*SMALL, "--space", str(tmp_path / "space.toml"), "--runs-dir", str(tmp_path / "runs")])
     assert not (tmp_path / "runs").exists()
 
 
@@ -521,15 +529,15 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
 ):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(runs.RunError, match=command):
-        sweep.main([*SMALL, *options, "--runs-dir", str(tmp_path)])
+        study.main([*SMALL, *options, "--runs-dir", str(tmp_path)])
 
 
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_presets_are_options_and_every_field_can_be_overridden(preset):
-    config = sweep.parse(["--preset", preset, "--latent-dim", "7", "9", "--vae.base-channels", "4", "--cluster", "ray"])
+    config = study.parse(["--preset", preset, "--latent-dim", "7", "9", "--vae.base-channels", "4", "--cluster", "ray"])
     assert config.preset == preset
     assert (config.latent_dim, config.vae.base_channels, config.cluster) == ((7, 9), 4, "ray")
-    assert sweep.parse([f"--preset={preset}"]) == sweep.PRESETS[preset]
+    assert study.parse([f"--preset={preset}"]) == PRESETS[preset]
 
 
 @pytest.fixture
@@ -564,7 +572,7 @@ def test_a_worker_of_a_ray_cluster_is_killed_and_every_result_is_there_once(loca
     images = Images(*(rng.integers(0, 256, (count, 4, 4, 1), np.uint8) for count in (64, 16, 16, 16, 16)))
     steps = {"steps": 4000, "steps_per_dispatch": 100, "checkpoint_every": 1000}
     configs = [trial(seed, **steps) for seed in range(8)]
-    config = sweep.SweepConfig(group_size=2, cluster="ray")
+    config = SweepConfig(group_size=2, cluster="ray")
     table = TrialTable(tmp_path / "trials.sqlite")
     directory = tmp_path / "groups"
     killed: list[tuple[str, int]] = []
@@ -586,10 +594,10 @@ def test_a_worker_of_a_ray_cluster_is_killed_and_every_result_is_there_once(loca
         assert executor.workers == 2
         executor.prepare(images, directory)
         killer.start()
-        trials = sweep.run_trials(config, table, executor, configs, directory)
+        trials = run_trials(config, table, executor, configs, directory)
         killer.join(timeout=10)
         # Nothing is left to do.
-        assert sweep.run_trials(config, table, executor, configs, directory) == trials
+        assert run_trials(config, table, executor, configs, directory) == trials
 
     assert sorted(trial.id for trial in trials) == sorted(map(trial_id, configs))
     assert [trial.state for trial in trials] == ["done"] * 8

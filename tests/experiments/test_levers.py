@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import levers
+from experiments.levers import study
+from experiments.levers.config import PRESETS
+from experiments.levers.lever import lever
 from jaxunreg.decomposition import TERMS
 from jaxunreg.training.log import MetricsLog
 
@@ -20,7 +22,7 @@ SMALL = [
 def finished(tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     rows = ("recipe", "start", "random", "small_batch", "floor")
-    return levers.main([*SMALL, "--levers", *rows, "--runs-dir", str(runs), "--name", "small"]).parent
+    return study.main([*SMALL, "--levers", *rows, "--runs-dir", str(runs), "--name", "small"]).parent
 
 
 def rows(run: Path) -> dict:
@@ -46,19 +48,19 @@ def test_a_row_was_measured_on_what_it_has_trained(finished):
 
 
 def test_every_row_trains_on_as_many_images_with_one_thing_changed():
-    config = levers.PRESETS["paper"]
-    base = levers.lever(config, "recipe")
+    config = PRESETS["paper"]
+    base = lever(config, "recipe")
     assert (base.vae, base.train) == (config.vae, config.train)
     budget = config.train.steps * config.train.batch_size
     for name in config.levers:
-        changed = levers.lever(config, name)
+        changed = lever(config, name)
         assert changed.train.steps * changed.train.batch_size == budget
         assert name in ("recipe", "start") or (changed.vae, changed.train) != (base.vae, base.train)
 
 
 def test_more_rows_go_on_in_the_same_folder(finished, monkeypatch):
     before = rows(finished)
-    page = levers.main(
+    page = study.main(
         [*SMALL, "--levers", "recipe", "rate_low", "--runs-dir", str(finished.parents[1]), "--name", "small"]
     )
     after = rows(page.parent)

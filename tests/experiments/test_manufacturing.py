@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 from PIL import Image
 
 import jaxunreg as ju
-from experiments import manufacturing, manufacturing_page, runs
-from experiments.manufacturing import KEPT, PRESETS, Cell, CellScores, ManufacturingConfig, choose, split_data
+from experiments import commands, runs
+from experiments.manufacturing import page, scores, study
+from experiments.manufacturing.choosing import choose
+from experiments.manufacturing.config import KEPT, ManufacturingConfig
+from experiments.manufacturing.fitted import FittedNetwork
+from experiments.manufacturing.models import MODELS, Candidate
+from experiments.manufacturing.scores import CandidateScores
+from experiments.manufacturing.splits import split_data
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.metrics.ranking import roc_auc
@@ -72,7 +79,7 @@ OPTIONS = [
 def folder(tmp_path_factory) -> Path:
     """A run from beginning to end."""
     runs_dir = tmp_path_factory.mktemp("runs")
-    page = manufacturing.main([*OPTIONS, "--runs-dir", str(runs_dir), "--name", "whole"])
+    page = study.main([*OPTIONS, "--runs-dir", str(runs_dir), "--name", "whole"])
     return page.parent
 
 
@@ -113,10 +120,10 @@ def test_a_run_that_is_done_is_read_back(folder, monkeypatch):
     before = json.loads((folder / "results.json").read_text())
 
     def again(*_: object) -> None:
-        raise AssertionError("scored again")
+        raise AssertionError("trained again")
 
-    monkeypatch.setattr(manufacturing, "score_maps", again)
-    manufacturing.main([*OPTIONS, "--runs-dir", str(folder.parent.parent), "--name", "whole"])
+    monkeypatch.setattr(scores, "fit", again)
+    study.main([*OPTIONS, "--runs-dir", str(folder.parent.parent), "--name", "whole"])
     after = json.loads((folder / "results.json").read_text())
     assert after["rows"] == before["rows"]
 
@@ -144,7 +151,7 @@ def test_folds_test_every_normal_image_once(tmp_path):
         assert not {file.path for file in split.train.files} & {file.path for file in split.test.files}
     with pytest.raises(runs.RunError, match="10 groups without a defect for 6 folds; expected at least 2 a fold"):
         split_data(ManufacturingConfig(protocol="folds", trials=6), data, 0)
-    text = manufacturing_page.how_chosen(
+    text = page.how_chosen(
         {"validation": 4, "images_by_trial": [{"validation": 4, "test": 9}, {"validation": 4, "test": 8}]}
     )
     assert "chosen on 4 validation images and measured on 8 to 9 others" in text
@@ -153,7 +160,7 @@ def test_folds_test_every_normal_image_once(tmp_path):
 def test_one_part_cannot_be_chosen_on_and_measured_on(tmp_path):
     args = [*OPTIONS, "--parts", "5", "--models", "pca", "--runs-dir", str(tmp_path)]
     with pytest.raises(runs.RunError, match="got 1 part among the test images without a defect; expected at least 2"):
-        manufacturing.main(args)
+        study.main(args)
 
 
 def test_too_few_crops_are_refused_before_a_model_is_trained_and_the_model_can_be_left_out(tmp_path, monkeypatch):
@@ -163,21 +170,21 @@ def test_too_few_crops_are_refused_before_a_model_is_trained_and_the_model_can_b
         raise AssertionError("trained")
 
     with monkeypatch.context() as patch:
-        patch.setattr(manufacturing, "fit_cell", fit)
+        patch.setattr(scores, "fit", fit)
         message = "got 40 crops to fit the Isolation Forest to; expected at least 50; raise --patches-per-image from 4"
         with pytest.raises(runs.RunError, match=message):
-            manufacturing.main([*few, "--models", "pca", "forest"])
-    assert manufacturing.main([*few, "--models", "pca"]).exists()
+            study.main([*few, "--models", "pca", "forest"])
+    assert study.main([*few, "--models", "pca"]).exists()
 
 
 def test_scores_are_not_taken_for_those_of_images_that_are_split_in_another_way(tmp_path):
     folder = write_parts(tmp_path / "parts", train=6, test=6, image_size=(64, 64))
     args = [*OPTIONS, "--models", "pca", "--data", str(folder), "--runs-dir", str(tmp_path / "runs"), "--name", "one"]
-    manufacturing.main(args)
+    study.main(args)
     # The label stays "good", and so does what the images are; their groups, by which they are split, do not.
     (folder / "test" / "good").rename(folder / "test" / "normal")
     with pytest.raises(runs.RunError, match="began on other data"):
-        manufacturing.main(args)
+        study.main(args)
 
 
 def test_a_kind_of_defect_that_nothing_is_measured_of_is_named(tmp_path):
@@ -191,7 +198,7 @@ def test_a_kind_of_defect_that_nothing_is_measured_of_is_named(tmp_path):
         s for s in range(20) if "crack" not in split_data(dataclasses.replace(config, seed=s), data, 0).test.labels
     ]
     options = ["--models", "pca", "--data", str(folder), "--runs-dir", str(tmp_path / "runs"), "--seed", str(alone[0])]
-    page = manufacturing.main([*OPTIONS, *options]).read_text(encoding="utf-8")
+    page = study.main([*OPTIONS, *options]).read_text(encoding="utf-8")
     assert "All images of crack are among those that settings are chosen on" in page
 
 
@@ -219,10 +226,10 @@ def test_settings_are_chosen_on_the_validation_images_alone(tmp_path):
         scores = np.where(part.is_anomalous == right, 1.0, 0.0)
         return {"score": np.repeat(scores[:, None], KEPT, axis=1)}
 
-    good, bad = (Cell("pca", (("N_h", n),), 0) for n in (5.0, 9.0))
+    good, bad = (Candidate("pca", (("N_h", n),), 0) for n in (5.0, 9.0))
     scores = {
-        good: CellScores(top(True, split.validation), top(False, split.test)),
-        bad: CellScores(top(False, split.validation), top(True, split.test)),
+        good: CandidateScores(top(True, split.validation), top(False, split.test)),
+        bad: CandidateScores(top(False, split.validation), top(True, split.test)),
     }
     assert choose(config, [split], scores) == {("pca", "score"): good.setting}
     assert choose(config, [split], scores, on="test") == {("pca", "score"): bad.setting}
@@ -230,7 +237,7 @@ def test_settings_are_chosen_on_the_validation_images_alone(tmp_path):
 
 def test_without_validation_images_the_page_says_that_settings_are_chosen_on_the_test_images(tmp_path):
     args = [*OPTIONS, "--parts", "6", "--models", "forest", "--validation-fraction", "0", "--runs-dir", str(tmp_path)]
-    page = manufacturing.main(args).read_text(encoding="utf-8")
+    page = study.main(args).read_text(encoding="utf-8")
     assert "No images were set apart to choose settings on" in page
     assert "settings are chosen on the 3 test images that they are measured on" in page
     assert "best on these same test images" in page
@@ -241,7 +248,7 @@ def test_a_folder_without_labels_is_refused(tmp_path):
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "a.png")
     args = ["--data", str(tmp_path), "--patch", "48", "--runs-dir", str(tmp_path / "runs"), "--no-progress"]
     with pytest.raises(runs.RunError, match="expected normal and anomalous ones"):
-        manufacturing.main(args)
+        study.main(args)
 
 
 def test_nothing_is_left_of_a_run_whose_images_are_refused(tmp_path):
@@ -250,7 +257,7 @@ def test_nothing_is_left_of_a_run_whose_images_are_refused(tmp_path):
     args = ["--runs-dir", str(tmp_path / "runs"), "--name", "mine", "--no-progress"]
     for data in ("nowhere", "empty"):
         with pytest.raises((OSError, ValueError)):
-            manufacturing.main(["--data", str(tmp_path / data), *args])
+            study.main(["--data", str(tmp_path / data), *args])
         assert folder.parent.exists()
         assert not folder.exists()
 
@@ -258,18 +265,19 @@ def test_nothing_is_left_of_a_run_whose_images_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
-        ("48", "a.png.*; or skip such files with --on-error skip$"),
+        ("48", "a.png.*; or skip it with --on-error skip$"),
         ("288", "got --patch 288 without --data; expected at most 256"),
     ],
 )
-def test_images_that_are_too_small_are_refused_in_terms_of_the_command_line(tmp_path, patch, message):
+def test_images_that_are_too_small_are_refused_in_terms_of_the_command_line(tmp_path, capsys, patch, message):
     args = ["--patch", patch, "--runs-dir", str(tmp_path / "runs"), "--name", "mine", "--no-progress"]
     if patch == "48":
         (tmp_path / "good").mkdir()
         Image.fromarray(np.zeros((32, 64), np.uint8)).save(tmp_path / "good" / "a.png")
         args += ["--data", str(tmp_path / "good")]
-    with pytest.raises(runs.RunError, match=message):
-        manufacturing.main(args)
+    with pytest.raises(SystemExit, match="1"):
+        commands.run_command(lambda: study.main(args), ManufacturingConfig)
+    assert re.search(message, capsys.readouterr().err.strip())
     assert not (tmp_path / "runs" / "manufacturing" / "mine").exists()
 
 
@@ -281,15 +289,6 @@ def test_a_run_that_began_on_other_images_is_left_as_it_is(tmp_path):
         run.record_data({"name": "those", "fingerprint": "2"})
     assert run.record["data"]["name"] == "these"
     assert (run.directory / "figures").exists()
-
-
-def test_presets_are_the_same_code_and_the_paper_has_its_grids():
-    assert PRESETS["paper"].base_channels == (16, 32, 64)
-    assert PRESETS["paper"].latent_dims == (2, 5, 10, 20, 50, 100)
-    assert PRESETS["paper"].pca_components == (20, 50, 100, 200, 500)
-    assert PRESETS["paper"].trials == 5
-    assert (PRESETS["paper"].patch, PRESETS["paper"].stride, PRESETS["paper"].depth) == (96, 16, 5)
-    assert PRESETS["paper"].forest.n_trees == 1000
 
 
 @pytest.mark.parametrize(
@@ -306,10 +305,20 @@ def test_options_out_of_range_are_refused(options, message):
         ManufacturingConfig(**options)
 
 
-def test_an_autoencoder_has_one_score_and_a_vae_four():
-    terms = ju.Decomposition(d=np.ones(2), a=np.ones(2), m=np.full(2, 3.0))
+@pytest.mark.parametrize("name", ["vae", "ae"])
+def test_an_autoencoder_has_its_mean_squared_error_and_a_vae_four_scores(name, key):
     sizes = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
-    vae = manufacturing.named(ju.Scorer(ju.VAE(ju.VAEConfig(**sizes)), {}), terms)
-    assert {name: float(values[0]) for name, values in vae.items()} == {"nelbo": 5.0, "d": 1.0, "a": 1.0, "m": 3.0}
-    ae = manufacturing.named(ju.Scorer(ju.Autoencoder(ju.AutoencoderConfig(**sizes)), {}), terms)
-    assert {name: float(values[0]) for name, values in ae.items()} == {"nelbo": 3.0}
+    model = {"vae": ju.VAE(ju.VAEConfig(**sizes)), "ae": ju.Autoencoder(ju.AutoencoderConfig(**sizes))}[name]
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
+    scorer = ju.make_scorer(model, model.init(key, np.zeros((1, 8, 8, 1), np.float32)))
+    fitted = FittedNetwork(scorer, MODELS[name].scores)
+    maps = list(fitted.score_maps(images, stride=8))
+    assert [scores["nelbo"].shape for scores in maps] == [(1, 1)] * 3
+    if name == "vae":
+        assert list(maps[0]) == ["nelbo", "d", "a", "m"]
+        for scores in maps:
+            np.testing.assert_allclose(scores["nelbo"], scores["d"] + scores["a"] + scores["m"], rtol=1e-5)
+    else:
+        assert list(maps[0]) == ["nelbo"]
+        error = (images / 255 - ju.reconstruct_images(scorer, images)) ** 2
+        np.testing.assert_allclose([scores["nelbo"].item() for scores in maps], error.mean((1, 2, 3)), rtol=1e-5)

@@ -12,8 +12,9 @@ import pytest
 import sklearn.metrics
 from PIL import Image
 
-from experiments import svhn_toy
-from jaxunreg.datasets.digits.load import DatasetFallbackWarning
+from experiments.runs import RunError
+from experiments.svhn_toy import stages, study
+from experiments.svhn_toy.config import PRESETS
 from jaxunreg.datasets.digits.svhn import URL_VARIABLE
 from jaxunreg.decomposition import TERMS
 
@@ -32,7 +33,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    page = svhn_toy.main([*SMALL, "--runs-dir", str(runs), "--name", "small"])
+    page = study.main([*SMALL, "--runs-dir", str(runs), "--name", "small"])
     assert page == runs / "svhn_toy" / "small" / "index.html"
     return page.parent
 
@@ -112,9 +113,9 @@ def test_starting_again_reads_everything_back(finished, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(svhn_toy.ju, "fit", refuse)
-    monkeypatch.setattr(svhn_toy, "GaussianMixture", refuse)
-    svhn_toy.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small"])
+    monkeypatch.setattr(stages.ju, "fit", refuse)
+    monkeypatch.setattr(stages, "GaussianMixture", refuse)
+    study.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small"])
     assert {path: path.read_bytes() for path in finished.rglob("*.npz")} == before
     again = results(finished)
     for key in ("auc", "explained_by_class", "mean_nats", "notes"):
@@ -122,33 +123,33 @@ def test_starting_again_reads_everything_back(finished, monkeypatch):
 
 
 def test_another_setting_in_the_same_folder_is_refused(finished):
-    with pytest.raises(svhn_toy.RunError, match=r"other settings \(seed\).*choose another --name"):
-        svhn_toy.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small", "--seed", "3"])
+    with pytest.raises(RunError, match=r"other settings \(seed\).*choose another --name"):
+        study.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small", "--seed", "3"])
 
 
 def test_a_folder_that_is_used_for_something_else_is_refused(tmp_path):
     folder = tmp_path / "svhn_toy" / "mine"
     folder.mkdir(parents=True)
     (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(svhn_toy.RunError, match="already used for something else"):
-        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--name", "mine"])
+    with pytest.raises(RunError, match="already used for something else"):
+        study.main([*SMALL, "--runs-dir", str(tmp_path), "--name", "mine"])
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(svhn_toy.RunError, match="cannot be used"):
-        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path / "file")])
+    with pytest.raises(RunError, match="cannot be used"):
+        study.main([*SMALL, "--runs-dir", str(tmp_path / "file")])
 
 
 def test_more_validation_digits_than_there_are_is_refused(tmp_path):
-    with pytest.raises(svhn_toy.RunError, match="validation_size=96 with 96 training digits"):
-        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--validation-size", "96"])
+    with pytest.raises(RunError, match="validation_size=96 with 96 training digits"):
+        study.main([*SMALL, "--runs-dir", str(tmp_path), "--validation-size", "96"])
 
 
 def test_fewer_test_digits_than_are_shown_are_refused(tmp_path):
-    with pytest.raises(svhn_toy.RunError, match="got 31 test digits; expected at least 32"):
-        svhn_toy.main([*SMALL, "--runs-dir", str(tmp_path), "--test-size", "31"])
+    with pytest.raises(RunError, match="got 31 test digits; expected at least 32"):
+        study.main([*SMALL, "--runs-dir", str(tmp_path), "--test-size", "31"])
     assert not list((tmp_path / "svhn_toy").iterdir())
 
 
@@ -167,9 +168,9 @@ def test_the_command_line_ends_with_one_line_of_error(tmp_path):
 def test_without_svhn_the_embedded_digits_are_used_and_it_cannot_be_overlooked(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(URL_VARIABLE, "http://127.0.0.1:9/")  # Nothing listens on the discard port.
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    config = svhn_toy.parse([*SMALL, "--dataset", "auto", "--runs-dir", str(tmp_path)])
-    run = svhn_toy.open_run(config, [])
-    data = svhn_toy.load_data(run)
+    config = study.parse([*SMALL, "--dataset", "auto", "--runs-dir", str(tmp_path)])
+    run = study.open_run(config, [])
+    data = study.load_data(run)
     assert data.dataset.fell_back
     assert "WARNING" in capsys.readouterr().err
     record = json.loads((run.directory / "config.json").read_text())["data"]
@@ -177,12 +178,11 @@ def test_without_svhn_the_embedded_digits_are_used_and_it_cannot_be_overlooked(t
     assert record["requested"] == "auto"
     assert "synth_digits" in data.dataset.name
     assert record["fallback_reason"]
-    assert issubclass(DatasetFallbackWarning, UserWarning)
 
 
 def test_only_a_hundredth_of_the_training_digits_and_every_anomalous_copy_are_erased(tmp_path):
-    run = svhn_toy.open_run(svhn_toy.parse([*SMALL, "--runs-dir", str(tmp_path), "--train-size", "516"]), [])
-    data = svhn_toy.load_data(run)
+    run = study.open_run(study.parse([*SMALL, "--runs-dir", str(tmp_path), "--train-size", "516"]), [])
+    data = study.load_data(run)
     clean = data.dataset.train.images
     assert (data.train != clean[:500]).any((1, 2, 3)).sum() == 5
     np.testing.assert_array_equal(data.validation, clean[500:])
@@ -193,18 +193,18 @@ def test_only_a_hundredth_of_the_training_digits_and_every_anomalous_copy_are_er
 
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_presets_are_options_and_every_field_can_be_overridden(preset):
-    config = svhn_toy.parse(["--preset", preset, "--vae.latent-dim", "7", "--gmm.pca-components", "None"])
+    config = study.parse(["--preset", preset, "--vae.latent-dim", "7", "--gmm.pca-components", "None"])
     assert config.preset == preset
     assert config.vae.latent_dim == 7
     assert config.gmm.pca_components is None
     assert config.vae.base_channels == {"quick": 16, "paper": 32}[preset]
-    assert svhn_toy.parse([f"--preset={preset}"]) == svhn_toy.PRESETS[preset]
+    assert study.parse([f"--preset={preset}"]) == PRESETS[preset]
 
 
 def test_fig_9_shows_the_tables_models_and_trains_the_others_as_long_as_it_is_told(monkeypatch):
-    config = svhn_toy.parse(["--preset", "paper", "--latent-dims", "500", "--gmm-components", "1", "2"])
+    config = study.parse(["--preset", "paper", "--latent-dims", "500", "--gmm-components", "1", "2"])
     run, table = types.SimpleNamespace(config=config), {"m": (np.zeros(1), np.ones(1))}
-    assert svhn_toy.sweep_latent_dims(run, None, table)[500] is table
+    assert stages.sweep_latent_dims(run, None, table)[500] is table
 
     fitted = []
 
@@ -212,8 +212,8 @@ def test_fig_9_shows_the_tables_models_and_trains_the_others_as_long_as_it_is_to
         fitted.append(config)
         return {"m_normal": np.zeros(1), "m_anomalous": np.ones(1)}
 
-    monkeypatch.setattr(svhn_toy, "fit_mixture", fit_mixture)
-    assert list(svhn_toy.sweep_components(run, None)) == [1, 2]
+    monkeypatch.setattr(stages, "fit_mixture", fit_mixture)
+    assert list(stages.sweep_components(run, None)) == [1, 2]
     assert [(each.n_components, each.max_iter) for each in fitted] == [
         (1, config.gmm_components_max_iter),
         (2, config.gmm.max_iter),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.trials import TrialTable, TrialTableError, trial_id
+from experiments.sweep.trials import TrialTable, TrialTableError, trial_id
 
 CONFIGS = [{"seed": seed, "network": {"latent_dim": 4}} for seed in range(3)]
 KEYS = [trial_id(config) for config in CONFIGS]
@@ -129,7 +129,7 @@ def test_threads_share_the_trials_without_gap_or_overlap(path):
 WORK = """
 import sys
 from pathlib import Path
-from experiments.trials import TrialTable
+from experiments.sweep.trials import TrialTable
 
 table = TrialTable(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -29,6 +29,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from jaxunreg.errors import ArgumentError, JaxunregError, argument
+
 State = Literal["claimed", "done", "failed"]
 
 # Marks the file as a table of trials; "trls".
@@ -52,7 +54,7 @@ CREATE TABLE IF NOT EXISTS trials (
 """
 
 
-class TrialTableError(OSError):
+class TrialTableError(JaxunregError, OSError):
     """A table of trials that cannot be read or written."""
 
 
@@ -128,12 +130,14 @@ class TrialTable:
 
     def __post_init__(self) -> None:
         if not self.lease_seconds > 0:
-            raise ValueError(f"got lease_seconds={self.lease_seconds}; expected more than zero")
+            raise ArgumentError(argument("lease_seconds", self.lease_seconds), "more than zero")
         with self._transaction() as connection:
             (found,) = connection.execute("PRAGMA application_id").fetchone()
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if found != _APPLICATION_ID and tables:
-                raise TrialTableError(f"got {self.path}, a database of something else; choose another file")
+                raise TrialTableError(
+                    f"{self.path}, a database of something else", "a table of trials", "choose another file"
+                )
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
 
@@ -271,6 +275,7 @@ class TrialTable:
                     raise
         except sqlite3.Error as error:
             raise TrialTableError(
-                f"got {self.path}, which cannot be used: {error}; expected a table of trials in a folder that can be "
-                "written, on a file system with locks; choose another file"
+                f"{self.path}, which cannot be used: {error}",
+                "a table of trials in a folder that can be written, on a file system with locks",
+                "choose another file",
             ) from error

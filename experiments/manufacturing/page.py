@@ -1,4 +1,4 @@
-"""Table I and the page of the manufacturing study, from its results alone."""
+"""The page of the manufacturing study, from its results."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,72 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.manufacturing.models import MODELS, letter
+from experiments.manufacturing.tables import by_defect, table_one
 from jaxunreg.datasets.folders.dataset import FolderDataset
-from jaxunreg.decomposition import LETTERS
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page
-from jaxunreg.reports.tables import Cell, Table
-
-LABELS = {
-    "vae": "VAE",
-    "ae": "AE",
-    "gmm": "GMM",
-    "pca": "PCA residual",
-    "forest": "Isolation Forest",
-    "svm": "One-class SVM",
-}
-"""The models, in the order of the table."""
-
-NAMES = {**LETTERS, "score": "score"}
-
-
-def describe_setting(setting: Mapping[str, float]) -> str:
-    """E.g. `N_c 16, N_z 20`."""
-    return ", ".join(f"{name} {value:g}" for name, value in setting.items())
-
-
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean, and standard deviation where there are several."""
-    mean = f"{np.mean(values):.3f}"
-    return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
-
-
-def table_one(results: Mapping[str, Any]) -> Table:
-    """Table I, from `results.json`; the page adds a note on how the images were split."""
-    header = [
-        "model",
-        "score",
-        "setting",
-        "ROC AUC",
-        "best trial",
-        "average precision",
-        "pixel ROC AUC",
-        "AUPRO",
-        "rank correlation with complexity",
-        "ROC AUC, chosen on the test images",
-    ]
-    rows: list[list[Cell]] = []
-    for row in results["rows"]:
-
-        def over_trials(key: str, part: str | None = None, row: Mapping[str, Any] = row) -> str:
-            values = [trial[key][part] if part else trial[key] for trial in row["trials"] if key in trial]
-            return mean_and_spread(values) if values else ""
-
-        rows.append(
-            [
-                LABELS[row["model"]],
-                NAMES[row["score"]],
-                describe_setting(row["setting"]),
-                over_trials("auc", "value"),
-                f"{max(trial['auc']['value'] for trial in row['trials']):.3f}",
-                over_trials("average_precision", "value"),
-                over_trials("pixel_auc"),
-                over_trials("aupro"),
-                over_trials("complexity_rho", "value"),
-                f"{mean_and_spread(row['paper_way']['auc'])} ({describe_setting(row['paper_way']['setting'])})",
-            ]
-        )
-    return Table("Table I", header, rows, best=None)
 
 
 def write(
@@ -94,7 +33,7 @@ def write(
       command: that made the run.
       record: the content of `config.json`.
     """
-    split, config = results["split"], record["config"]
+    split = results["split"]
     warnings = []
     if split["validation"] == 0:
         warnings.append(
@@ -119,11 +58,11 @@ def write(
         subtitle=f"{data.name}, preset {results['preset']}, seed {results['seed']}",
         command=command,
         warning=" ".join(warnings) or None,
-        summary=summary(results),
+        summary=_summary(results),
         tables=[dataclasses.replace(table_one(results), note=note), by_defect(results)],
         sections=sections,
-        details=details(data, results),
-        config=config,
+        details=_details(data, results),
+        config=record["config"],
     )
 
 
@@ -141,19 +80,19 @@ def how_chosen(split: Mapping[str, Any]) -> str:
 
 
 def _counts(split: Mapping[str, Any], kind: str) -> str:
-    """How many images, which folds may have more or fewer of."""
+    """How many images; folds may differ in it."""
     counts = {trial[kind] for trial in split["images_by_trial"]}
     return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
-def summary(results: Mapping[str, Any]) -> str:
+def _summary(results: Mapping[str, Any]) -> str:
     """The result in words."""
     means = {
         (row["model"], row["score"]): float(np.mean([trial["auc"]["value"] for trial in row["trials"]]))
         for row in results["rows"]
     }
     best = max(means, key=lambda key: means[key])
-    text = f"The best score is that of {LABELS[best[0]]}, {NAMES[best[1]]}, with a ROC AUC of {means[best]:.3f}."
+    text = f"The best score is that of {MODELS[best[0]].label}, {letter(best[1])}, with a ROC AUC of {means[best]:.3f}."
     if ("vae", "m") in means:
         text = (
             f"With the unregularized score M the VAE reaches a ROC AUC of {means['vae', 'm']:.3f}, with the negative "
@@ -162,21 +101,7 @@ def summary(results: Mapping[str, Any]) -> str:
     return text
 
 
-def by_defect(results: Mapping[str, Any]) -> Table:
-    """ROC AUC of each kind of defect against the normal images."""
-    defects = sorted({label for row in results["rows"] for trial in row["trials"] for label in trial["auc_by_defect"]})
-    rows: list[list[Cell]] = [
-        [
-            f"{LABELS[row['model']]}, {NAMES[row['score']]}",
-            *(float(np.mean([trial["auc_by_defect"][label] for trial in row["trials"]])) for label in defects),
-        ]
-        for row in results["rows"]
-        if row["score"] in ("nelbo", "m", "score")
-    ]
-    return Table("ROC AUC by kind of defect", ["model", *defects], rows, within="column", note="Mean over trials.")
-
-
-def details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
+def _details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
     """What else the page says of the run."""
     split = results["split"]
     return {

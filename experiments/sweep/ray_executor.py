@@ -1,84 +1,19 @@
-"""Where groups of trials are trained: in this process, or on a Ray cluster."""
+"""Groups of trials on a Ray cluster."""
 
 import os
-from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Self
 
 import jax
 
 import experiments
 import jaxunreg as ju
-from experiments.groups import Group, Images, Outcome, train_group
 from experiments.runs import RunError
+from experiments.sweep.executors import Outcomes
+from experiments.sweep.groups import Group, Images, Outcome
+from experiments.sweep.training import train_group
 from jaxunreg.compilation import keep_compiled
-
-Outcomes: TypeAlias = list[Outcome] | str
-"""What came of a group, or in words how its worker died."""
-
-
-class Executor(Protocol):
-    """Trains groups, `workers` of them at a time; used as a context."""
-
-    @property
-    def workers(self) -> int:
-        """How many groups can run at a time."""
-        ...
-
-    def prepare(self, images: Images, directory: Path | None) -> None:
-        """Hand out what all groups train on and score, and the folder where they keep checkpoints; None keeps none."""
-
-    def submit(self, group: Group) -> None:
-        """Have a group trained; `prepare` comes before."""
-
-    def wait(self) -> tuple[Group, Outcomes]:
-        """A group that is done, and what came of it; at least one must have been submitted."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class LocalExecutor:
-    """One group after another in this process, its members spread over this process' devices.
-
-    Args:
-      progress: show a bar.
-    """
-
-    workers = 1
-
-    def __init__(self, *, progress: bool) -> None:
-        self._progress = progress
-        self._groups: deque[Group] = deque()
-
-    def prepare(self, images: Images, directory: Path | None) -> None:
-        """Keep the images and the folder for the groups that follow."""
-        self._images, self._directory = images, directory
-
-    def submit(self, group: Group) -> None:
-        """Have a group trained, at the next `wait`."""
-        self._groups.append(group)
-
-    def wait(self) -> tuple[Group, Outcomes]:
-        """Train the next group."""
-        group = self._groups.popleft()
-        title = f"{len(group.members)} trials, {len(self._groups)} groups wait" if self._groups else "sweep"
-        return group, train_group(
-            group, self._images, directory=self._directory, progress=self._progress, description=title
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._groups.clear()
 
 
 class RayExecutor:
@@ -96,7 +31,7 @@ class RayExecutor:
 
     Args:
       progress: forward what workers print.
-      cpus_per_group: see above.
+      cpus_per_group: processors that a group asks for where there are no accelerators.
 
     Raises:
       RunError: Ray is not installed.
@@ -107,7 +42,7 @@ class RayExecutor:
             import ray
         except ModuleNotFoundError as error:
             raise RunError(
-                "--cluster ray needs Ray, which is not installed; run: pip install 'jaxunreg[cluster]'"
+                "--cluster ray without Ray", "the package to be installed", "run: pip install 'jaxunreg[cluster]'"
             ) from error
         self._ray, self._progress, self._cpus = ray, progress, cpus_per_group
         self._running: dict[Any, Group] = {}

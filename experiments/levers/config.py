@@ -1,0 +1,96 @@
+"""The settings of the study of levers and their presets."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import jaxunreg as ju
+from experiments.runs import Run
+from experiments.svhn_toy.config import PRESETS as TOY_PRESETS
+from jaxunreg.datasets.digits.erasing import EraseConfig
+from jaxunreg.errors import ArgumentError, argument
+
+EXPERIMENT = "levers"
+
+LeverName: TypeAlias = Literal[
+    "recipe",
+    "start",
+    "random",
+    "random_fast",
+    "batch_statistics",
+    "rate_low",
+    "rate_high",
+    "rate_far",
+    "warmup",
+    "small_batch",
+    "large_batch",
+    "floor",
+    "kl_warmup",
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeversConfig:
+    """Everything that a run depends on.
+
+    Attributes:
+      preset: which set of defaults to start from; every other option overrides it.
+      seed: seed of the networks and of everything that is drawn in training.
+      dataset: `auto` takes SVHN where it is prepared or can be fetched, and otherwise the embedded digits, with a
+        warning.
+      data_dir: folder with a local copy of SVHN, the official `.mat` pair or an `.npz` pair.
+      train_size: training images, all by default.
+      test_size: test images, of which none is looked at.
+      data_seed: seed of the embedded digits and of subsets.
+      validation_size: training digits that are held out, and that every number is measured on.
+      erase: the toy anomaly.
+      vae: the VAE's network.
+      train: the recipe.
+      levers: which rows to run.
+      runs_dir: folder of all runs.
+      name: folder of this run in it; by default preset, data set and seed.
+      progress: show progress bars.
+    """
+
+    preset: Literal["quick", "paper"] = "quick"
+    seed: int = 0
+    dataset: Literal["auto", "svhn", "synth_digits"] = "auto"
+    data_dir: Path | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    data_seed: int = 0
+    validation_size: int = 2000
+    erase: EraseConfig = EraseConfig()
+    vae: ju.VAEConfig = ju.VAEConfig()
+    train: ju.TrainConfig = ju.TrainConfig()
+    levers: tuple[LeverName, ...] = get_args(LeverName)
+    runs_dir: Path = Path("runs")
+    name: str | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.levers:
+            raise ArgumentError("no levers", "at least one", f"give {argument('levers')}", field="levers")
+
+    @property
+    def directory(self) -> Path:
+        """Where the run's files go."""
+        return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{self.dataset}-seed{self.seed}")
+
+
+def _preset(name: Literal["quick", "paper"], train: Mapping[str, Any], **rest: Any) -> LeversConfig:
+    toy, quarter = TOY_PRESETS[name], train["steps"] // 4
+    changed = dataclasses.replace(toy.vae_train, **train, evaluate_every=quarter, checkpoint_every=quarter)
+    return LeversConfig(preset=name, vae=toy.vae, train=changed, **rest)
+
+
+PRESETS = {
+    "quick": _preset(
+        "quick", {"steps": 200, "warmup_steps": 50}, train_size=6_000, test_size=1_000, validation_size=1_000
+    ),
+    # The toy study's own recipe has since taken the lower rate and the smaller batches together, and more steps.
+    "paper": _preset("paper", {"steps": 400, "batch_size": 128, "learning_rate": 1e-5, "warmup_steps": 150}),
+}
+
+LeversRun: TypeAlias = Run[LeversConfig]

@@ -1,0 +1,1 @@
+"""The manufacturing study of section V."""

@@ -1,0 +1,46 @@
+"""The setting of each model and score that is reported."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from experiments.manufacturing.config import ManufacturingConfig, ModelName
+from experiments.manufacturing.models import MODELS, Candidate
+from experiments.manufacturing.scores import Scores, auc
+from experiments.manufacturing.splits import Split
+
+Chosen: TypeAlias = dict[tuple[ModelName, str], tuple[tuple[str, float], ...]]
+"""The chosen setting for each model and score."""
+
+
+def choose(
+    config: ManufacturingConfig,
+    splits: Sequence[Split],
+    scores: Scores,
+    *,
+    on: Literal["validation", "test"] = "validation",
+) -> Chosen:
+    """For each model and score the setting with the best ROC AUC, as the mean over the trials.
+
+    Args:
+      config: of the study.
+      splits: the images of each trial.
+      scores: of all candidates.
+      on: whether the validation images decide or, as in the paper, the test images. The test images also decide where
+        no validation images are set apart.
+    """
+    if config.validation_fraction == 0:
+        on = "test"
+    found: dict[tuple[ModelName, str], dict[tuple[tuple[str, float], ...], list[float]]] = {}
+    for candidate, by_split in scores.items():
+        images = getattr(splits[candidate.trial], on)
+        for name, top in getattr(by_split, on).items():
+            by_setting = found.setdefault((candidate.model, name), {})
+            by_setting.setdefault(candidate.setting, []).append(auc(images, top, config.top_k))
+    return {key: max(by_setting, key=lambda s: np.mean(by_setting[s])) for key, by_setting in found.items()}
+
+
+def headline_candidate(chosen: Chosen, model: ModelName, trial: int) -> Candidate:
+    """A model in the setting that was chosen by its headline score."""
+    return Candidate(model, chosen[model, MODELS[model].headline], trial)

@@ -1,0 +1,142 @@
+"""The models of Table I: how they are called, which scores they have, and which settings are tried."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from experiments.manufacturing.config import ManufacturingConfig, ModelName
+from experiments.runs import RunError
+from jaxunreg.decomposition import LETTERS, TERMS
+
+Setting: TypeAlias = dict[str, float]
+"""A value for each hyper-parameter that is chosen."""
+
+Grid: TypeAlias = Mapping[str, Sequence[float]]
+
+
+class StudyModel(NamedTuple):
+    """What the study knows of a model.
+
+    Attributes:
+      label: name for people.
+      scores: names of its scores, in the order of the table.
+      headline: the score by which its setting for heat maps is chosen.
+      grid: the hyper-parameters to choose and their values.
+      fewest_crops: how many crops it must be fitted to at least, and the options that lower that number; None for the
+        networks, which draw crops of their own.
+    """
+
+    label: str
+    scores: tuple[str, ...]
+    headline: str
+    grid: Callable[[ManufacturingConfig], Grid]
+    fewest_crops: Callable[[ManufacturingConfig], tuple[int, str]] | None = None
+
+
+def _network_sizes(config: ManufacturingConfig) -> Grid:
+    return {"N_c": config.base_channels, "N_z": config.latent_dims}
+
+
+MODELS: Mapping[ModelName, StudyModel] = {
+    "vae": StudyModel("VAE", TERMS, "m", _network_sizes),
+    # Its mean squared error is the objective, and stands where the others have the negative ELBO.
+    "ae": StudyModel("AE", ("nelbo",), "nelbo", _network_sizes),
+    "gmm": StudyModel(
+        "GMM",
+        TERMS,
+        "m",
+        lambda config: {"N_h": config.pca_components, "N_z": config.gmm_components},
+        lambda config: (
+            max(*config.pca_components, *config.gmm_components),
+            "--pca-components and --gmm-components",
+        ),
+    ),
+    "pca": StudyModel(
+        "PCA residual",
+        ("score",),
+        "score",
+        lambda config: {"N_h": config.residual_components},
+        lambda config: (1 + max(config.residual_components), "--residual-components"),
+    ),
+    "forest": StudyModel(
+        "Isolation Forest",
+        ("score",),
+        "score",
+        lambda config: {"N_e": (config.forest.n_trees,)},
+        lambda config: (config.forest.samples_per_tree, "--forest.samples-per-tree"),
+    ),
+    "svm": StudyModel(
+        "One-class SVM",
+        ("score",),
+        "score",
+        lambda config: {"nu": config.svm_nu},
+        lambda config: (config.svm.n_landmarks, "--svm.n-landmarks"),
+    ),
+}
+
+
+def letter(score: str) -> str:
+    """A score for people: the paper's letter of a term, and `score` as it is.
+
+    >>> letter("nelbo"), letter("score")
+    ('L', 'score')
+    """
+    return dict[str, str](LETTERS).get(score, score)
+
+
+class Candidate(NamedTuple):
+    """A model in one setting in one trial."""
+
+    model: ModelName
+    setting: tuple[tuple[str, float], ...]
+    trial: int
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return "-".join([self.model, *(f"{key}_{value:g}" for key, value in self.setting), f"trial_{self.trial}"])
+
+
+def settings(config: ManufacturingConfig, model: ModelName) -> list[Setting]:
+    """All settings of a model that are tried."""
+    grid = MODELS[model].grid(config)
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def describe_setting(setting: Setting) -> str:
+    """A setting for people.
+
+    >>> describe_setting({"N_c": 16, "N_z": 20})
+    'N_c 16, N_z 20'
+    """
+    return ", ".join(f"{name} {value:g}" for name, value in setting.items())
+
+
+def candidates(config: ManufacturingConfig) -> list[Candidate]:
+    """Every model in every setting in every trial, in the order in which they are trained."""
+    return [
+        Candidate(model, tuple(setting.items()), trial)
+        for model in config.models
+        for setting in settings(config, model)
+        for trial in range(config.trials)
+    ]
+
+
+def check_crops(config: ManufacturingConfig, crops: int) -> None:
+    """Refuse a model that needs more crops than there are, before the first model is trained.
+
+    Raises:
+      RunError: there are too few crops.
+    """
+    for model in config.models:
+        fewest_crops = MODELS[model].fewest_crops
+        if fewest_crops is None:
+            continue
+        least, options = fewest_crops(config)
+        if crops < least:
+            raise RunError(
+                f"{crops} crops to fit the {MODELS[model].label} to",
+                f"at least {least}",
+                f"raise --patches-per-image from {config.patches_per_image}, lower {options}, or leave {model} out of "
+                "--models",
+            )

@@ -1,0 +1,1 @@
+"""The toy study of section V."""

@@ -1,0 +1,150 @@
+"""The figures of the paper's toy study, and those that show the training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.svhn_toy.config import LABELS, SHOWN, ToyRun
+from experiments.toy_data import Data
+from experiments.toy_scores import Scores
+from jaxunreg import plots
+from jaxunreg.decomposition import TERMS
+from jaxunreg.metrics.interval import Interval
+from jaxunreg.reports.figures import Figures, Section
+
+
+def draw(
+    run: ToyRun,
+    data: Data,
+    models: Mapping[str, Scores],
+    vae: Mapping[str, np.ndarray],
+    gmm: Mapping[str, np.ndarray],
+    results: Mapping[str, Any],
+) -> list[Section]:
+    """All figures of the page.
+
+    Args:
+      run: the run's folder.
+      data: the digits.
+      models: the scores of each model of the table.
+      vae: what the VAE makes of the first test digits, see `train_vae`.
+      gmm: what the mixture makes of them, see `fit_mixture`.
+      results: the content of `results.json`.
+    """
+    config, name = run.config, data.dataset.name
+    boxes = data.anomalous.boxes[:SHOWN]
+    grid: dict[str, Any] = {"rows": 4, "columns": 8, "boxes": boxes, "box_size": config.erase.size}
+    figures = Figures(run.directory / "figures")
+
+    models_shown = {
+        "VAE, M": models["vae"]["m"],
+        "VAE, L": models["vae"]["nelbo"],
+        "GMM, M": models["gmm"]["m"],
+        "AE": models["ae"]["nelbo"],
+        LABELS["pca"]: models["pca"]["score"],
+        "Isolation Forest": models["isolation_forest"]["score"],
+    }
+    figures.add(
+        "roc_all_models",
+        "ROC curves of all models",
+        plots.roc_comparison(models_shown, title=f"All models on {name}"),
+        "The higher a curve, the more anomalies are found (true positive rate) for the same share of good digits "
+        "rejected (false positive rate). The dashed diagonal is guessing.",
+    )
+    figures.add(
+        "fig3_samples",
+        "Samples (Fig. 3)",
+        plots.sample_grid(data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid),
+        "The same test digits, left as they are and right with a gray square erased, outlined here.",
+    )
+    for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
+        figures.add(
+            file,
+            f"Scores of the {title}",
+            plots.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
+            "ROC curves, and each score by digit, less its median over the normal samples. A good score lifts the red "
+            "boxes (anomalous) over the blue ones (normal) and gives all digits the same blue box: where the blue "
+            "boxes go up and down with the digit, the score measures complexity. "
+            "The paper finds that A does and M does not.",
+        )
+    figures.add(
+        "fig7_vae_reconstructions",
+        "Reconstructions by the VAE (Fig. 7)",
+        plots.sample_grid(
+            vae["mean_normal"],
+            vae["mean_anomalous"],
+            title=f"Reconstructions (mean) by the VAE, {name}",
+            **grid,
+        ),
+        "The mean of the likelihood for the samples of Fig. 3. The more of a digit comes back and the less of its "
+        "square, the better.",
+    )
+    figures.add(
+        "fig8_gmm_reconstructions",
+        "Reconstructions by the GMM (Fig. 8)",
+        plots.sample_grid(
+            gmm["mean_normal"],
+            gmm["mean_anomalous"],
+            title=f"Reconstructions (mean) by the GMM, {name}",
+            **grid,
+        ),
+        "The mean of the component that each sample of Fig. 3 most likely belongs to: there are only as many different "
+        "ones as components.",
+    )
+    figures.add(
+        "error_maps",
+        "Where the VAE's terms come from",
+        plots.error_maps(
+            data.anomalous.images[:6],
+            vae["mean_anomalous"][:6],
+            vae["log_var_anomalous"][:6],
+            title=f"Error, sigma, A and M by pixel, {name}",
+            boxes=data.anomalous.boxes[:6],
+            box_size=config.erase.size,
+        ),
+        "The error is large at every edge, and so is the sigma that the model expects there. M divides the one by the "
+        "other, so that the edges sink and the square (outlined) stands out.",
+    )
+    panels = []
+    for key, title, label in (
+        (
+            "auc_by_latent_dim",
+            f"VAE, {config.latent_dims_steps:,} steps each",
+            "dimension number $N_z$ of the latent space",
+        ),
+        ("auc_by_components", "GMM", "number $N_z$ of hidden classes"),
+    ):
+        sizes = sorted(results[key], key=int)
+        if sizes:
+            auc: dict[str, list[Interval]] = {s: [Interval(**results[key][size][s]) for size in sizes] for s in TERMS}
+            panels.append(plots.SweepPanel(title, label, [int(size) for size in sizes], auc))
+    if panels:
+        figures.add(
+            "fig9_auc_by_size",
+            "AUC against the size of the model (Fig. 9)",
+            plots.auc_sweep(panels, title=f"ROC AUC against model size, {name}"),
+            "Above, VAEs over the latent size; below, mixtures over the number of components. Bars are 95 % bootstrap "
+            f"intervals. The VAEs here are trained for {config.latent_dims_steps:,} steps each, the one in the table "
+            f"for {config.vae_train.steps:,}.",
+        )
+    figures.add(
+        "explained_by_class",
+        "What the digit explains",
+        plots.explained_by_class_bars(
+            {LABELS[model]: values for model, values in results["explained_by_class"].items()},
+            title=f"Normal test samples of {name}",
+        ),
+        "The share of the variance of the normal samples' score that lies between digits. A score that does not mind "
+        "how complex a digit is has a short bar.",
+    )
+    for model in ("vae", "ae"):
+        figures.add(
+            f"training_{model}",
+            f"Training of the {LABELS[model]}",
+            plots.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
+            "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
+            f"{config.validation_size:,} training digits that were held out (at the posterior mean), and the ROC AUC "
+            "on those once with and once without a square.",
+        )
+    return figures.sections

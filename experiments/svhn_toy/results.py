@@ -1,0 +1,69 @@
+"""`results.json`: the ROC AUC of each score, what the digit explains of it, and the means in nats."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.svhn_toy.config import EXPERIMENT, ToyRun
+from experiments.toy_data import Data
+from experiments.toy_scores import KINDS, Scores
+from jaxunreg.metrics.png_complexity import explained_by_class
+from jaxunreg.metrics.ranking import roc_auc
+
+
+def summarise(
+    run: ToyRun, data: Data, models: Mapping[str, Scores], sweep: Mapping[str, Mapping[int, Scores]]
+) -> dict[str, Any]:
+    """`results.json`."""
+
+    def auc(scores: Scores) -> dict[str, dict[str, float]]:
+        return {
+            key: roc_auc(*pair, paired=True, bootstrap=run.config.bootstrap)._asdict() for key, pair in scores.items()
+        }
+
+    record = run.record
+    return {
+        "experiment": EXPERIMENT,
+        "preset": run.config.preset,
+        "seed": run.config.seed,
+        "command": record["command"],
+        "data": record["data"],
+        "auc": {model: auc(scores) for model, scores in models.items()},
+        "explained_by_class": {
+            model: {key: explained_by_class(pair[0], data.labels) for key, pair in scores.items()}
+            for model, scores in models.items()
+        },
+        "mean_nats": {
+            model: {
+                key: dict(zip(KINDS, (float(np.mean(part, dtype=np.float64)) for part in pair), strict=True))
+                for key, pair in models[model].items()
+            }
+            for model in ("vae", "gmm")
+        },
+        "auc_by_latent_dim": {str(size): auc(scores) for size, scores in sweep["vae"].items()},
+        "auc_by_components": {str(count): auc(scores) for count, scores in sweep["gmm"].items()},
+        "latent_dims_steps": run.config.latent_dims_steps,
+        "late_auc": late_auc(run.training_records("vae"), run.config.vae_train.steps),
+        "notes": run.notes,
+        "timings": {name: round(seconds, 2) for name, seconds in run.timings.items()},
+        "versions": record["versions"],
+        "device": record["device"],
+    }
+
+
+def late_auc(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, dict[str, float]]:
+    """Lowest and highest ROC AUC of each score on the held-out digits over the last quarter of training.
+
+    >>> late_auc([{"step": step, "auc": {"m": step / 100}} for step in (50, 80, 90)], steps=100)
+    {'m': {'low': 0.8, 'high': 0.9, 'evaluations': 2}}
+    """
+    late = [record["auc"] for record in records if "auc" in record and 4 * record["step"] >= 3 * steps]
+    return {
+        key: {
+            "low": min(auc[key] for auc in late),
+            "high": max(auc[key] for auc in late),
+            "evaluations": len(late),
+        }
+        for key in (late[-1] if late else ())
+    }

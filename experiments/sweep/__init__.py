@@ -1,0 +1,1 @@
+"""A sweep of the toy study: settings, trials, and the workers that train them."""

@@ -1,0 +1,75 @@
+"""Where groups of trials are trained: what every executor offers, and the one of this process."""
+
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from experiments.sweep.groups import Group, Images, Outcome
+from experiments.sweep.training import train_group
+
+Outcomes: TypeAlias = list[Outcome] | str
+"""What came of a group, or in words how its worker died."""
+
+
+class Executor(Protocol):
+    """Trains groups, `workers` of them at a time; used as a context."""
+
+    @property
+    def workers(self) -> int:
+        """How many groups can run at a time."""
+        ...
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Hand out what all groups train on and score, and the folder where they keep checkpoints; None keeps none."""
+
+    def submit(self, group: Group) -> None:
+        """Have a group trained; `prepare` comes before."""
+
+    def wait(self) -> tuple[Group, Outcomes]:
+        """A group that is done, and what came of it; at least one must have been submitted."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class LocalExecutor:
+    """One group after another in this process, its members spread over this process' devices.
+
+    Args:
+      progress: show a bar.
+    """
+
+    workers = 1
+
+    def __init__(self, *, progress: bool) -> None:
+        self._progress = progress
+        self._groups: deque[Group] = deque()
+
+    def prepare(self, images: Images, directory: Path | None) -> None:
+        """Keep the images and the folder for the groups that follow."""
+        self._images, self._directory = images, directory
+
+    def submit(self, group: Group) -> None:
+        """Have a group trained, at the next `wait`."""
+        self._groups.append(group)
+
+    def wait(self) -> tuple[Group, Outcomes]:
+        """Train the next group."""
+        group = self._groups.popleft()
+        title = f"{len(group.members)} trials, {len(self._groups)} groups wait" if self._groups else "sweep"
+        return group, train_group(
+            group, self._images, directory=self._directory, progress=self._progress, description=title
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._groups.clear()

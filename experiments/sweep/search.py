@@ -1,0 +1,105 @@
+"""What a sweep tries next: a grid at once, or what Optuna draws, one generation after another."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from experiments.runs import RunError
+from experiments.sweep.space import AXES, Range, Setting, Space
+from jaxunreg.errors import ArgumentError, argument
+
+
+class Search(Protocol):
+    """What a sweep asks for settings."""
+
+    def ask(self) -> list[Setting]:
+        """The next generation of settings, which are trained together; none when the search is over."""
+
+    def tell(self, values: Sequence[float | None]) -> None:
+        """What came of the last generation, higher is better; None where a setting failed."""
+
+
+class Grid:
+    """All combinations, in one generation."""
+
+    def __init__(self, space: Space) -> None:
+        self._left = space.grid()
+
+    def ask(self) -> list[Setting]:
+        """All settings at the first call, none at the next."""
+        settings, self._left = self._left, []
+        return settings
+
+    def tell(self, values: Sequence[float | None]) -> None:
+        """A grid is the same whatever it is told."""
+
+
+class OptunaSearch:
+    """Random or TPE search, a generation at a time, so that a generation trains in one program.
+
+    The search keeps nothing on disk. It is a function of the seed and of the values that it was told: a sweep that is
+    started again asks for the same settings and finds their values in its table.
+
+    Args:
+      space: what to draw from.
+      kind: `random`, or `tpe` (tree-structured Parzen estimator), which draws at random to begin with.
+      trials: settings in all.
+      generation: settings at a time; within one, TPE keeps away from what it has just drawn ("constant liar").
+      seed: of the search.
+
+    Raises:
+      RunError: Optuna is not installed.
+      ArgumentError: `trials` or `generation` is below one, or the space has no axes.
+    """
+
+    def __init__(
+        self, space: Space, kind: Literal["random", "tpe"], *, trials: int, generation: int, seed: int
+    ) -> None:
+        for name, number in (("trials", trials), ("generation", generation)):
+            if number < 1:
+                raise ArgumentError(argument(name, number), "at least 1")
+        if not space.axes:
+            raise ArgumentError("a space without axes to search", "at least one", "give it, e.g. --latent-dim 20 100")
+        try:
+            import optuna
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"--search {kind} without Optuna", "the package to be installed", "run: pip install 'jaxunreg[sweep]'"
+            ) from error
+        self._space, self._left, self._generation = space, trials, generation
+        self._distributions = {name: _distribution(optuna, name, axis) for name, axis in space.axes.items()}
+        if kind == "random":
+            sampler: Any = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            # As many at random as make a generation of their own, at least; multivariate is still marked experimental.
+            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=max(generation, 10))
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+        self._fail = optuna.trial.TrialState.FAIL
+        self._asked: list[Any] = []
+
+    def ask(self) -> list[Setting]:
+        """The next generation; smaller at the end, and empty after it."""
+        count = min(self._left, self._generation)
+        self._left -= count
+        self._asked = [self._study.ask(self._distributions) for _ in range(count)]
+        return [{name: AXES[name](value) for name, value in trial.params.items()} for trial in self._asked]
+
+    def tell(self, values: Sequence[float | None]) -> None:
+        """What came of the last generation."""
+        for trial, value in zip(self._asked, values, strict=True):
+            if value is None:
+                self._study.tell(trial, state=self._fail)
+            else:
+                self._study.tell(trial, value)
+
+
+def _distribution(optuna: Any, name: str, axis: tuple[int | float, ...] | Range) -> Any:
+    if not isinstance(axis, Range):
+        return optuna.distributions.CategoricalDistribution(axis)
+    if AXES[name] is int:
+        return optuna.distributions.IntDistribution(int(axis.low), int(axis.high), log=axis.log)
+    return optuna.distributions.FloatDistribution(float(axis.low), float(axis.high), log=axis.log)
