@@ -83,10 +83,10 @@ def check_files(
     errors = [*failures]
     errors += [look for look in looks.values() if isinstance(look, ImageFileError)]
     if errors and on_error == "raise":
-        more = f" (and {len(errors) - 1} more files)" if len(errors) > 1 else ""
-        skip = f"or skip it{more} with {argument('on_error', 'skip')}"
-        first = errors[0]
-        raise ImageFileError(first.path, first.got, first.expected, f"{first.advice}; {skip}" if first.advice else skip)
+        first, more = errors[0], f" (and {len(errors) - 1} more files)" if len(errors) > 1 else ""
+        skip = f"or skip such files with {argument('on_error', 'skip')}"
+        advice = f"{first.advice}; {skip}" if first.advice else skip
+        raise ImageFileError(first.path, f"{first.got}{more}", first.expected, advice)
     kept = [(file, look) for file in files if isinstance(look := looks[file.path], _Look)]
     if not kept:
         raise ArgumentError(f"none of {len(files)} images can be used", advice=f"the first error is: {errors[0]}")
@@ -133,9 +133,7 @@ def _look_at(file: ImageFile, min_size: int | None) -> _Look:
     pixels, transparent = decode(file.content, transparency=True)
     height, width = pixels.shape[:2]
     if min(height, width) < (min_size or 1):
-        raise ImageFileError(
-            file.path, f"has {height}x{width} pixels", f"at least {min_size}x{min_size}", "leave it out"
-        )
+        raise ImageFileError(file.path, f"has {height}x{width} pixels", f"at least {min_size}x{min_size}")
     mask_is_empty = False
     if file.mask_content is not None:
         mask = decode_mask(file.mask_content)
