@@ -265,7 +265,7 @@ def test_nothing_is_left_of_a_run_whose_images_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
-        ("48", "a.png.*; or skip it with --on-error skip$"),
+        ("48", "a.png.*; or skip such files with --on-error skip$"),
         ("288", "got --patch 288 without --data; expected at most 256"),
     ],
 )
