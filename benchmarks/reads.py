@@ -107,7 +107,9 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
 
 
 def _run(data: Path, work: Path, arguments: list[str]) -> dict[str, Any]:
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(work / "compiled")}
+    # This file's own tree goes before an installed package.
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": str(work / "compiled")}
     command = [sys.executable, "-m", "benchmarks.counted", str(data), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
