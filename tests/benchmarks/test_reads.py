@@ -13,20 +13,20 @@ def rows(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reads, "HEIGHT", 24)
         patch.setattr(reads, "WIDTH", 72)
-        reads.main(reads.Options(images=36, patch=8, steps=2, runs=1, json=target))
+        reads.main(reads.Options(images=16, patch=8, steps=2, runs=1, json=target))
     return {row["command"]: row for row in json.loads(target.read_text())}
 
 
 def test_every_command_is_counted(rows):
-    # 36 to train on, 12 normal ones and 12 defects to test on, and 12 masks, which `score` leaves alone.
+    # 16 to train on, 5 normal ones and 5 defects to test on, and 5 masks, which `score` leaves alone.
     assert {name: row["files"] for name, row in rows.items()} == {
-        "fit": 72,
-        "score": 60,
-        "score --heat-maps": 60,
-        "evaluate": 72,
+        "fit": 31,
+        "score": 26,
+        "score --heat-maps": 26,
+        "evaluate": 31,
     }
     for row in rows.values():
-        assert row["stored"] == 72
+        assert row["stored"] == 31
         assert row["opened"] >= row["decoded"] >= row["files"]
         assert row["bytes_read"] > 0
         assert row["seconds"] > 0
@@ -34,6 +34,7 @@ def test_every_command_is_counted(rows):
 
 def test_an_image_is_decoded_once_to_be_checked_and_once_to_be_scored(rows):
     for name in ("score", "score --heat-maps"):
-        assert (rows[name]["opened"], rows[name]["decoded"]) == (120, 120)
-    # All are checked, with their masks; the 24 test images and the 12 masks are used; 3 images are shown with masks.
-    assert rows["evaluate"]["decoded"] <= 72 + 36 + 6
+        assert (rows[name]["opened"], rows[name]["decoded"]) == (52, 52)
+    # All are checked, with their masks. The 10 test images and the 5 masks are used. A defect and two normal images are
+    # shown, and the defect's mask.
+    assert rows["evaluate"]["decoded"] <= 31 + 15 + 4
