@@ -87,7 +87,12 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
       For each command its last run, JSON data.
     """
     network = {"patch": options.patch, "depth": 3, "base-channels": 8, "latent-dim": 8, "stride": options.stride}
-    training = {"steps": options.steps, "warmup-steps": options.steps // 4, "batch-size": 16, "false-positive-rate": 0.2}
+    training = {
+        "steps": options.steps,
+        "warmup-steps": options.steps // 4,
+        "batch-size": 16,
+        "false-positive-rate": 0.2,
+    }
     fitted = [part for name, value in {**network, **training}.items() for part in (f"--{name}", str(value))]
     stored = [path for path in data.rglob("*") if path.is_file()]
     rows = []

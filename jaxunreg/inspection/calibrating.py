@@ -1,18 +1,17 @@
 """A detector made of a model that is trained already, and of held-out normal images."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import tee
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from jaxunreg.decomposition import Decomposition, Term
+from jaxunreg.decomposition import Term
 from jaxunreg.inspection.checks import check_rate, check_scoring, patch_of
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.held_out import kept_scores, pixel_levels, some_pixels
 from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
 from jaxunreg.progress import with_bar
-from jaxunreg.scoring.each import heat_map_each, score_each
+from jaxunreg.scoring.each import maps_each
 from jaxunreg.scoring.scorer import Scorer
 
 
@@ -55,11 +54,11 @@ def calibrate_detector(
     check_scoring(term, stride, patch, top_k)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
     pixels: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
-    found = _maps(scorer, images, stride)
-    for by_patch, by_pixel in with_bar(found, len(images), "calibrating", visible=progress):
+    found = maps_each(scorer, iter(images), stride=stride)
+    for maps in with_bar(found, len(images), "calibrating", visible=progress):
         for name in rows:
-            rows[name].append(kept_scores(np.asarray(getattr(by_patch, name))))
-            pixels[name].append(some_pixels(smoothed(getattr(by_pixel, name), patch * SMOOTHING)))
+            rows[name].append(kept_scores(np.asarray(getattr(maps.patches, name))))
+            pixels[name].append(some_pixels(smoothed(getattr(maps.pixels, name), patch * SMOOTHING)))
     return AnomalyDetector(
         scorer,
         {name: np.stack(row) for name, row in rows.items()},
@@ -70,11 +69,4 @@ def calibrate_detector(
         false_positive_rate=false_positive_rate,
         bits=bits,
         record=record or {},
-    )
-
-
-def _maps(scorer: Scorer, images: Sequence[np.ndarray], stride: int) -> Iterator[tuple[Decomposition, Decomposition]]:
-    for_patches, for_pixels = tee(images)
-    yield from zip(
-        score_each(scorer, for_patches, stride=stride), heat_map_each(scorer, for_pixels, stride=stride), strict=True
     )

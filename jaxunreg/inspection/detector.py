@@ -5,7 +5,6 @@ import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,8 +22,8 @@ from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
 from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
 from jaxunreg.models.autoencoder import Autoencoder
-from jaxunreg.scoring.each import heat_map_each, score_each
-from jaxunreg.scoring.patches import patch_grid
+from jaxunreg.scoring.each import heat_map_each, maps_each
+from jaxunreg.scoring.patches import PatchGrid
 from jaxunreg.scoring.scorer import Scorer
 
 
@@ -134,9 +133,8 @@ class AnomalyDetector:
                 waiting.append(image)
                 yield image
 
-        for maps, by_pixel in self._maps(noted(), pixels, stride):
-            image = waiting.popleft()
-            yield InspectedImage(image, self._verdict(maps, np.shape(image)[:2]), by_pixel)
+        for maps in maps_each(self.scorer, noted(), stride=self.stride, pixels=pixels, pixel_stride=stride):
+            yield InspectedImage(waiting.popleft(), self._verdict(maps.patches, maps.grid), maps.pixels)
 
     def scores(self, images: Iterable[np.ndarray]) -> Iterator[ImageVerdict]:
         """Score images of any sizes, by one compiled program.
@@ -244,25 +242,9 @@ class AnomalyDetector:
         color = "gray" if self.channels == 1 else "rgb"
         return {**fields, "summary": self.summary(), "color": color}
 
-    def _maps(
-        self, images: Iterator[np.ndarray], pixels: bool, stride: int
-    ) -> Iterator[tuple[Decomposition, Decomposition | None]]:
-        if not pixels:
-            for maps in score_each(self.scorer, images, stride=self.stride):
-                yield maps, None
-            return
-        # Either reads a few calls of the network ahead of the other, and keeps those images in memory.
-        for_patches, for_pixels = tee(images)
-        yield from zip(
-            score_each(self.scorer, for_patches, stride=self.stride),
-            heat_map_each(self.scorer, for_pixels, stride=stride),
-            strict=True,
-        )
-
-    def _verdict(self, maps: Decomposition, size: tuple[int, int]) -> ImageVerdict:
+    def _verdict(self, maps: Decomposition, grid: PatchGrid) -> ImageVerdict:
         patches = np.asarray(getattr(maps, self.term))
         score = self.image_score(patches)
-        grid = patch_grid(*size, patch=(self.patch, self.patch), stride=self.stride)
         row, column = np.unravel_index(int(patches.argmax()), patches.shape)
         return ImageVerdict(
             score=score,

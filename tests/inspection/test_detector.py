@@ -16,6 +16,7 @@ from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_file import ImageFile
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.inspection import detector_folder, fitting, selection
+from jaxunreg.scoring import each
 
 CONFIG = ju.DetectorConfig(
     patch=8,
@@ -149,6 +150,50 @@ def test_heat_maps_are_those_of_the_term(detector):
     assert low < detector.pixel_levels["m"][1] < high
     with pytest.raises(ValueError, match="stride"):
         list(detector.heat_maps([image], stride=0))
+
+
+@pytest.mark.parametrize("stride", [None, 2])
+def test_inspection_takes_each_image_once_and_says_what_the_parts_say(detector, stride):
+    images = [pixels(400 + k, *size) for k, size in enumerate(SIZES)]
+    taken = []
+
+    def once():
+        for image in images:
+            taken.append(image)
+            yield image
+
+    found = list(detector.inspect(once(), pixels=True, heat_map_stride=stride))
+    assert len(taken) == len(images)
+    for one, image, verdict, heat in zip(
+        found, images, detector.scores(images), detector.heat_maps(images, stride=stride), strict=True
+    ):
+        assert one.image is image
+        # With or without heat maps, to the bit: a threshold is one of the held-out scores.
+        assert one.verdict[:5] == verdict[:5]
+        for term in ("d", "a", "m"):
+            np.testing.assert_array_equal(getattr(one.verdict.maps, term), getattr(verdict.maps, term))
+        np.testing.assert_allclose(one.pixels.m, heat, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(detector.heat_map(one.pixels), one.pixels.m)
+        smooth = scipy.ndimage.gaussian_filter(one.pixels.m, 8 / 32, mode="nearest")
+        np.testing.assert_allclose(detector.heat_map(one.pixels, smooth=True), smooth)
+    [bare] = detector.inspect(images[:1])
+    assert bare.pixels is None
+    with pytest.raises(ValueError, match="got heat_map_stride=9; expected 1 to 8"):
+        next(detector.inspect(images, pixels=True, heat_map_stride=9))
+
+
+def test_heat_maps_of_the_same_stride_cost_no_second_pass_of_the_network(detector, monkeypatch):
+    images = [pixels(500 + k) for k in range(3)]
+    passed: list[int] = []
+    call = each.one_call
+
+    def noted(method, scorer, patches, batch_size):
+        passed.append(len(patches))
+        return call(method, scorer, patches, batch_size)
+
+    monkeypatch.setattr(each, "one_call", noted)
+    verdicts = [found.verdict for found in detector.inspect(images, pixels=True)]
+    assert sum(passed) == sum(verdict.maps.m.size for verdict in verdicts)
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [(np.uint8, 8), (np.float16, 32), (np.float32, 32), (np.float64, 32)])
