@@ -27,7 +27,7 @@ from benchmarks import side
 from benchmarks.side import Network, Phase
 from jaxunreg.parallel.mesh import data_mesh, replicate, split_columns
 from jaxunreg.training.state import init_state
-from jaxunreg.training.step import for_platform, train_steps
+from jaxunreg.training.step import train_steps
 
 STEPS = 4
 
@@ -103,7 +103,7 @@ def _speed(runner: Callable[[], int], seconds: float) -> float:
 
 def _train(network: Network, count: int | None) -> Callable[[], int]:
     """`STEPS` updates of one batch size, whatever the number of devices; all images stay on each."""
-    model, batch_size = for_platform(side.model(network), jax.default_backend()), side.BATCH_SIZE[network]
+    model, batch_size = side.model(network).for_platform(jax.default_backend()), side.BATCH_SIZE[network]
     config = ju.TrainConfig(steps=10**6, batch_size=batch_size, steps_per_dispatch=STEPS)
     state = init_state(model, config, jax.random.key(0))
     everything = side.images(network)[: 4 * STEPS * batch_size]

@@ -24,6 +24,7 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from benchmarks.throughput import matmul_gflops
+from jaxunreg.models import apply
 from jaxunreg.scoring.batched import apply_in_batches, images_a_batch
 from jaxunreg.scoring.scorer import fold_scorer
 
@@ -56,7 +57,7 @@ def main(options: Options) -> None:
     shape = (_BATCHES, batch, *model.config.image_shape)
     images = jnp.asarray(np.resize(side.images(options.network), shape))
     traced: dict[str, str | bool] = {"xla_cpu_enable_xprof_traceme": True}
-    program = apply_in_batches.lower("terms", scorer, images, np.int32(_BATCHES)).compile(compiler_options=traced)
+    program = apply_in_batches.lower(apply.terms, scorer, images, np.int32(_BATCHES)).compile(compiler_options=traced)
 
     def call() -> float:
         began = time.perf_counter()

@@ -26,7 +26,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxunreg as ju
 from jaxunreg.training.state import init_state
-from jaxunreg.training.step import for_platform, train_steps
+from jaxunreg.training.step import train_steps
 
 Network = Literal["toy", "large"]
 Phase = Literal["train", "score"]
@@ -66,7 +66,7 @@ def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) ->
     """
     if phase == "train":
         config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=STEPS)
-        vae = for_platform(model(network, dtype), jax.default_backend())
+        vae = model(network, dtype).for_platform(jax.default_backend())
         resident, indices = jnp.asarray(images(network)), _indices(network)
         states = [init_state(vae, config, jax.random.key(0))]
 

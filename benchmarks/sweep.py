@@ -33,10 +33,11 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
+from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes, place_members, sweep_steps
 from jaxunreg.training.optimizer import Hyperparameters
 from jaxunreg.training.state import init_state
-from jaxunreg.training.step import for_platform, train_steps
+from jaxunreg.training.step import train_steps
 
 Network = Literal["small", "medium", "toy"]
 
@@ -115,7 +116,7 @@ def main(options: Options) -> list[dict[str, Any]]:
 
 def _setting(network: Network, options: Options) -> tuple[ju.VAE, ju.TrainConfig, np.ndarray]:
     config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=options.steps)
-    vae = for_platform(ju.VAE(ju.VAEConfig(**CONFIGS[network])), jax.default_backend())
+    vae = ju.VAE(ju.VAEConfig(**CONFIGS[network])).for_platform(jax.default_backend())
     shape = (4 * options.steps * config.batch_size, *vae.config.image_shape)
     return vae, config, np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
@@ -162,7 +163,8 @@ class _Together:
         if options.masked:
             # The first has its full size, so that its losses are those of the network alone.
             sizes = np.array([model.config.latent_dim // (1 + member % 2) for member in range(slots)], np.int32)
-            state = state._replace(variables={**state.variables, "latent": {"size": sizes}})
+            state = state._replace(variables=with_latent_size(state.variables, sizes))
+            model = model.with_latent_space(PaddedLatentSpace())
         rates = np.geomspace(1.0, 0.1, slots, dtype=np.float32) * np.float32(self.config.learning_rate)
         hyper = Hyperparameters(rates, np.full(slots, self.config.weight_decay, np.float32), np.ones(slots, np.float32))
         indices = np.stack([_indices(self.config, images, member) for member in range(slots)])

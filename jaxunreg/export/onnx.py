@@ -18,7 +18,6 @@ from jaxunreg.export.program import (
     folded_variables,
     input_images,
     scoring_program,
-    with_config,
 )
 from jaxunreg.files import replacing
 from jaxunreg.scoring.scorer import Scorer
@@ -56,7 +55,7 @@ def export_onnx(
     """
     jax2onnx, onnx, onnxruntime = (_import(name) for name in ("jax2onnx", "onnx", "onnxruntime"))
     images = input_images(scorer, dtype)
-    native = with_config(scorer.model, lowering="native", precision="float32")
+    native = scorer.model.native("float32")
     program = scoring_program(native, folded_variables(Scorer(native, scorer.variables)))
     # Importing its plugins computes small arrays with promotions of their own.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), _errors_only("onnx_ir"):

@@ -8,8 +8,9 @@ import numpy as np
 from jax import export
 
 from jaxunreg.images import to_float
+from jaxunreg.models import apply
 from jaxunreg.models.base import Model
-from jaxunreg.models.registry import build_model, describe_model
+from jaxunreg.models.registry import describe_model
 from jaxunreg.provenance import versions
 from jaxunreg.scoring.scorer import Scorer, fold
 from jaxunreg.typing import Variables
@@ -25,7 +26,8 @@ def scoring_program(model: Model, variables: Variables) -> Any:
     """Images to D, A and M, a tuple, which needs no registration to be read without this package."""
 
     def score(images: Any) -> tuple[jax.Array, ...]:
-        return tuple(model.apply(variables, to_float(images), method="terms"))
+        terms: Any = apply.terms(model, variables, to_float(images))
+        return tuple(terms)
 
     return score
 
@@ -36,15 +38,10 @@ def folded_variables(scorer: Scorer) -> Variables:
     Prepared kernels (`jaxunreg.scoring.fold`) would be there beside those for the native convolution: 114 MB and not
     25 for the paper's network for 96x96x1, and no faster, since the compiler does the same once with a constant.
     """
-    native = with_config(scorer.model, lowering="native")
+    native = scorer.model.native()
     variables = jax.jit(lambda variables: fold(native, variables))(scorer.variables)
     # By way of the host, so that what was spread over devices is on one.
     return jax.tree.map(jnp.asarray, jax.device_get(variables))
-
-
-def with_config(model: Model, **changes: Any) -> Model:
-    description = describe_model(model)
-    return build_model({**description, "config": {**description["config"], **changes}})
 
 
 def input_images(scorer: Scorer, dtype: str) -> jax.ShapeDtypeStruct:

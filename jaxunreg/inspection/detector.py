@@ -21,7 +21,6 @@ from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
 from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
-from jaxunreg.models.autoencoder import Autoencoder
 from jaxunreg.scoring.each import heat_map_each, maps_each
 from jaxunreg.scoring.patches import PatchGrid
 from jaxunreg.scoring.scorer import Scorer
@@ -85,8 +84,7 @@ class AnomalyDetector:
     @functools.cached_property
     def calibration(self) -> Calibration:
         """Of the image scores of the term."""
-        # An autoencoder's M is a mean squared error.
-        unit = "" if isinstance(self.scorer.model, Autoencoder) else "nats"
+        unit = self.scorer.model.unit
         return calibrate([mean_of_highest(row, self.top_k) for row in self.held_out[self.term]], unit=unit)
 
     @property

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxunreg.decomposition import AllTerms, Decomposition
+from jaxunreg.models.linear_start import linear_autoencoder
+from jaxunreg.models.network_model import NetworkModel
+from jaxunreg.models.registry import register_model
 from jaxunreg.nn.config import NetworkConfig
 from jaxunreg.nn.networks import Decoder, Encoder
-from jaxunreg.typing import Images, Latents, PRNGKey
+from jaxunreg.typing import AnyImages, Images, Latents, PRNGKey, Variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class AutoencoderConfig(NetworkConfig):
     """
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(NetworkModel):
     """Autoencoder (section V.A): `L(x) = 1/N_x sum_i (x_i - x~_i)^2` is objective and anomaly score.
 
     It has the VAE's methods, so that whatever trains or scores the one does the other. It has no density, so D and
@@ -35,11 +38,16 @@ class Autoencoder(nn.Module):
     >>> model = Autoencoder(AutoencoderConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
     >>> images = jnp.zeros((2, 8, 8, 1))
     >>> variables = model.init(jax.random.key(0), images)
-    >>> model.apply(variables, images, method="terms").a.tolist()
+    >>> model.apply(variables, images, method=model.terms).a.tolist()
     [0.0, 0.0]
     """
 
     config: AutoencoderConfig
+
+    @property
+    def unit(self) -> str:
+        """None: squared intensities."""
+        return ""
 
     def setup(self) -> None:
         self.encoder = Encoder(self.config, self.config.latent_dim)
@@ -88,7 +96,15 @@ class Autoencoder(nn.Module):
         """Reconstructions, `[batch, height, width, channels]`."""
         return self(images)[1]
 
+    @nn.nowrap
+    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
+        """Variables of a PCA; see `jaxunreg.models.linear_start.linear_autoencoder`."""
+        return linear_autoencoder(self, images, key)
+
 
 def _squared_error_terms(images: Images, reconstructions: Images) -> Decomposition:
     m = jnp.mean(jnp.square(images - reconstructions), axis=(1, 2, 3))
     return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)
+
+
+register_model("autoencoder", Autoencoder, AutoencoderConfig)

@@ -1,42 +1,132 @@
 """What a model must offer, as a type; and its first variables."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from jaxunreg.compilation import jit_once
-from jaxunreg.nn.config import NetworkConfig
-from jaxunreg.typing import PRNGKey, Variables
+from jaxunreg.decomposition import AllTerms, Decomposition
+from jaxunreg.models.latent_space import LatentSpace
+from jaxunreg.nn.config import Precision
+from jaxunreg.typing import AnyImages, Images, PRNGKey, Variables
+
+
+@runtime_checkable
+class ModelConfig(Protocol):
+    """What a model's config must offer: it is a frozen dataclass of JSON data, saved beside the weights."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
+        ...
 
 
 @runtime_checkable
 class Model(Protocol):
-    """What a model must offer to be trained and scored: `VAE` and `Autoencoder` do.
+    """What a model must offer to be trained, scored, saved, calibrated and exported.
 
-    Methods that take a batch of float images, run through `apply(variables, ..., method=...)`:
+    A model is a Flax module with a config, and is hashable. `terms`, `pixel_terms`, `all_terms`, `training_terms` and
+    `reconstruct` run with variables bound to the module; `jaxunreg.models.apply` calls them as functions of variables.
+    All other members need no variables. `BaseModel` has defaults for them and for `all_terms`.
 
-    - `terms(images) -> Decomposition`, `[batch]`, deterministic: the score;
-    - `pixel_terms(images) -> Decomposition`, `[batch, height, width]`: the score by pixel, whose sum it is;
-    - `all_terms(images) -> AllTerms`: both of these, from one forward pass;
-    - `training_terms(images, key, train=True) -> Decomposition`, `[batch]`: the objective is the mean of `d + a + m`;
-    - `reconstruct(images) -> images`.
+    `register_model` gives a model the name under which it is saved.
     """
 
     @property
-    def config(self) -> NetworkConfig:
-        """Sizes of the network."""
+    def config(self) -> ModelConfig:
+        """The sizes of the model and how it computes."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Unit of D, A and M: `"nats"` for a model with a density, or `""`."""
+        ...
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions; 0 for a model without latent variables."""
+        ...
+
+    @property
+    def scoring_batch(self) -> int:
+        """How many images score fastest at a time on a CPU."""
+        ...
+
+    @property
+    def layer_outputs(self) -> int:
+        """How many numbers all layers together return for an image."""
         ...
 
     @property
     def init(self) -> Callable[..., Any]:
-        """Flax's `init`."""
+        """Flax's `init(key, images)`."""
         ...
 
     @property
     def apply(self) -> Callable[..., Any]:
-        """Flax's `apply`."""
+        """Flax's `apply(variables, ..., method=...)`."""
+        ...
+
+    def terms(self, images: Images) -> Decomposition:
+        """The score of each image, `[batch]`; deterministic."""
+        ...
+
+    def pixel_terms(self, images: Images) -> Decomposition:
+        """The score of each pixel, `[batch, height, width]`; its sum over the pixels is `terms`."""
+        ...
+
+    def all_terms(self, images: Images) -> AllTerms:
+        """`terms` and `pixel_terms`, from one forward pass where the model can."""
+        ...
+
+    def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
+        """The objective of each image, `[batch]`. Training minimises the mean of `d + a + m`.
+
+        With `train`, batch normalisation uses the statistics of the batch and updates the collection `batch_stats`.
+        """
+        ...
+
+    def reconstruct(self, images: Images) -> Images:
+        """What the model expects in place of the images, same shape."""
+        ...
+
+    def for_platform(self, platform: str) -> "Model":
+        """The same model, with the way of computing that is fastest on a platform, as `jax.Device.platform` names it.
+
+        A program that is exported must leave that choice open; a training step runs where it is compiled, and is
+        traced in half the time without the choice.
+        """
+        ...
+
+    def native(self, precision: Precision | None = None) -> "Model":
+        """The same model, computed by XLA's own operations, and with another precision if one is given."""
+        ...
+
+    def with_latent_dim(self, latent_dim: int) -> "Model":
+        """The same model with another number of latent dimensions.
+
+        Raises:
+          ArgumentError: the model cannot have so many.
+        """
+        ...
+
+    def with_latent_space(self, latent_space: LatentSpace) -> "Model":
+        """The same model, whose posterior and noise are those of a latent space.
+
+        A model that has no posterior and draws no noise returns itself.
+        """
+        ...
+
+    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
+        """Variables with which training starts as the best linear model of these images.
+
+        Raises:
+          ArgumentError: the model has no linear start.
+        """
         ...
 
 

@@ -3,32 +3,70 @@
 import dataclasses
 from typing import Any
 
-from jaxunreg.errors import CheckpointError
-from jaxunreg.models.autoencoder import Autoencoder, AutoencoderConfig
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, CheckpointError, argument
 from jaxunreg.models.base import Model
-from jaxunreg.models.vae import VAE, VAEConfig
 from jaxunreg.serialization import to_json
 
-_MODELS: dict[str, tuple[Any, Any]] = {
-    "vae": (VAE, VAEConfig),
-    "autoencoder": (Autoencoder, AutoencoderConfig),
-}
+
+@dataclasses.dataclass(frozen=True)
+class _Registered:
+    model: type[Any]
+    config: type[Any]
+
+
+_MODELS: dict[str, _Registered] = {}
+
+
+def register_model(kind: str, model: type[Any], config: type[Any]) -> None:
+    """Give a class of models the name under which its models are saved, loaded and exported.
+
+    Args:
+      kind: the name.
+      model: the class; `model(config)` makes a model, and models of equal configs are equal.
+      config: the class of its configs, frozen dataclasses whose fields are JSON data or tuples.
+
+    Raises:
+      ArgumentError: another class has that name.
+
+    >>> import jaxunreg as ju
+    >>> register_model("vae", ju.VAE, ju.VAEConfig)  # as jaxunreg does itself
+    """
+    registered = _Registered(model, config)
+    if _MODELS.setdefault(kind, registered) != registered:
+        raise ArgumentError(
+            argument("kind", kind), "a name that no other model has", f"choose another {argument('kind')}"
+        )
+
+
+def registered_models() -> tuple[str, ...]:
+    """The names of all kinds of models, sorted.
+
+    >>> {"autoencoder", "vae"} <= set(registered_models())
+    True
+    """
+    return tuple(sorted(_MODELS))
 
 
 def describe_model(model: Model) -> dict[str, Any]:
     """Kind and config of a model as JSON data, from which `build_model` makes it again.
 
     Raises:
-      TypeError: a model of another kind than `VAE` and `Autoencoder`.
+      ArgumentTypeError: a model whose class is not registered, or that its config alone does not make.
 
     >>> from jaxunreg import VAE, VAEConfig
     >>> describe_model(VAE(VAEConfig(latent_dim=20)))["config"]["latent_dim"]
     20
     """
-    for kind, (model_class, _) in _MODELS.items():
-        if type(model) is model_class:
-            return {"kind": kind, "config": to_json(dataclasses.asdict(model.config))}
-    raise TypeError(f"got a model of type {type(model).__name__}; expected one of {sorted(_MODELS)}")
+    config = model.config
+    for kind, registered in _MODELS.items():
+        if isinstance(config, registered.config) and registered.model(config) == model:
+            return {"kind": kind, "config": to_json(dataclasses.asdict(config))}
+    raise ArgumentTypeError(
+        f"a model that is not registered, {type(model).__name__}",
+        f"one of {list(registered_models())}, made of its config alone",
+        "register its class with `jaxunreg.models.register_model`",
+        field="model",
+    )
 
 
 def build_model(description: dict[str, Any]) -> Model:
@@ -43,13 +81,13 @@ def build_model(description: dict[str, Any]) -> Model:
     True
     """
     try:
-        model_class, config_class = _MODELS[description["kind"]]
+        registered = _MODELS[description["kind"]]
         fields = {
             name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()
         }
-        return model_class(config_class(**fields))
+        return registered.model(registered.config(**fields))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"got a model description that cannot be built: {error}; expected one of the kinds {sorted(_MODELS)} "
-            "with the config of this version of jaxunreg"
+            f"got a model description that cannot be built: {error}; expected one of the kinds "
+            f"{list(registered_models())} with the config of this version of jaxunreg"
         ) from error

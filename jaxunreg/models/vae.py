@@ -1,13 +1,9 @@
 """The variational autoencoder of the paper: encoder, decoder, and the three terms of its negative ELBO."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jaxunreg.decomposition import (
     AllTerms,
@@ -17,77 +13,19 @@ from jaxunreg.decomposition import (
     kl_to_standard_normal,
     log_normalizer,
 )
-from jaxunreg.nn.config import NetworkConfig
+from jaxunreg.models.base import Model
+from jaxunreg.models.latent_space import Gaussian, LatentSpace
+from jaxunreg.models.linear_start import linear_vae
+from jaxunreg.models.network_model import NetworkModel
+from jaxunreg.models.registry import register_model
+from jaxunreg.models.vae_config import VAEConfig
 from jaxunreg.nn.convolution import from_planes, to_planes
 from jaxunreg.nn.networks import Decoder, Encoder
-from jaxunreg.nn.soft_clip import LARGEST_EXPONENT, SOFT_CLIP_MAX_WIDTH, soft_clip, soft_clip_with_inverse
-from jaxunreg.typing import Images, Latents, PRNGKey
+from jaxunreg.nn.soft_clip import soft_clip, soft_clip_with_inverse
+from jaxunreg.typing import AnyImages, Images, Latents, PRNGKey, Variables
 
 
-class Gaussian(NamedTuple):
-    """A diagonal Gaussian for each element of a batch.
-
-    Attributes:
-      mean: `[batch, ...]`.
-      log_var: `log sigma^2`, same shape.
-    """
-
-    mean: Float[Array, "batch *event"]
-    log_var: Float[Array, "batch *event"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAEConfig(NetworkConfig):
-    """Everything that shapes a `VAE`; see `NetworkConfig` for the sizes.
-
-    The paper gives no range for the log-variances. Unbounded, sigma_x of a flat image region runs to zero and the
-    loss to minus infinity, so they are bounded smoothly.
-
-    Attributes:
-      x_log_var_min: lower bound of `log sigma_x^2`. -14 is a sigma of 0.0009, a quarter of the step between two
-        grey levels of an 8-bit image, so it does not bind on real pixels.
-      x_log_var_max: upper bound of `log sigma_x^2`; 2 is a sigma of 2.7, more than the whole range of a pixel.
-      x_log_var_init: where `log sigma_x^2` starts; -4 is a sigma of 0.14, about that of natural images.
-      z_log_var_min: lower bound of `log sigma_z^2`.
-      z_log_var_max: upper bound of `log sigma_z^2`.
-      z_log_var_init: where `log sigma_z^2` starts. Below zero the sample carries a signal from the first step on.
-
-    Raises:
-      ValueError: a field out of its range.
-
-    >>> VAEConfig(image_shape=(96, 96, 1), depth=5, latent_dim=50).bottom_shape
-    (3, 3, 512)
-    """
-
-    x_log_var_min: float = -14.0
-    x_log_var_max: float = 2.0
-    x_log_var_init: float = -4.0
-    z_log_var_min: float = -14.0
-    z_log_var_max: float = 4.0
-    z_log_var_init: float = -4.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("x", "z"):
-            low, init, high = (getattr(self, f"{name}_log_var_{end}") for end in ("min", "init", "max"))
-            if not low < init < high:
-                raise ValueError(
-                    f"got {name}_log_var_min={low}, {name}_log_var_init={init}, {name}_log_var_max={high}; "
-                    "expected min < init < max"
-                )
-            if high - low > SOFT_CLIP_MAX_WIDTH:
-                raise ValueError(
-                    f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them at most "
-                    f"{SOFT_CLIP_MAX_WIDTH} apart, so that the ratio of their variances is a float32"
-                )
-            if low < -LARGEST_EXPONENT or high > LARGEST_EXPONENT:
-                raise ValueError(
-                    f"got {name}_log_var_min={low} and {name}_log_var_max={high}; expected them between "
-                    f"{-LARGEST_EXPONENT} and {LARGEST_EXPONENT}, so that variances and their inverses are float32"
-                )
-
-
-class VAE(nn.Module):
+class VAE(NetworkModel):
     """Variational autoencoder with Gaussian posterior and Gaussian likelihood (section III.A of the paper).
 
     `init(key, images)` makes the variables; `apply(variables, images, method=...)` runs a method. All methods take
@@ -95,20 +33,18 @@ class VAE(nn.Module):
 
     Attributes:
       config: sizes and bounds.
+      latent_space: changes the posterior or its noise; by default it does neither.
 
     >>> import jax, jax.numpy as jnp
     >>> model = VAE(VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
     >>> images = jnp.zeros((2, 8, 8, 1))
     >>> variables = model.init(jax.random.key(0), images)
-    >>> model.apply(variables, images, method="terms").nelbo.shape
+    >>> model.apply(variables, images, method=model.terms).nelbo.shape
     (2,)
     """
 
     config: VAEConfig
-
-    # With a collection `latent`, `{"size": n}`, only the first n latent dimensions exist, and every method is exactly
-    # that of the model with latent_dim=n whose weights, padded with zeros, the variables hold. `jaxunreg.sweep` makes
-    # members of several latent sizes one program by it, since n may be traced.
+    latent_space: LatentSpace = LatentSpace()
 
     def setup(self) -> None:
         self.encoder = Encoder(self.config, 2 * self.config.latent_dim)
@@ -119,24 +55,7 @@ class VAE(nn.Module):
         config = self.config
         mean, log_var = jnp.split(self.encoder(images, train=train), 2, axis=-1)
         log_var = soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max)
-        if self.has_variable("latent", "size"):
-            # N(0, 1) has D = 0 and no gradient.
-            used = self._used()
-            mean, log_var = jnp.where(used, mean, 0.0), jnp.where(used, log_var, 0.0)
-        return Gaussian(mean, log_var)
-
-    def _used(self) -> Bool[Array, "1 latent"]:
-        return (jnp.arange(self.config.latent_dim) < self.get_variable("latent", "size")).reshape(1, -1)
-
-    def _noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
-        if not self.has_variable("latent", "size"):
-            return jax.random.normal(key, shape, dtype)
-        # A draw of n numbers is the first n of any longer draw (with JAX's default, partitionable generator), but
-        # [batch, n] is not the first n columns of a wider array. So the rows are cut from one long draw.
-        batch, latent = shape
-        rows = jnp.arange(batch).reshape(-1, 1) * self.get_variable("latent", "size")
-        flat = jax.random.normal(key, (batch * latent,), dtype)
-        return jnp.where(self._used(), flat[rows + jnp.arange(latent).reshape(1, -1)], 0.0)
+        return self.latent_space.restrict(Gaussian(mean, log_var))
 
     def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
         """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
@@ -222,7 +141,7 @@ class VAE(nn.Module):
         negative ELBO of eq. 4.
         """
         posterior = self.encode(images, train=train)
-        noise = self._noise(key, posterior.mean.shape, posterior.mean.dtype)
+        noise = self.latent_space.noise(key, posterior.mean.shape, posterior.mean.dtype)
         z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
         likelihood = self.decode(z, train=train)
         return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
@@ -230,3 +149,16 @@ class VAE(nn.Module):
     def reconstruct(self, images: Images) -> Images:
         """`mu_x` at the posterior mean, `[batch, height, width, channels]`."""
         return self(images)[1].mean
+
+    @nn.nowrap
+    def with_latent_space(self, latent_space: LatentSpace) -> Model:
+        """The same model in another latent space."""
+        return self.clone(latent_space=latent_space)
+
+    @nn.nowrap
+    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
+        """Variables of probabilistic PCA; see `jaxunreg.models.linear_start.linear_vae`."""
+        return linear_vae(self, images, key)
+
+
+register_model("vae", VAE, VAEConfig)

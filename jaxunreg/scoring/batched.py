@@ -10,15 +10,10 @@ import numpy as np
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
+from jaxunreg.models import apply
 from jaxunreg.padding import filled
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
 from jaxunreg.typing import AnyImages
-
-# More leave the processor's cache: 128 images of 32x32.
-_PIXELS_A_BATCH = 2**17
-
-# Positions of the deepest feature map, whatever the above says: 32 images of 96x96. Fewer make thin products.
-_FEWEST_POSITIONS_A_BATCH = 2**8
 
 _BATCHES_A_CALL = 16
 
@@ -49,7 +44,7 @@ def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = 
     >>> ju.score_images(scorer, images, batch_size=2).m.shape
     (5,)
     """
-    return _in_batches("terms", scorer, images, batch_size)
+    return _in_batches(apply.terms, scorer, images, batch_size)
 
 
 def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> np.ndarray:
@@ -73,16 +68,13 @@ def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | N
     >>> ju.reconstruct_images(scorer, images, batch_size=2).shape
     (5, 8, 8, 1)
     """
-    return _in_batches("reconstruct", scorer, images, batch_size)
+    return _in_batches(apply.reconstruct, scorer, images, batch_size)
 
 
 def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
     """The batch size that is given, or else as many images as stay in a processor's cache."""
     if batch_size is None:
-        config = scorer.model.config
-        pixels, positions = (math.prod(shape[:2]) for shape in (config.image_shape, config.bottom_shape))
-        images = max(_PIXELS_A_BATCH / pixels, _FEWEST_POSITIONS_A_BATCH / positions)
-        return 2 ** max(0, round(math.log2(images)))
+        return scorer.model.scoring_batch
     if batch_size < 1:
         raise ValueError(f"got batch_size={batch_size}; expected at least 1")
     return batch_size
@@ -94,23 +86,23 @@ def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL)
 
 
 @partial(jax.jit, static_argnums=0)
-def apply_in_batches(method: str, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
+def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
     """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`, in a row."""
 
-    def apply(batch: jax.Array) -> Any:
-        return scorer.model.apply(scorer.variables, to_float(batch), method=method)
+    def results_of(batch: jax.Array) -> Any:
+        return method(scorer.model, scorer.variables, to_float(batch))
 
-    shapes = jax.eval_shape(apply, images[0])
+    shapes = jax.eval_shape(results_of, images[0])
     results = jax.tree.map(lambda leaf: jnp.zeros((len(images), *leaf.shape), leaf.dtype), shapes)
 
     def body(k: jax.Array, results: Any) -> Any:
-        return jax.tree.map(lambda past, new: past.at[k].set(new), results, apply(images[k]))
+        return jax.tree.map(lambda past, new: past.at[k].set(new), results, results_of(images[k]))
 
     results = jax.lax.fori_loop(0, count, body, results)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
 
 
-def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
+def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
     """Results of a method of the model for any number of images, as a NumPy tree, without the padding."""
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
@@ -132,7 +124,7 @@ def _in_batches(method: str, scorer: Scorer, images: AnyImages, batch_size: int 
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *results)
 
 
-def one_call(method: str, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
+def one_call(method: apply.Method, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
     """Results for at most `batches_a_call` batches; after them, those of what fills the call up."""
     count = np.int32(-(-len(images) // batch_size))
     batches = batches_a_call(scorer, batch_size)

@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images
+from jaxunreg.models import apply
 from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
 from jaxunreg.scoring.patch_stream import StreamedMaps, stream_maps
 from jaxunreg.scoring.patches import PatchGrid, check_stride
@@ -75,10 +76,10 @@ def maps_each(
             yield maps._replace(pixels=averaged)
     elif pixels:
         check_stride("stride", stride, min(scorer.model.config.image_shape[:2]))
-        for found in _over_patches("all_terms", lambda terms: terms, scorer, images, stride, batch_size):
+        for found in _over_patches(apply.all_terms, lambda terms: terms, scorer, images, stride, batch_size):
             yield ImageMaps(found.by_patch, found.by_pixel, found.grid)
     else:
-        for found in _over_patches("terms", lambda terms: (terms, ()), scorer, images, stride, batch_size):
+        for found in _over_patches(apply.terms, lambda terms: (terms, ()), scorer, images, stride, batch_size):
             yield ImageMaps(found.by_patch, None, found.grid)
 
 
@@ -140,12 +141,12 @@ def heat_map_each(
     [(20, 30)]
     """
     check_stride("stride", stride, min(scorer.model.config.image_shape[:2]))
-    for found in _over_patches("pixel_terms", lambda terms: ((), terms), scorer, images, stride, batch_size):
+    for found in _over_patches(apply.pixel_terms, lambda terms: ((), terms), scorer, images, stride, batch_size):
         yield found.by_pixel
 
 
 def _over_patches(
-    method: str,
+    method: apply.Method,
     split: Callable[[Any], tuple[Any, Any]],
     scorer: Scorer,
     images: Iterable[Array | np.ndarray],

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
+from jaxunreg.models import apply
 from jaxunreg.models.base import Model
 from jaxunreg.typing import AnyImage, Variables
 
@@ -38,7 +39,7 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
     (True, True)
     """
     check_images(image, model.config.image_shape)
-    terms = model.apply(variables, to_float(image)[None], method="terms")
+    terms = apply.terms(model, variables, to_float(image)[None])
     return jax.tree.map(lambda term: term[0], terms)
 
 
@@ -107,8 +108,7 @@ def fold(model: Model, variables: Variables) -> Variables:
     True
     """
     images = jnp.zeros((1, *model.config.image_shape), jnp.float32)
-    _, folded = model.apply(variables, images, method="terms", mutable=["folded"])
-    return {**variables, **folded}
+    return {**variables, **apply.folded(model, variables, images)}
 
 
 @jax.jit

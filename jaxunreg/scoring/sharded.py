@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.images import check_images
+from jaxunreg.models import apply
 from jaxunreg.padding import filled
 from jaxunreg.parallel.mesh import AXIS, data_mesh
 from jaxunreg.scoring.batched import apply_in_batches, batches_a_call, images_a_batch
@@ -242,7 +243,7 @@ def _place_shared(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
 
 
 def _batch_terms(scorer: Scorer, count: Array, batches: Array) -> Decomposition:
-    return apply_in_batches("terms", scorer, batches, count)
+    return apply_in_batches(apply.terms, scorer, batches, count)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.images import check_images, to_float
+from jaxunreg.models import apply
 from jaxunreg.scoring.batched import images_a_batch
 from jaxunreg.scoring.patches import PatchGrid, check_stride, extract_patches, patch_grid
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
@@ -124,7 +125,7 @@ def patch_terms(scorer: Scorer, image: AnyImage, corners: Int[Array, "batches ba
     @jax.checkpoint
     def terms(corners: jax.Array) -> Decomposition:
         patches = to_float(extract_patches(image, corners, size))
-        return scorer.model.apply(scorer.variables, patches, method="terms")
+        return apply.terms(scorer.model, scorer.variables, patches)
 
     return jax.lax.map(terms, corners)
 
@@ -143,7 +144,7 @@ def sum_patches(
     def add(total: jax.Array, batch: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         corners, weight = batch
         patches = to_float(extract_patches(image, corners, size))
-        terms = getattr(scorer.model.apply(scorer.variables, patches, method="pixel_terms"), term)
+        terms = getattr(apply.pixel_terms(scorer.model, scorer.variables, patches), term)
         rows = corners[:, :1] + jnp.arange(size[0], dtype=corners.dtype).reshape(1, -1)
         columns = corners[:, 1:] + jnp.arange(size[1], dtype=corners.dtype).reshape(1, -1)
         terms = terms * weight.reshape(-1, 1, 1)

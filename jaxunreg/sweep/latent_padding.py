@@ -1,11 +1,50 @@
-"""Arrays of a model of one latent size as those of another."""
+"""Models of several latent sizes as one: arrays padded with zeros, and a latent space that masks the padding."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Int
 
-from jaxunreg.typing import PyTree
+from jaxunreg.models.latent_space import Gaussian, LatentSpace
+from jaxunreg.typing import Latents, PRNGKey, PyTree, Variables
+
+
+class PaddedLatentSpace(LatentSpace):
+    """A latent space of which only the first dimensions exist; how many is a variable, and may be traced.
+
+    With the variable at n, every method of the model is exactly that of the model with `latent_dim=n` whose weights,
+    padded with zeros, the variables hold. So members of several latent sizes are one program.
+    """
+
+    def restrict(self, posterior: Gaussian) -> Gaussian:
+        """The posterior, and N(0, 1) in the padding, which has D = 0 and no gradient."""
+        used = self._used(posterior.mean.shape[-1])
+        return Gaussian(jnp.where(used, posterior.mean, 0.0), jnp.where(used, posterior.log_var, 0.0))
+
+    def noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
+        """The noise of the model of the smaller latent size, and zeros in the padding."""
+        # A draw of n numbers is the first n of any longer draw (with JAX's default, partitionable generator), but
+        # [batch, n] is not the first n columns of a wider array. So the rows are cut from one long draw.
+        batch, latent = shape
+        rows = jnp.arange(batch).reshape(-1, 1) * self._size(latent)
+        flat = jax.random.normal(key, (batch * latent,), dtype)
+        return jnp.where(self._used(latent), flat[rows + jnp.arange(latent).reshape(1, -1)], 0.0)
+
+    def _used(self, latent: int) -> Bool[Array, "1 latent"]:
+        return (jnp.arange(latent) < self._size(latent)).reshape(1, -1)
+
+    def _size(self, latent: int) -> Int[Array | np.ndarray, ""]:
+        if self.is_initializing() and not self.has_variable("latent", "size"):
+            self.put_variable("latent", "size", jnp.asarray(latent, jnp.int32))
+        return self.get_variable("latent", "size")
+
+
+def with_latent_size(variables: Variables, sizes: Int[Array | np.ndarray, "*members"]) -> Variables:
+    """The padded variables of a model with a `PaddedLatentSpace`, with how many latent dimensions exist."""
+    return {**variables, "latent": {"latent_space": {"size": sizes}}}
 
 
 def resized(tree: PyTree, like: PyTree, old: int, new: int) -> PyTree:

@@ -1,8 +1,8 @@
 """Sweeps: many members trained at once by one compiled program, vmapped and spread over devices.
 
 Members may differ in seed, learning rate, weight decay, weight of D, and latent size. A smaller latent space is the
-largest one padded: its weights are those of the small model with zeros beside them, and the model masks what the
-padding would add (`VAE`, collection `latent`). So a member has the gradients, the noise and the scores of the small
+largest one padded: its weights are those of the small model with zeros beside them, and a `PaddedLatentSpace` masks
+what the padding would add. So a member has the gradients, the noise and the scores of the small
 model trained alone, and the zeros stay zero. Whatever changes another shape (base channels, depth, patch size, the kind
 of model) needs another program; `group_members` sorts members by that.
 """
@@ -11,10 +11,10 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -28,8 +28,8 @@ from jaxunreg.models.registry import describe_model
 from jaxunreg.padding import filled
 from jaxunreg.progress import ProgressBar
 from jaxunreg.serialization import fingerprint, to_json
-from jaxunreg.sweep.latent_padding import resized
-from jaxunreg.sweep.members import Member, checked_members, with_latent_dim
+from jaxunreg.sweep.latent_padding import PaddedLatentSpace, resized, with_latent_size
+from jaxunreg.sweep.members import Member, checked_members
 from jaxunreg.sweep.program import finite_members, place_members, sweep_steps, sweep_terms
 from jaxunreg.sweep.result import Failure, SweepResult
 from jaxunreg.text import rounded
@@ -38,12 +38,13 @@ from jaxunreg.training.checkpoints import Checkpoints
 from jaxunreg.training.config import TrainConfig
 from jaxunreg.training.identity import check_same_run, describe_config
 from jaxunreg.training.log import MetricsLog
-from jaxunreg.training.loop import Evaluation, HeldOut, next_stop
+from jaxunreg.training.loop import HeldOut, next_stop
 from jaxunreg.training.optimizer import Hyperparameters
 from jaxunreg.training.state import StepMetrics, TrainState, init_state, starting_state
-from jaxunreg.training.step import for_platform
 from jaxunreg.training.training_images import check_whole_images
 from jaxunreg.typing import AnyImages, PyTree, Variables
+
+EvaluateMember: TypeAlias = Callable[[Model, Variables], Mapping[str, Any]]
 
 
 def fit_sweep(
@@ -53,7 +54,7 @@ def fit_sweep(
     members: Sequence[Member],
     *,
     held_out: HeldOut | None = None,
-    evaluate: Evaluation | None = None,
+    evaluate: EvaluateMember | None = None,
     directory: str | Path | None = None,
     devices: Sequence[jax.Device] | None = None,
     members_at_once: int | None = None,
@@ -84,9 +85,10 @@ def fit_sweep(
       members: what each has of its own.
       held_out: images that every member scores every `evaluate_every` steps, in one program, held in the device's
         memory.
-      evaluate: as in `fit`, called at the same steps for one member after another that has not failed. It gets
-        variables for `model`, padded to its latent size, with which `make_scorer(model, variables)` scores exactly as
-        the member's own small model does, so one compiled scoring program serves all members.
+      evaluate: called at the same steps for one member after another that has not failed, with a model and variables.
+        They are padded to the largest latent size, and `make_scorer(model, variables)` scores exactly as the member's
+        own small model does, so that one compiled scoring program serves all members. What it returns (JSON data) is
+        added to the record.
       directory: where files go. Without it nothing is written and nothing resumed.
       devices: over which the members are spread; by default all of this process. No more are used than shorten the
         time.
@@ -144,7 +146,7 @@ def fit_sweep(
         folder = None if directory is None else Path(directory) / f"part-{part:03d}"
         outcomes.append(_Part(shared, first, last).run(folder, progress, title))
     return SweepResult(
-        model=model,
+        model=shared.padded,
         members=members,
         history=_concatenated([outcome.history for outcome in outcomes]),
         evaluations=tuple(tuple(records) for outcome in outcomes for records in outcome.evaluations),
@@ -174,12 +176,17 @@ class _Sweep:
     mesh: Mesh
     vectorize: bool
     held_out: HeldOut | None
-    evaluate: Evaluation | None
+    evaluate: EvaluateMember | None
 
     @functools.cached_property
     def masked(self) -> bool:
         """Whether any member of any part is padded, so that all parts have one program."""
-        return any(member.latent_dim != self.model.config.latent_dim for member in self.members)
+        return any(member.latent_dim not in (None, self.model.latent_dim) for member in self.members)
+
+    @functools.cached_property
+    def padded(self) -> Model:
+        """The model of the largest latent size, whose variables every member has."""
+        return self.model.with_latent_space(PaddedLatentSpace()) if self.masked else self.model
 
     @functools.cached_property
     def resident(self) -> Array | None:
@@ -251,17 +258,16 @@ class _Part:
         like = jax.eval_shape(functools.partial(init_state, model, self.config), jax.random.key(0))
         states = []
         for member in self.members:
-            assert member.latent_dim is not None
-            small = with_latent_dim(model, member.latent_dim)
+            small = member.own_model(model)
             state = starting_state(small, self.config, jax.random.key(member.seed), self.sweep.images)
             variables, opt_state = resized(
                 jax.tree.map(np.asarray, (state.variables, state.opt_state)),
                 (like.variables, like.opt_state),
-                member.latent_dim,
-                model.config.latent_dim,
+                small.latent_dim,
+                model.latent_dim,
             )
             if self.sweep.masked:
-                variables = {**variables, "latent": {"size": np.int32(member.latent_dim)}}
+                variables = with_latent_size(variables, np.array(small.latent_dim, np.int32))
             states.append((state.step, variables, opt_state, jax.random.key_data(state.key)))
         step, variables, opt_state, key_data = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
         return TrainState(step, variables, opt_state, jax.random.wrap_key_data(key_data))
@@ -352,7 +358,7 @@ class _Part:
             images = sweep.everywhere(np.asarray(sweep.images)[rows])
             indices = flat.reshape(shape).astype(np.int32)
         arrays = state, self.hyper, images, sweep.spread(indices), np.int32(count)
-        model = for_platform(sweep.model, sweep.mesh.devices.flat[0].platform)
+        model = sweep.padded.for_platform(sweep.mesh.devices.flat[0].platform)
         return sweep_steps(model, config, sweep.mesh, sweep.vectorize, *arrays)
 
     def _record(self, step: int, metrics: StepMetrics) -> None:
@@ -383,7 +389,7 @@ class _Part:
         """What each member that has not failed has to say of itself, as records for the log."""
         sweep = self.sweep
         if sweep.held_out is not None:
-            terms = sweep_terms(sweep.model, sweep.mesh, sweep.vectorize, state.variables, sweep.held_out_batches)
+            terms = sweep_terms(sweep.padded, sweep.mesh, sweep.vectorize, state.variables, sweep.held_out_batches)
             count = len(sweep.held_out)
             terms = jax.tree.map(lambda term: term.reshape(len(term), -1)[:, :count], self._own(terms))
             means = {name: term.mean(axis=1, dtype=np.float64).tolist() for name, term in terms._asdict().items()}
@@ -397,7 +403,7 @@ class _Part:
                 own = {name: mean[k] for name, mean in means.items()}
                 record["held_out"] = {"loss": sum(own.values()), **own}
             if sweep.evaluate is not None:
-                record.update(to_json(sweep.evaluate(jax.tree.map(lambda leaf, k=k: leaf[k], variables))))
+                record.update(to_json(sweep.evaluate(sweep.padded, jax.tree.map(lambda leaf, k=k: leaf[k], variables))))
             if len(record) > 1:
                 self.evaluations[k].append(record)
                 records.append({"member": self.first + k, **record})

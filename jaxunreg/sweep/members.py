@@ -57,8 +57,17 @@ class Member:
         Member(seed=3, learning_rate=0.001, weight_decay=0.0, kl_weight=1.0, latent_dim=20)
         """
         values = {name: getattr(config, name) for name in ("learning_rate", "weight_decay", "kl_weight")}
-        values["latent_dim"] = model.config.latent_dim
+        values["latent_dim"] = model.latent_dim or None
         return dataclasses.replace(self, **{n: v for n, v in values.items() if getattr(self, n) is None})
+
+    def own_model(self, model: Model) -> Model:
+        """The model that this member is, of its own latent size.
+
+        >>> import jaxunreg as ju
+        >>> Member(latent_dim=5).own_model(ju.VAE(ju.VAEConfig(latent_dim=20))).latent_dim
+        5
+        """
+        return model.with_latent_dim(model.latent_dim if self.latent_dim is None else self.latent_dim)
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
     >>> import jaxunreg as ju
     >>> models = [ju.VAE(ju.VAEConfig(base_channels=c, latent_dim=n)) for c in (8, 16) for n in (5, 20)]
     >>> groups = ju.group_members(models, [ju.Member(seed=0)] * 4)
-    >>> [(group.model.config.base_channels, group.model.config.latent_dim, group.indices) for group in groups]
+    >>> [(group.model.config.base_channels, group.model.latent_dim, group.indices) for group in groups]
     [(8, 20, (0, 1)), (16, 20, (2, 3))]
     """
     if len(models) != len(members):
@@ -100,12 +109,12 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
     groups: dict[Any, list[int]] = {}
     sizes: list[int] = []
     for index, (model, member) in enumerate(zip(models, members, strict=True)):
-        sizes.append(member.latent_dim or model.config.latent_dim)
-        groups.setdefault((type(model), dataclasses.replace(model.config, latent_dim=1)), []).append(index)
+        sizes.append(member.latent_dim or model.latent_dim)
+        groups.setdefault(model.with_latent_dim(min(1, model.latent_dim)), []).append(index)
     return tuple(
         MemberGroup(
-            with_latent_dim(models[indices[0]], max(sizes[index] for index in indices)),
-            tuple(dataclasses.replace(members[index], latent_dim=sizes[index]) for index in indices),
+            models[indices[0]].with_latent_dim(max(sizes[index] for index in indices)),
+            tuple(dataclasses.replace(members[index], latent_dim=sizes[index] or None) for index in indices),
             tuple(indices),
         )
         for indices in groups.values()
@@ -117,14 +126,10 @@ def checked_members(model: Model, config: TrainConfig, members: Sequence[Member]
         raise ValueError("got no members; expected at least one")
     resolved = tuple(member.resolve(model, config) for member in members)
     for index, member in enumerate(resolved):
-        if member.latent_dim is not None and member.latent_dim > model.config.latent_dim:
+        if member.latent_dim is not None and member.latent_dim > model.latent_dim:
             raise ValueError(
                 f"got latent_dim={member.latent_dim} for member {index} with a model of "
-                f"latent_dim={model.config.latent_dim}; expected at most the model's; give a model of the largest "
+                f"latent_dim={model.latent_dim}; expected at most the model's; give a model of the largest "
                 "latent size (`group_members` does)"
             )
     return resolved
-
-
-def with_latent_dim(model: Model, latent_dim: int) -> Model:
-    return type(model)(dataclasses.replace(model.config, latent_dim=latent_dim))  # type: ignore[call-arg]

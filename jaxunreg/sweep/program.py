@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Int, Num
 from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import to_float
+from jaxunreg.models import apply
 from jaxunreg.models.base import Model, variables_like
 from jaxunreg.scoring.scorer import fold
 from jaxunreg.training.config import TrainConfig
@@ -54,15 +55,8 @@ def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
     >>> [size // 2**20 for size in member_bytes(model, ju.TrainConfig(batch_size=64))]
     [143, 459]
     """
-    network = model.config
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables_like(model)["params"]))
-    height, width, channels = network.image_shape
-    # Encoder and decoder have a map of each size; the last is the image's mean and log-variance, beside the image.
-    outputs = 3 * height * width * channels + sum(
-        2 * (height >> layer) * (width >> layer) * network.base_channels * 2 ** (layer - 1)
-        for layer in range(1, network.depth + 1)
-    )
-    return MemberBytes(weights=4 * 6 * parameters, activations=4 * 6 * config.batch_size * outputs)
+    return MemberBytes(weights=4 * 6 * parameters, activations=4 * 6 * config.batch_size * model.layer_outputs)
 
 
 def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]:
@@ -146,7 +140,7 @@ def sweep_terms(
     def own(variables: Variables, batches: Array) -> Decomposition:
         def member(variables: Variables) -> Decomposition:
             folded = fold(model, variables)
-            return jax.lax.map(lambda batch: model.apply(folded, to_float(batch), method="terms"), batches)
+            return jax.lax.map(lambda batch: apply.terms(model, folded, to_float(batch)), batches)
 
         return jax.vmap(member)(variables) if vectorize else jax.lax.map(member, variables)
 

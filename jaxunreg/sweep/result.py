@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxunreg.errors import NonFiniteLossError
 from jaxunreg.models.base import Model, variables_like
+from jaxunreg.models.latent_space import LatentSpace
 from jaxunreg.sweep.latent_padding import resized
-from jaxunreg.sweep.members import Member, with_latent_dim
+from jaxunreg.sweep.members import Member
 from jaxunreg.training.state import StepMetrics
 from jaxunreg.typing import Variables
 
@@ -37,7 +38,7 @@ class SweepResult:
     """What `fit_sweep` returns; arrays are NumPy's, so that no device's memory is held.
 
     Attributes:
-      model: the model with the largest latent size, as it was given.
+      model: the model with the largest latent size. Where members have several sizes, it masks what each lacks.
       members: as they were given, with every `None` replaced.
       history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the first loss of a member on
         that was not finite. `loss` is `kl_weight * D + A + M`.
@@ -73,10 +74,8 @@ class SweepResult:
             raise IndexError(f"got member {member}; expected 0 to {len(self.members) - 1}")
         if member in self.failures:
             raise NonFiniteLossError(f"member {member} of the sweep failed: {self.failures[member]}")
-        latent_dim = self.members[member].latent_dim
-        assert latent_dim is not None
-        model = with_latent_dim(self.model, latent_dim)
+        model = self.members[member].own_model(self.model.with_latent_space(LatentSpace()))
         shapes = variables_like(model)
         padded = {name: jax.tree.map(lambda leaf: leaf[member], self.stacked[name]) for name in shapes}
-        cut = resized(padded, shapes, self.model.config.latent_dim, latent_dim)
+        cut = resized(padded, shapes, self.model.latent_dim, model.latent_dim)
         return model, jax.tree.map(jnp.asarray, cut)

@@ -33,7 +33,7 @@ from jaxunreg.training.config import TrainConfig
 from jaxunreg.training.identity import check_same_run, describe_config
 from jaxunreg.training.log import MetricsLog
 from jaxunreg.training.state import StepMetrics, TrainState, init_state, starting_state
-from jaxunreg.training.step import for_platform, train_steps
+from jaxunreg.training.step import train_steps
 from jaxunreg.training.training_images import TrainingImages
 from jaxunreg.typing import PRNGKey, PyTree, Variables
 
@@ -239,7 +239,7 @@ class _Run:
     def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
         images, indices = self.batches.steps(step, count)
         run = train_steps if self.mesh is None else _train_steps_over(self.mesh)
-        model = for_platform(self.model, next(iter(state.step.devices())).platform)
+        model = self.model.for_platform(next(iter(state.step.devices())).platform)
         return run(model, self.config, state, images, indices, np.int32(count))
 
     def _save(self, step: int, state: TrainState, files: _Files | None) -> None:

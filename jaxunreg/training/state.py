@@ -8,10 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxunreg.decomposition import Decomposition
-from jaxunreg.models.autoencoder import Autoencoder
 from jaxunreg.models.base import Model, init_variables
-from jaxunreg.models.vae import VAE
-from jaxunreg.training import linear_start
+from jaxunreg.models.linear_start import PIXELS
 from jaxunreg.training.config import TrainConfig
 from jaxunreg.training.crops import random_crops
 from jaxunreg.training.optimizer import make_optimizer
@@ -99,12 +97,10 @@ def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: Trai
     init_key, crop_key = jax.random.split(jax.random.split(key)[0])
     if not isinstance(images, np.ndarray | jax.Array):
         height, width, channels = model.config.image_shape
-        wanted = max(2, linear_start.PIXELS // (height * width * channels))
+        wanted = max(2, PIXELS // (height * width * channels))
         per_image = min(-(-wanted // len(images)), _CROPS_A_PLACE * _most_places(images, (height, width)))
         images = random_crops(crop_key, images, (height, width), per_image=per_image)
-    # Both models are what it can write; another one has no such layers.
-    assert isinstance(model, VAE | Autoencoder)
-    return state._replace(variables=linear_start.linear_start(model, images, init_key))
+    return state._replace(variables=model.linear_start(images, init_key))
 
 
 # Small images have fewer different crops than the linear start takes; drawn so often, 1 in 50 of them is missed.

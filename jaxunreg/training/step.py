@@ -1,8 +1,6 @@
 """One update, and several of them in one compiled program."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,40 +10,13 @@ from jaxtyping import Array, Float, Int, Num
 from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import to_float
-from jaxunreg.models.autoencoder import Autoencoder
+from jaxunreg.models import apply
 from jaxunreg.models.base import Model
-from jaxunreg.models.vae import VAE
-from jaxunreg.nn.convolution import on_platform
 from jaxunreg.training.batches import select
 from jaxunreg.training.config import TrainConfig
 from jaxunreg.training.optimizer import Hyperparameters, make_optimizer
 from jaxunreg.training.state import StepMetrics, TrainState
 from jaxunreg.typing import AnyImages, PyTree
-
-_AnyModel = TypeVar("_AnyModel", bound=Model)
-
-
-def for_platform(model: _AnyModel, platform: str) -> _AnyModel:
-    """The model with the lowering that `auto` stands for on one platform, which is traced in half the time.
-
-    A program that is exported needs `auto`; a training step runs where it is compiled.
-
-    Args:
-      model: a `VAE` or an `Autoencoder`; another is returned as it is.
-      platform: of a device, as `jax.Device.platform` says.
-
-    Returns:
-      A model with the same weights and the same program.
-
-    >>> import jaxunreg as ju
-    >>> model = ju.VAE(ju.VAEConfig())
-    >>> for_platform(model, "cpu").config.lowering, for_platform(model, "tpu").config.lowering
-    ('matmul', 'native')
-    """
-    if not isinstance(model, VAE | Autoencoder):
-        return model
-    lowering = on_platform(model.config.lowering, platform)
-    return model.clone(config=dataclasses.replace(model.config, lowering=lowering))
 
 
 def train_step(
@@ -81,14 +52,8 @@ def train_step(
     kl_weight = kl_weight * (config.kl_weight if hyper is None else hyper.kl_weight)
 
     def loss_fn(params: PyTree) -> tuple[Float[Array, ""], tuple[Decomposition, PyTree]]:
-        terms, updated = model.apply(
-            {**state.variables, "params": params},
-            images,
-            key,
-            train=config.batch_statistics == "batch",
-            method="training_terms",
-            mutable=["batch_stats"],
-        )
+        variables = {**state.variables, "params": params}
+        terms, updated = apply.training_terms(model, variables, images, key, train=config.batch_statistics == "batch")
         means = jax.tree.map(jnp.mean, terms)
         return kl_weight * means.d + means.a + means.m, (means, updated)
 

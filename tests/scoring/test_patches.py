@@ -8,6 +8,7 @@ import pytest
 
 import jaxunreg as ju
 from jaxunreg.errors import ArgumentError
+from jaxunreg.models import apply
 from jaxunreg.models.base import Model
 from jaxunreg.scoring import batched, each
 from jaxunreg.scoring.each import maps_each
@@ -119,11 +120,11 @@ def test_all_terms_are_the_terms_and_the_terms_of_pixels(scorer, batch):
     images = jnp.stack([picture(8, 8) * scale for scale in (1.0, 0.5, 0.2)][:batch])
 
     def run(method):
-        return jax.jit(lambda images: scorer.model.apply(scorer.variables, images, method=method))(images)
+        return jax.jit(lambda images: method(scorer.model, scorer.variables, images))(images)
 
-    found = run("all_terms")
-    chex.assert_trees_all_close(found.images, run("terms"), rtol=1e-6)
-    chex.assert_trees_all_close(found.pixels, run("pixel_terms"), rtol=1e-5, atol=1e-6)
+    found = run(apply.all_terms)
+    chex.assert_trees_all_close(found.images, run(apply.terms), rtol=1e-6)
+    chex.assert_trees_all_close(found.pixels, run(apply.pixel_terms), rtol=1e-5, atol=1e-6)
 
 
 def test_maps_compose_with_jit_vmap_and_grad(scorer):
@@ -294,7 +295,7 @@ def test_one_pass_runs_the_network_once_on_each_patch(vae, many, monkeypatch):
 
     monkeypatch.setattr(each, "one_call", recorded)
     list(maps_each(vae, many, stride=5))
-    assert {method for method, _ in calls} == {"all_terms"}
+    assert {method for method, _ in calls} == {apply.all_terms}
     assert sum(count for _, count in calls) == sum(len(starts(h, 5)) * len(starts(w, 5)) for h, w in SHAPES)
 
 

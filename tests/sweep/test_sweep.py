@@ -16,6 +16,7 @@ import pytest
 
 import jaxunreg as ju
 from jaxunreg.sweep import loop, program
+from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes
 from jaxunreg.training.state import init_state
 
@@ -85,8 +86,9 @@ def swept(spy) -> ju.SweepResult:
         return fit_sweep(held_out=images(7), evaluate=used)
 
 
-def used(variables) -> dict:
-    return {"used": variables["latent"]["size"].item()}
+def used(model, variables) -> dict:
+    assert isinstance(model.latent_space, PaddedLatentSpace)
+    return {"used": variables["latent"]["latent_space"]["size"].item()}
 
 
 def test_all_parts_are_one_program(swept, spy):
@@ -147,7 +149,7 @@ def test_a_padded_model_has_the_gradients_of_the_small_one_and_none_in_the_paddi
         encoder[name] = np.zeros((*leaf.shape[:-1], 10), np.float32)
         encoder[name][..., columns] = leaf
     decoder["kernel"] = np.concatenate([decoder["kernel"], np.zeros((3, decoder["kernel"].shape[1]), np.float32)])
-    wide["latent"] = {"size": jnp.asarray(2, jnp.int32)}
+    wide = with_latent_size(wide, jnp.asarray(2, jnp.int32))
     batch = jnp.asarray(images(4) / np.float32(255))
 
     def gradients(model, variables):
@@ -160,7 +162,7 @@ def test_a_padded_model_has_the_gradients_of_the_small_one_and_none_in_the_paddi
         return terms, jax.tree.map(np.array, gradient)
 
     terms, wanted = gradients(small, variables)
-    padded_terms, found = gradients(MODEL, wide)
+    padded_terms, found = gradients(MODEL.with_latent_space(PaddedLatentSpace()), wide)
     chex.assert_trees_all_close(padded_terms, terms, rtol=1e-5)
     encoder, decoder = found["encoder"]["Dense_0"], found["decoder"]["Dense_0"]
     # Exactly none, so that Adam, which divides by its size, has nothing to make large.
@@ -229,10 +231,10 @@ CHILD = """
 import sys
 sys.path.insert(0, {root!r})
 from tests.sweep.test_sweep import fit_sweep, used, images
-def evaluate(variables):
+def evaluate(model, variables):
     print("evaluated", flush=True)
     sys.stdin.readline()
-    return used(variables)
+    return used(model, variables)
 fit_sweep(directory={directory!r}, held_out=images(7), evaluate=evaluate)
 """
 

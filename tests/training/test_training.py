@@ -106,7 +106,7 @@ def test_one_step_moves_every_parameter_down_the_gradient_of_the_negative_elbo()
             {**state.variables, "params": params},
             batch,
             jax.random.fold_in(state.key, 0),
-            method="training_terms",
+            method=MODEL.training_terms,
             mutable=["batch_stats"],
         )
         return terms.nelbo.mean()

@@ -10,9 +10,8 @@ import scipy.stats
 from sklearn.decomposition import PCA
 
 import jaxunreg as ju
+from jaxunreg.models.linear_start import random_features, variances
 from jaxunreg.nn.soft_clip import inverse_soft_clip, soft_clip
-from jaxunreg.training import linear_start as linear_start_module
-from jaxunreg.training.linear_start import linear_start
 from jaxunreg.training.state import init_state, starting_state
 
 SIZES = {"image_shape": (16, 16, 3), "depth": 3, "base_channels": 16, "latent_dim": 10}
@@ -34,7 +33,7 @@ def smooth_images(n: int, *, contrast: np.ndarray | None = None, seed: int = 0, 
 def test_it_reconstructs_as_scikit_learns_pca_does(kind):
     images = smooth_images(600)
     model = ju.VAE(ju.VAEConfig(**SIZES)) if kind == "vae" else ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
-    scorer = ju.make_scorer(model, linear_start(model, images, jax.random.key(0)))
+    scorer = ju.make_scorer(model, model.linear_start(images, jax.random.key(0)))
     flat = images.reshape(600, -1)
     pca = PCA(SIZES["latent_dim"]).fit(flat)
     best = np.mean((flat - pca.inverse_transform(pca.transform(flat))) ** 2)
@@ -46,7 +45,7 @@ def test_it_reconstructs_as_scikit_learns_pca_does(kind):
 def test_it_is_linear_on_the_images_it_has_seen():
     images = smooth_images(300)
     model = ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
-    scorer = ju.make_scorer(model, linear_start(model, images, jax.random.key(0)))
+    scorer = ju.make_scorer(model, model.linear_start(images, jax.random.key(0)))
     a, b = images[:50], images[50:100]
     whole, half, other = (np.asarray(ju.reconstruct_images(scorer, part)) for part in (a, 0.5 * (a + b), b))
     np.testing.assert_allclose(half, 0.5 * (whole + other), atol=1e-4)
@@ -56,12 +55,12 @@ def test_sigma_follows_how_much_of_an_image_is_missed():
     contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 800)
     images = smooth_images(800, contrast=contrast / contrast.max())
     model = ju.VAE(ju.VAEConfig(**SIZES))
-    variables = linear_start(model, images[:600], jax.random.key(0))
+    variables = model.linear_start(images[:600], jax.random.key(0))
     posterior, likelihood = model.apply(variables, jnp.asarray(images[600:]))
     missed = np.log(np.mean((np.asarray(likelihood.mean) - images[600:]) ** 2, axis=(1, 2, 3)))
     for log_var in (likelihood.log_var.mean(axis=(1, 2, 3)), posterior.log_var.mean(axis=1)):
         assert scipy.stats.spearmanr(missed, log_var).statistic > 0.8
-    terms = model.apply(variables, jnp.asarray(images[600:]), method="terms")
+    terms = model.apply(variables, jnp.asarray(images[600:]), method=model.terms)
     # Half of the number of values is what M is where sigma is right.
     assert 0.6 < np.mean(terms.m) / (0.5 * images[0].size) < 1.2
 
@@ -72,11 +71,12 @@ def test_the_order_of_the_images_does_not_matter(monkeypatch):
     textured = rng.uniform(0.0, 1.0, (192, 16, 16, 1))
     images = np.concatenate([smooth, textured]).astype(np.float32)
     # As with more images than the random features are measured on.
-    monkeypatch.setattr("jaxunreg.training.linear_start._batch", lambda config, values: 48)
+    for module in (random_features, variances):
+        monkeypatch.setattr(module, "images_within", lambda config, values: 48)
     model = ju.VAE(ju.VAEConfig(image_shape=(16, 16, 1), depth=2, base_channels=8, latent_dim=8))
 
     def start(images):
-        scorer = ju.make_scorer(model, linear_start(model, images, jax.random.key(0)))
+        scorer = ju.make_scorer(model, model.linear_start(images, jax.random.key(0)))
         return np.mean(ju.score_images(scorer, textured.astype(np.float32)).nelbo)
 
     by_kind, mixed = start(images), start(images[rng.permutation(len(images))])
@@ -88,7 +88,7 @@ def test_it_beats_many_steps_from_random_weights():
     config = ju.TrainConfig(steps=100, batch_size=64)
     model = ju.VAE(ju.VAEConfig(**SIZES))
     trained = ju.fit(model, images, config, key=jax.random.key(0), progress=False).variables
-    started = linear_start(model, images, jax.random.key(0))
+    started = model.linear_start(images, jax.random.key(0))
     held_out = smooth_images(200, seed=5)
     nats = [ju.score_images(ju.make_scorer(model, v), held_out).nelbo.mean() for v in (started, trained)]
     assert nats[0] < nats[1] - 100.0
@@ -105,7 +105,7 @@ def test_it_beats_many_steps_from_random_weights():
 def test_any_network_can_start_so(sizes):
     model = ju.VAE(ju.VAEConfig(**sizes))
     images = np.random.default_rng(0).random((30, *sizes["image_shape"]), np.float32)
-    variables = linear_start(model, images, jax.random.key(0))
+    variables = model.linear_start(images, jax.random.key(0))
     like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *sizes["image_shape"])))
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), like
@@ -116,19 +116,19 @@ def test_any_network_can_start_so(sizes):
 
 def test_constant_images_make_finite_weights():
     model = ju.VAE(ju.VAEConfig(**SIZES))
-    variables = linear_start(model, np.full((20, 16, 16, 3), 77, np.uint8), jax.random.key(0))
+    variables = model.linear_start(np.full((20, 16, 16, 3), 77, np.uint8), jax.random.key(0))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
 
 def test_what_it_refuses():
     model = ju.VAE(ju.VAEConfig(**SIZES))
     with pytest.raises(ValueError, match="got 1 image; expected at least 2"):
-        linear_start(model, smooth_images(1), jax.random.key(0))
+        model.linear_start(smooth_images(1), jax.random.key(0))
     with pytest.raises(ValueError, match="expected"):
-        linear_start(model, smooth_images(4, size=8), jax.random.key(0))
+        model.linear_start(smooth_images(4, size=8), jax.random.key(0))
     narrow = ju.VAE(ju.VAEConfig(**{**SIZES, "base_channels": 1}))
     with pytest.raises(ValueError, match="got base_channels=1; expected at least 2"):
-        linear_start(narrow, smooth_images(4), jax.random.key(0))
+        narrow.linear_start(smooth_images(4), jax.random.key(0))
     with pytest.raises(ValueError, match="got batch_statistics='fixed' with start='random'; expected start='linear'"):
         ju.TrainConfig(batch_statistics="fixed")
 
@@ -152,9 +152,7 @@ def test_fixed_statistics_stay_and_training_improves_the_start():
 def test_small_images_give_no_more_crops_than_they_have_places_for(monkeypatch):
     """Of 3 x 1 and 1 x 2 places; some 8,000 crops an image would be copies of copies."""
     seen = []
-    monkeypatch.setattr(
-        "jaxunreg.training.state.linear_start.linear_start", lambda model, crops, key: seen.append(crops)
-    )
+    monkeypatch.setattr(ju.VAE, "linear_start", lambda self, crops, key: seen.append(crops))
     height, width, channels = SIZES["image_shape"]
     images = [np.zeros((height + more[0], width + more[1], channels), np.uint8) for more in ((2, 0), (0, 1))]
     starting_state(ju.VAE(ju.VAEConfig(**SIZES)), ju.TrainConfig(steps=1, start="linear"), jax.random.key(0), images)
@@ -163,20 +161,21 @@ def test_small_images_give_no_more_crops_than_they_have_places_for(monkeypatch):
 
 
 def test_another_start_of_an_equal_model_compiles_nothing(compiled, monkeypatch):
-    monkeypatch.setattr(linear_start_module, "_batch", lambda config, values: values // 2**15)  # The last is smaller.
+    for module in (random_features, variances):  # The last batch is smaller.
+        monkeypatch.setattr(module, "images_within", lambda config, values: values // 2**15)
     config = ju.VAEConfig(**{**SIZES, "base_channels": 4, "latent_dim": 3})
     images = smooth_images(80)
-    programs = linear_start_module._encoded, linear_start_module._decoded
+    programs = variances._encoded, variances._decoded
     before = [program._cache_size() for program in programs]
-    linear_start(ju.VAE(config), images[:40], jax.random.key(0))
+    ju.VAE(config).linear_start(images[:40], jax.random.key(0))
     assert [program._cache_size() for program in programs] == [count + 1 for count in before]
     compiled.clear()
-    linear_start(ju.VAE(config), images[40:], jax.random.key(1))
+    ju.VAE(config).linear_start(images[40:], jax.random.key(1))
     assert not compiled
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxunreg.training.linear_start.PIXELS", 2**20)  # fewer crops than are drawn in earnest
+    monkeypatch.setattr("jaxunreg.training.state.PIXELS", 2**20)  # fewer crops than are drawn in earnest
     images = list(smooth_images(20, size=24))  # larger than the model's, so that crops are drawn
     model = ju.VAE(ju.VAEConfig(**SIZES))
     config = ju.TrainConfig(steps=8, batch_size=4, steps_per_dispatch=2, checkpoint_every=4, start="linear")

@@ -1,0 +1,68 @@
+"""The methods of a model as functions of its variables: the one place that runs a Flax method.
+
+All are pure functions, so they can be given to `jit`, `vmap` and `grad`, and can be static arguments of a program.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from jaxunreg.decomposition import AllTerms, Decomposition
+from jaxunreg.models.base import Model
+from jaxunreg.typing import Images, PRNGKey, Variables
+
+Method: TypeAlias = Callable[[Model, Variables, Images], Any]
+"""`terms`, `pixel_terms`, `all_terms` or `reconstruct` of this module."""
+
+
+def terms(model: Model, variables: Variables, images: Images) -> Decomposition:
+    """The score of each image, `[batch]`; see `Model.terms`.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jnp.zeros((2, 8, 8, 1))
+    >>> terms(model, model.init(jax.random.key(0), images), images).m.shape
+    (2,)
+    """
+    return model.apply(variables, images, method=model.terms)
+
+
+def pixel_terms(model: Model, variables: Variables, images: Images) -> Decomposition:
+    """The score of each pixel, `[batch, height, width]`; see `Model.pixel_terms`."""
+    return model.apply(variables, images, method=model.pixel_terms)
+
+
+def all_terms(model: Model, variables: Variables, images: Images) -> AllTerms:
+    """`terms` and `pixel_terms`, from one forward pass where the model can."""
+    return model.apply(variables, images, method=model.all_terms)
+
+
+def training_terms(
+    model: Model, variables: Variables, images: Images, key: PRNGKey, *, train: bool = True
+) -> tuple[Decomposition, Variables]:
+    """The objective of each image, `[batch]`, and the collections that changed; see `Model.training_terms`.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
+    >>> images = jnp.zeros((2, 8, 8, 1))
+    >>> _, updated = training_terms(model, model.init(jax.random.key(0), images), images, jax.random.key(1))
+    >>> list(updated)
+    ['batch_stats']
+    """
+    return model.apply(variables, images, key, train=train, method=model.training_terms, mutable=["batch_stats"])
+
+
+def reconstruct(model: Model, variables: Variables, images: Images) -> Images:
+    """What the model expects in place of the images, same shape; see `Model.reconstruct`."""
+    return model.apply(variables, images, method=model.reconstruct)
+
+
+def folded(model: Model, variables: Variables, images: Images) -> Variables:
+    """The collections that a model keeps to score faster; empty for a model that keeps none.
+
+    Args:
+      model: the model.
+      variables: its variables.
+      images: a batch of the model's images, of which only the shape counts.
+    """
+    _, collections = model.apply(variables, images, method=model.terms, mutable=["folded"])
+    return collections

@@ -1,0 +1,154 @@
+"""A linear autoencoder, and a linear VAE, written into the weights of a model."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.images import check_images, to_float
+from jaxunreg.models.base import init_variables
+from jaxunreg.models.linear_start.block_pca import Level, block_pca, leading, linear_channels, reconstruct
+from jaxunreg.models.linear_start.decoder import write_decoder
+from jaxunreg.models.linear_start.encoder import write_encoder, write_latent_means
+from jaxunreg.models.linear_start.random_features import measure_random_features
+from jaxunreg.models.linear_start.variances import (
+    regress_log_variance,
+    regress_posterior_variance,
+    write_posterior_variance,
+)
+from jaxunreg.models.network_model import NetworkModel
+from jaxunreg.nn.config import NetworkConfig
+from jaxunreg.typing import AnyImages, PRNGKey, Variables
+
+PIXELS = 2**25
+"""How many pixel values of the training images are looked at; more do not change the leading components much."""
+
+
+class _LinearFit(NamedTuple):
+    """PCA of the training images, in layers of blocks and then of the deepest map."""
+
+    levels: list[Level]
+    codes: np.ndarray  # [n, used]
+    eigenvalues: np.ndarray  # [used], of the second moments of the deepest map
+    vectors: np.ndarray  # [deepest map, used], orthonormal columns
+    missed: np.ndarray  # [n], mean squared error of a pixel
+    noise: float  # residual variance of a pixel of a typical image
+
+
+def linear_autoencoder(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variables:
+    """Variables of an `Autoencoder` that reconstructs by a PCA, with running averages to match.
+
+    Args:
+      model: an `Autoencoder`.
+      images: training images `[N, height, width, channels]` of the model's size; uint8, or floating point in [0, 1].
+        Of more than `PIXELS` values in all, images at even distances are looked at.
+      key: PRNG key of the random features.
+
+    Returns:
+      `{"params": ..., "batch_stats": ...}` as `model.init` makes them. Latent dimensions beyond those that the linear
+      channels carry start without meaning, with a weight of a hundredth in the decoder.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: images of another shape, dtype or range than the model's, or fewer than two; a
+        network with one base channel.
+    """
+    x = _looked_at(model.config, images)
+    variables = jax.tree.map(np.array, init_variables(model, key))
+    fit = _fit(model.config, x)
+    _write_means(model.config, variables, fit, np.sqrt(fit.eigenvalues), x)
+    measure_random_features(model, variables, x, key)
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variables:
+    """Variables of a `VAE` that is a probabilistic PCA, with running averages to match.
+
+    The posterior of a latent variable of eigenvalue lambda (of the second moments) is that of probabilistic PCA,
+    `N(sqrt(lambda - s^2) / lambda v.x, s^2 / lambda)` with `s^2` the residual variance of a pixel.
+
+    Args:
+      model: a `VAE`.
+      images: see `linear_autoencoder`.
+      key: PRNG key of the random features.
+
+    Returns:
+      As `linear_autoencoder` does.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: as `linear_autoencoder` does.
+
+    >>> import jax, jax.numpy as jnp, jaxunreg as ju
+    >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=8, latent_dim=2))
+    >>> codes = jax.random.uniform(jax.random.key(1), (500, 2)) - 0.5  # images of two dimensions
+    >>> images = 0.5 + jnp.einsum("nz,zhwc->nhwc", codes, jax.random.uniform(jax.random.key(2), (2, 8, 8, 1)) - 0.5)
+    >>> variables = linear_vae(model, images, jax.random.key(0))
+    >>> error = ju.reconstruct_images(ju.make_scorer(model, variables), images) - images
+    >>> bool(jnp.std(error) < 0.5 * jnp.std(images))  # but for what the blocks do not hold
+    True
+    """
+    config: Any = model.config
+    x = _looked_at(config, images)
+    variables = jax.tree.map(np.array, init_variables(model, key))
+    fit = _fit(config, x)
+    _write_means(config, variables, fit, np.sqrt(np.maximum(fit.eigenvalues - fit.noise, 1e-6 * fit.eigenvalues)), x)
+    write_posterior_variance(variables["params"]["encoder"]["Dense_0"], config, fit.noise / fit.eigenvalues)
+    measure_random_features(model, variables, x, key)
+    regress_posterior_variance(model, variables, x, fit.missed, fit.noise, len(fit.eigenvalues))
+    regress_log_variance(model, variables, x, key)
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def _looked_at(config: NetworkConfig, images: AnyImages) -> np.ndarray:
+    """The images that the start is fitted to, float32, in random order."""
+    check_images(images, (None, *config.image_shape))
+    if len(images) < 2:
+        raise ArgumentError(
+            f"{len(images)} image", "at least 2 to take a PCA of", f"add images, or use {argument('start', 'random')}"
+        )
+    if config.base_channels < 2:
+        raise ArgumentError(
+            argument("base_channels", config.base_channels),
+            "at least 2 for a linear start",
+            f"raise {argument('base_channels')}, or use {argument('start', 'random')}",
+        )
+    count = min(len(images), max(2, PIXELS // int(np.prod(config.image_shape))))
+    chosen = np.linspace(0, len(images) - 1, count).astype(int)
+    # In random order: if the files are sorted by kind, or the crops by image, the first ones, which some steps are
+    # fitted to alone, would not stand for all.
+    return np.asarray(to_float(images[np.random.default_rng(0).permutation(chosen)]))
+
+
+def _fit(config: NetworkConfig, x: np.ndarray) -> _LinearFit:
+    levels: list[Level] = []
+    for layer in range(config.depth):
+        below = levels[-1].features if levels else x
+        levels.append(block_pca(below, linear_channels(config.base_channels * 2**layer)))
+    flat = levels[-1].features.reshape(len(x), -1)
+    used = min(config.latent_dim, flat.shape[1], len(x) - 1)
+    eigenvalues, vectors = leading(flat.T @ flat / len(x), used)
+    codes = flat @ vectors
+    missed = np.mean(np.square(x - reconstruct(levels, codes @ vectors.T)), axis=(1, 2, 3))
+    # Of a typical image, since sigma_x will depend on the image. The residual lacks the noise of the latent dimensions.
+    noise = float(np.exp(np.mean(np.log(missed + 1e-12)))) * x[0].size / max(x[0].size - used, 1)
+    return _LinearFit(levels, codes, np.maximum(eigenvalues, 1e-12), vectors, missed, noise)
+
+
+def _write_means(
+    config: NetworkConfig, variables: Variables, fit: _LinearFit, spread: np.ndarray, x: np.ndarray
+) -> None:
+    """Write all of the encoder and the decoder but the variances.
+
+    Args:
+      config: sizes.
+      variables: NumPy arrays, which are written to.
+      fit: the PCA.
+      spread: standard deviation that each latent dimension stands for, `[used]`.
+      x: the images.
+    """
+    params, stats = variables["params"], variables["batch_stats"]
+    lift = write_encoder(params["encoder"], stats["encoder"], config, fit.levels, x)
+    write_latent_means(params["encoder"]["Dense_0"], config, fit.vectors * spread / fit.eigenvalues, lift)
+    mean = fit.codes * (spread / fit.eigenvalues) @ (fit.vectors * spread).T
+    write_decoder(params["decoder"], stats["decoder"], config, fit.levels, (fit.vectors * spread).T, mean)

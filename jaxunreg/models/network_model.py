@@ -1,0 +1,77 @@
+"""What the models of an encoder and a decoder have in common."""
+
+import dataclasses
+import math
+from typing import Any
+
+from flax import linen as nn
+
+from jaxunreg.models.base import Model
+from jaxunreg.models.base_model import PIXELS_A_BATCH, BaseModel, power_of_two
+from jaxunreg.nn.config import NetworkConfig, Precision
+from jaxunreg.nn.convolution import on_platform
+
+# Positions of the deepest feature map, whatever the pixels say: 32 images of 96x96. Fewer make thin products.
+_FEWEST_POSITIONS_A_BATCH = 2**8
+
+
+class NetworkModel(BaseModel):
+    """A model whose config is a `NetworkConfig`, with the paper's encoder and decoder.
+
+    Attributes:
+      config: sizes, and how the network computes.
+    """
+
+    config: NetworkConfig
+
+    @property
+    def latent_dim(self) -> int:
+        """N_z."""
+        return self.config.latent_dim
+
+    @property
+    def scoring_batch(self) -> int:
+        """How many images stay in a processor's cache together, unless so few would make thin matrix products."""
+        pixels, positions = (math.prod(shape[:2]) for shape in (self.config.image_shape, self.config.bottom_shape))
+        return power_of_two(max(PIXELS_A_BATCH / pixels, _FEWEST_POSITIONS_A_BATCH / positions))
+
+    @property
+    def layer_outputs(self) -> int:
+        """How many numbers all layers together return for an image."""
+        config = self.config
+        height, width, channels = config.image_shape
+        # Encoder and decoder have a map of each size; the last is the image's mean and log-variance, beside the image.
+        return 3 * height * width * channels + sum(
+            2 * (height >> layer) * (width >> layer) * config.base_channels * 2 ** (layer - 1)
+            for layer in range(1, config.depth + 1)
+        )
+
+    @nn.nowrap
+    def for_platform(self, platform: str) -> Model:
+        """The same model with the lowering that `auto` stands for on one platform.
+
+        >>> import jaxunreg as ju
+        >>> model = ju.VAE(ju.VAEConfig())
+        >>> model.for_platform("cpu").config.lowering, model.for_platform("tpu").config.lowering
+        ('matmul', 'native')
+        """
+        return self.with_config(lowering=on_platform(self.config.lowering, platform))
+
+    @nn.nowrap
+    def native(self, precision: Precision | None = None) -> Model:
+        """The same model with native convolutions, and with another precision if one is given."""
+        return self.with_config(lowering="native", precision=precision or self.config.precision)
+
+    @nn.nowrap
+    def with_latent_dim(self, latent_dim: int) -> Model:
+        """The same model with another latent size.
+
+        Raises:
+          ArgumentError: a size below 1.
+        """
+        return self.with_config(latent_dim=latent_dim)
+
+    @nn.nowrap
+    def with_config(self, **changes: Any) -> Model:
+        """The same model with other values of some of its config's fields."""
+        return self.clone(config=dataclasses.replace(self.config, **changes))
