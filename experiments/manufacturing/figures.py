@@ -10,12 +10,13 @@ from experiments.manufacturing.config import ManufacturingConfig, ManufacturingR
 from experiments.manufacturing.fitted import Fitted
 from experiments.manufacturing.fitting import fit, fit_network
 from experiments.manufacturing.models import MODELS, Candidate, describe_setting, letter
-from experiments.manufacturing.scores import Scores, image_scores
+from experiments.manufacturing.scores import Scores
 from experiments.manufacturing.splits import Split
 from jaxunreg import plots
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.images import to_float
 from jaxunreg.reports.figures import Figures, Section
+from jaxunreg.scoring.aggregation import mean_of_highest
 
 _IN_FIG_10: tuple[tuple[ModelName, str], ...] = (
     ("vae", "m"),
@@ -85,7 +86,7 @@ def _roc_pairs(
     pairs = {}
     for model, name in _IN_FIG_10:
         if (model, name) in chosen:
-            values = image_scores(scores[Candidate(model, chosen[model, name], 0)].test[name], config.top_k)
+            values = mean_of_highest(scores[Candidate(model, chosen[model, name], 0)].test[name], config.top_k)
             anomalous = split.test.is_anomalous
             pairs[_label(model, name)] = values[~anomalous], values[anomalous]
     return pairs
@@ -98,7 +99,7 @@ def _example(config: ManufacturingConfig, split: Split, scores: Scores, chosen: 
         return None
     model = config.models[0]
     top = scores[headline_candidate(chosen, model, 0)].test[MODELS[model].headline]
-    values = image_scores(top, config.top_k)[masked]
+    values = mean_of_highest(top, config.top_k)[masked]
     return masked[int(np.argsort(values)[len(values) // 2])]
 
 

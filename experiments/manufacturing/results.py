@@ -8,11 +8,12 @@ import numpy as np
 from experiments.manufacturing.choosing import Chosen, choose, headline_candidate
 from experiments.manufacturing.config import EXPERIMENT, ManufacturingConfig, ManufacturingRun
 from experiments.manufacturing.models import Candidate
-from experiments.manufacturing.scores import CandidateScores, Scores, auc, image_scores
+from experiments.manufacturing.scores import CandidateScores, Scores, auc
 from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
 from jaxunreg.metrics.ranking import average_precision, roc_auc
+from jaxunreg.scoring.aggregation import mean_of_highest
 
 _TOP_K = (1, 2, 5, 10, 20)
 
@@ -81,7 +82,7 @@ def _image_figures(
 ) -> dict[str, Any]:
     """What one score of one candidate is worth, image by image."""
     top = found.test[name]
-    values, anomalous = image_scores(top, config.top_k), split.test.is_anomalous
+    values, anomalous = mean_of_highest(top, config.top_k), split.test.is_anomalous
     normal = values[~anomalous]
     labels = np.array(split.test.labels)
     validation_auc = (

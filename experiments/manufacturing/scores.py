@@ -13,7 +13,7 @@ from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders import ImageFiles
 from jaxunreg.metrics.ranking import roc_auc
 from jaxunreg.progress import with_bar
-from jaxunreg.scoring.aggregation import highest_scores
+from jaxunreg.scoring.aggregation import highest_scores, mean_of_highest
 
 
 class CandidateScores(NamedTuple):
@@ -49,12 +49,7 @@ def score_candidate(run: ManufacturingRun, split: Split, candidate: Candidate) -
     return CandidateScores({n: a[:count] for n, a in arrays.items()}, {n: a[count:] for n, a in arrays.items()})
 
 
-def image_scores(top: np.ndarray, top_k: int) -> np.ndarray:
-    """Scores of images from those of their patches: the mean of the `top_k` highest, or of as many as there are."""
-    return np.nanmean(top[:, :top_k], axis=1)
-
-
 def auc(images: ImageFiles, top: np.ndarray, top_k: int) -> float:
     """ROC AUC of one score."""
-    scores, anomalous = image_scores(top, top_k), images.is_anomalous
+    scores, anomalous = mean_of_highest(top, top_k), images.is_anomalous
     return roc_auc(scores[~anomalous], scores[anomalous], bootstrap=1).value

@@ -17,10 +17,11 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.inspection.calibration import Calibration, calibrate
 from jaxunreg.inspection.checks import check_scoring, check_stride, patch_of
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
-from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores, mean_of_highest
+from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
 from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
+from jaxunreg.scoring.aggregation import mean_of_highest
 from jaxunreg.scoring.each import heat_map_each, maps_each
 from jaxunreg.scoring.patches import PatchGrid
 from jaxunreg.scoring.scorer import Scorer
@@ -85,7 +86,7 @@ class AnomalyDetector:
     def calibration(self) -> Calibration:
         """Of the image scores of the term."""
         unit = self.scorer.model.unit
-        return calibrate([mean_of_highest(row, self.top_k) for row in self.held_out[self.term]], unit=unit)
+        return calibrate([float(mean_of_highest(row, self.top_k)) for row in self.held_out[self.term]], unit=unit)
 
     @property
     def threshold(self) -> float:
@@ -98,7 +99,7 @@ class AnomalyDetector:
 
     def image_score(self, patches: Float32[np.ndarray, "rows columns"]) -> float:
         """An image's score from its patches': the mean of the `top_k` highest, or of all where it has fewer."""
-        return mean_of_highest(kept_scores(patches), self.top_k)
+        return float(mean_of_highest(kept_scores(patches), self.top_k))
 
     def inspect(
         self, images: Iterable[np.ndarray], *, pixels: bool = False, heat_map_stride: int | None = None

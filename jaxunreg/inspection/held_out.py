@@ -30,19 +30,6 @@ def kept_scores(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:
     return highest_scores(patches, MOST_TOP_K).astype(np.float32)
 
 
-def mean_of_highest(kept: np.ndarray, top_k: int) -> float:
-    """An image's score: the mean of its `top_k` highest patch scores, or of all where it has fewer.
-
-    Args:
-      kept: from `kept_scores`.
-      top_k: how many.
-
-    >>> mean_of_highest(kept_scores(np.array([[1.0, 5.0], [2.0, 3.0]])), 2)
-    4.0
-    """
-    return float(np.nanmean(kept[:top_k], dtype=np.float64))
-
-
 def some_pixels(heat: np.ndarray) -> np.ndarray:
     """Evenly spaced pixels of a heat map, for `pixel_levels`."""
     values = heat.ravel()

@@ -1,39 +1,57 @@
-"""The one rule by which the scores of its patches make the score of an image."""
+"""The one rule by which the scores of an image's patches make the score of the image.
+
+It is the mean of the `k` highest patch scores, or of all of them where the image has fewer patches:
+
+    s = 1/k' sum_{i <= k'} s_(i),    k' = min(k, patches),    s_(1) >= s_(2) >= ...
+
+A patch score that is NaN is never ranked away: the image's score is NaN, or an error where values can be read.
+`image_score` is the rule as a pure JAX function. `highest_scores` and `mean_of_highest` are the same rule on NumPy
+arrays in two steps, so that the highest scores can be kept and `k` chosen later.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float64
+
+from jaxunreg.errors import ArgumentError, argument
 
 
 def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Float[Array, ""]:
-    """An image's score from its patches': the largest, or the mean of the `top_k` largest.
+    """An image's score: the mean of its `top_k` highest patch scores, or of all where it has fewer patches.
+
+    Small images with fewer than `top_k` patches are no error, since they are common in folders of mixed sizes; an
+    `AnomalyDetector` scores them by the same rule. A pure function: it composes with `jit`, `vmap` and `grad`.
 
     Args:
       scores: of every patch, `[rows, columns]`.
-      top_k: how many.
+      top_k: how many patches count.
 
     Returns:
-      A scalar.
+      A scalar, in the units and the dtype of the scores; NaN where any patch score is NaN.
 
     Raises:
-      ValueError: fewer patches than `top_k`, or `top_k` below one.
+      ArgumentError: no patches, or `top_k` below one.
 
     >>> import jax.numpy as jnp
     >>> scores = jnp.array([[1.0, 5.0], [2.0, 3.0]])
-    >>> float(image_score(scores)), float(image_score(scores, top_k=2))
-    (5.0, 4.0)
+    >>> float(image_score(scores)), float(image_score(scores, top_k=2)), float(image_score(scores, top_k=9))
+    (5.0, 4.0, 2.75)
     """
-    if not 1 <= top_k <= scores.size:
-        raise ValueError(f"got top_k={top_k} with {scores.size} patches; expected 1 to {scores.size}")
-    return jnp.mean(jax.lax.top_k(jnp.ravel(scores), top_k)[0])
+    _check_top_k(top_k)
+    if scores.size == 0:
+        raise ArgumentError(f"patch scores of shape {list(scores.shape)}", "at least one patch", field="scores")
+    flat = jnp.ravel(scores)
+    mean = jnp.mean(jax.lax.top_k(flat, min(top_k, flat.size))[0])
+    # top_k ranks a NaN by its sign bit, and 0/0 on x86 gives one that it puts last.
+    return jnp.where(jnp.any(jnp.isnan(flat)), jnp.asarray(jnp.nan, mean.dtype), mean)
 
 
 def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"]:
-    """The highest of an image's patch scores, descending, and NaN where there are fewer; in their own dtype.
+    """The highest of an image's patch scores, descending, filled up with NaN where there are fewer; in their own dtype.
 
     Raises:
-      ValueError: a score is NaN.
+      ArgumentError: a score is NaN.
 
     >>> import numpy as np
     >>> highest_scores(np.array([[1.0, 5.0], [2.0, 3.0]]), 3).tolist()
@@ -41,9 +59,41 @@ def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"
     """
     undefined = int(np.isnan(scores).sum())
     if undefined:
-        raise ValueError(
-            f"got {undefined} of {np.size(scores)} patch scores that are NaN; expected numbers; look for NaN in the "
-            "image, or in the model's variables"
+        raise ArgumentError(
+            f"{undefined} of {np.size(scores)} patch scores that are NaN",
+            "numbers",
+            "look for NaN in the image, or in the model's variables",
+            field="scores",
         )
     ordered = np.sort(scores, axis=None)[::-1][:count]
     return np.append(ordered, np.full(count - len(ordered), np.nan, ordered.dtype))
+
+
+def mean_of_highest(highest: Float[np.ndarray, "*images count"], top_k: int) -> Float64[np.ndarray, "*images"]:
+    """Scores of images from their highest patch scores; see `image_score` for the rule.
+
+    Args:
+      highest: from `highest_scores`, of one image or stacked for several.
+      top_k: how many patches count, at most as many as were kept.
+
+    Returns:
+      Float64, one score an image.
+
+    Raises:
+      ArgumentError: `top_k` below one, or above the number of scores that were kept.
+
+    >>> import numpy as np
+    >>> small, large = np.array([[1.0, 2.0]]), np.array([[1.0, 5.0], [2.0, 3.0]])
+    >>> mean_of_highest(np.stack([highest_scores(small, 3), highest_scores(large, 3)]), top_k=3).tolist()
+    [1.5, 3.3333333333333335]
+    """
+    _check_top_k(top_k)
+    kept = highest.shape[-1]
+    if top_k > kept:
+        raise ArgumentError(argument("top_k", top_k), f"at most {kept}, the scores that are kept of an image")
+    return np.asarray(np.nanmean(highest[..., :top_k], axis=-1, dtype=np.float64))
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise ArgumentError(argument("top_k", top_k), "at least 1")

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -310,7 +311,7 @@ def test_an_autoencoder_has_its_mean_squared_error_and_a_vae_four_scores(name, k
     sizes = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
     model = {"vae": ju.VAE(ju.VAEConfig(**sizes)), "ae": ju.Autoencoder(ju.AutoencoderConfig(**sizes))}[name]
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
-    scorer = ju.make_scorer(model, model.init(key, np.zeros((1, 8, 8, 1), np.float32)))
+    scorer = ju.make_scorer(model, model.init(key, jnp.zeros((1, 8, 8, 1), jnp.float32)))
     fitted = FittedNetwork(scorer, MODELS[name].scores)
     maps = list(fitted.score_maps(images, stride=8))
     assert [scores["nelbo"].shape for scores in maps] == [(1, 1)] * 3
