@@ -15,18 +15,11 @@ from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.detector_folder import FILE, TRAINING, cannot_write
 from jaxunreg.inspection.fit_folder import check_same, clean_up, make_folder, note_beginning, write_note
-from jaxunreg.inspection.selection import (
-    check_sizes,
-    content_hashes,
-    groups_and_names,
-    hold_out,
-    joined,
-    one_of_each,
-    selected,
-)
+from jaxunreg.inspection.normal_images import NormalImages, check_sizes, normal_images
+from jaxunreg.inspection.selection import hold_out, joined, one_of_each
 from jaxunreg.provenance import device, versions
 from jaxunreg.scoring.scorer import Scorer, make_scorer
-from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.serialization import to_json
 from jaxunreg.training.checkpoints import alone_in
 from jaxunreg.training.loop import fit
 from jaxunreg.typing import PRNGKey
@@ -82,19 +75,18 @@ def fit_detector(
     >>> dataclasses.replace(detector, top_k=2).threshold < detector.threshold
     True
     """
-    groups, names = groups_and_names(images)
-    channels = check_sizes(images, names, config.patch)
-    hashes = content_hashes(images)
-    groups = joined(groups, hashes)
-    copies = len(hashes) - len(set(hashes))
+    normal = normal_images(images)
+    check_sizes(normal, config.patch)
+    groups = joined(normal.groups, normal.hashes)
+    copies = len(normal) - len(set(normal.hashes))
     out = hold_out(groups, config, copies)
-    chosen = one_of_each(groups, names, out, config.seed)
+    chosen = one_of_each(groups, normal.names, out, config.seed)
     made_of = to_json(
         {
             "config": dataclasses.asdict(config),
             "key": np.asarray(jax.random.key_data(key)).tolist(),
-            "images": len(images),
-            "fingerprint": images.fingerprint if isinstance(images, ImageFiles) else fingerprint(list(images)),
+            "images": len(normal),
+            "fingerprint": normal.fingerprint,
         }
     )
     target = None if directory is None else Path(directory)
@@ -107,17 +99,17 @@ def fit_detector(
     with contextlib.nullcontext() if target is None else alone_in(target / TRAINING):
         if target is not None:
             note_beginning(target, made_of)
-        scorer = _train(images, ~out, config, channels, key, target, progress)
+        scorer = _train(normal, ~out, config, key, target, progress)
         if target is not None:
             write_note(target, made_of)
         detector = calibrate_detector(
             scorer,
-            selected(images, chosen),
+            normal.select(chosen),
             stride=config.stride,
             term=config.term,
             top_k=config.top_k,
             false_positive_rate=config.false_positive_rate,
-            bits=images.bits if isinstance(images, ImageFiles) else 8 if images[0].dtype == np.uint8 else 32,
+            bits=normal.bits,
             record={
                 **to_json(dict(record or {})),
                 **made_of,
@@ -128,7 +120,7 @@ def fit_detector(
                 "calibrated_on": len(chosen),
                 "versions": versions(),
                 "device": device(),
-                "files": hashes if isinstance(images, ImageFiles) else [],
+                "files": normal.remembered,
             },
             progress=progress,
         )
@@ -142,18 +134,17 @@ def fit_detector(
 
 
 def _train(
-    images: ImageFiles | Sequence[np.ndarray],
+    normal: NormalImages,
     chosen: np.ndarray,
     config: DetectorConfig,
-    channels: int,
     key: PRNGKey,
     target: Path | None,
     progress: bool,
 ) -> Scorer:
-    model = config.model(channels)
+    model = config.model(normal.channels)
     state = fit(
         model,
-        selected(images, np.flatnonzero(chosen).tolist()),
+        normal.select(np.flatnonzero(chosen).tolist()),
         config.train,
         key=key,
         directory=None if target is None else target / TRAINING,

@@ -17,7 +17,7 @@ HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
 PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
 """For each term the median and the 99.9th percentile of the pixels of the held-out images' smoothed heat maps, nats."""
 
-# The levels rest on at most so many pixels of an image: enough for a 99.9th percentile, however large the images.
+# Of each image, at most about this many pixels: enough for a 99.9th percentile, however large the images.
 _PIXELS_AN_IMAGE = 20_000
 
 

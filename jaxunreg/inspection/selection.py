@@ -3,19 +3,13 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.images import check_images
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.config import DetectorConfig
-from jaxunreg.inspection.remembered_files import remembered_hashes
-from jaxunreg.serialization import fingerprint
-from jaxunreg.training.training_images import image_sizes
 
 
 def hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> np.ndarray:
@@ -68,20 +62,6 @@ def one_of_each(groups: Sequence[str], names: Sequence[str], out: np.ndarray, se
     return sorted({groups[k]: k for k in ranked}.values())
 
 
-def groups_and_names(images: ImageFiles | Sequence[np.ndarray]) -> tuple[list[str], list[str]]:
-    """The group of each image, and its name in errors; an array is a group of its own."""
-    if isinstance(images, ImageFiles):
-        return [file.group for file in images.files], [file.path.name for file in images.files]
-    return [str(k) for k in range(len(images))], [f"image {k}" for k in range(len(images))]
-
-
-def content_hashes(images: ImageFiles | Sequence[np.ndarray]) -> list[str]:
-    """A hash of each image, by which copies are found: of a file's bytes, or of an array."""
-    if isinstance(images, ImageFiles):
-        return remembered_hashes(images)
-    return [fingerprint(image) for image in images]
-
-
 def joined(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
     """The group of each image, where groups that share an image are one, by the first of their names.
 
@@ -100,39 +80,3 @@ def joined(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
         low, high = sorted((name(group), name(first.setdefault(digest, group))))
         into[high] = low
     return [name(group) for group in groups]
-
-
-def check_sizes(images: ImageFiles | Sequence[np.ndarray], names: Sequence[str], patch: int) -> int:
-    """See that no image is smaller than a patch.
-
-    Returns:
-      The number of channels.
-
-    Raises:
-      ArgumentError: there is no image, one is too small, or the images have neither 1 nor 3 channels.
-    """
-    if not len(images):
-        raise ArgumentError("no image", "normal images to train on and to calibrate with", "add some", field="images")
-    sizes = image_sizes(images)
-    small = np.flatnonzero((sizes < patch).any(axis=1))
-    if small.size:
-        height, width = sizes[small[0]]
-        more = f" (and {small.size - 1} more)" if small.size > 1 else ""
-        raise ArgumentError(
-            f"{names[small[0]]}, which has {height}x{width} pixels{more}",
-            f"at least a patch of {patch}x{patch}",
-            "leave it out, or choose a smaller patch",
-            field="images",
-        )
-    if isinstance(images, ImageFiles):
-        return images.channels
-    check_images(images[0], (None, None, None))
-    channels = images[0].shape[-1]
-    if channels not in (1, 3):
-        raise ArgumentError(f"images of {channels} channels", "1 (gray) or 3 (RGB)", "convert them", field="images")
-    return channels
-
-
-def selected(images: ImageFiles | Sequence[np.ndarray], indices: list[int]) -> Any:
-    """Some of the images."""
-    return images.select(indices) if isinstance(images, ImageFiles) else [images[k] for k in indices]
