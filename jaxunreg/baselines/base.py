@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float32
 from sklearn.exceptions import ConvergenceWarning
 
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.images import to_float
 
 
@@ -36,9 +37,9 @@ def check_integer(name: str, value: object, *, at_least: int) -> None:
       ValueError: it is lower than `at_least`.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}, expected an integer")
+        raise ArgumentTypeError(f"{argument(name, value)} of type {type(value).__name__}", "an integer")
     if value < at_least:
-        raise ValueError(f"{name} is {value}, expected at least {at_least}")
+        raise ArgumentError(argument(name, value), f"at least {at_least}")
 
 
 @contextlib.contextmanager

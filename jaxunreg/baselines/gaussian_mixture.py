@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from jaxunreg.baselines.base import check_integer, convergence_warnings, flatten
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 from jaxunreg.mixture import gmm_component_terms, gmm_map_component
 
@@ -76,11 +77,11 @@ class GaussianMixtureConfig:
         check_integer("seed", self.seed, at_least=0)
         for name, value in (("reg_covar", self.reg_covar), ("tol", self.tol)):
             if not (math.isfinite(value) and value >= 0.0):
-                raise ValueError(f"{name} is {value}, expected a finite number that is not negative")
+                raise ArgumentError(argument(name, value), "a finite number that is not negative")
         if self.init not in ("kmeans", "k-means++", "random", "random_from_data"):
-            raise ValueError(f"init is {self.init!r}, expected kmeans, k-means++, random or random_from_data")
+            raise ArgumentError(argument("init", self.init), "kmeans, k-means++, random or random_from_data")
         if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype is {self.dtype!r}, expected float32 or float64")
+            raise ArgumentError(argument("dtype", self.dtype), "float32 or float64")
 
 
 class GaussianMixture:
@@ -130,14 +131,17 @@ class GaussianMixture:
         flat = flatten(images)
         n_images, n_pixels = flat.shape
         if n_images < max(2, config.n_components):
-            raise ValueError(
-                f"got {n_images} image(s), expected at least {max(2, config.n_components)} to fit "
-                f"{config.n_components} component(s); give more images or lower n_components"
+            raise ArgumentError(
+                f"{n_images} image(s)",
+                f"at least {max(2, config.n_components)} to fit {config.n_components} component(s)",
+                f"give more images or lower {argument('n_components')}",
+                "images",
             )
         if config.pca_components is not None and config.pca_components > min(n_images, n_pixels):
-            raise ValueError(
-                f"pca_components is {config.pca_components}, expected at most {min(n_images, n_pixels)} for "
-                f"{n_images} images of {n_pixels} values; lower it"
+            raise ArgumentError(
+                argument("pca_components", config.pca_components),
+                f"at most {min(n_images, n_pixels)} for {n_images} images of {n_pixels} values",
+                "lower it",
             )
         mean_image = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
         # flat belongs to us: subtracting in place saves a copy of the training set (0.9 GB for all of SVHN).
@@ -162,11 +166,13 @@ class GaussianMixture:
             try:
                 mixture.fit(centred)
             except ValueError as error:
-                raise ValueError(
-                    f"EM failed with {n_images} images of {centred.shape[1]} features, "
-                    f"n_components={config.n_components}, reg_covar={config.reg_covar}, "
-                    f"dtype={config.dtype}; raise reg_covar, lower n_components or set pca_components. "
-                    f"scikit-learn says: {error}"
+                raise ArgumentError(
+                    f"{n_images} images of {centred.shape[1]} features with "
+                    f"{argument('n_components', config.n_components)}, {argument('reg_covar', config.reg_covar)} and "
+                    f"{argument('dtype', config.dtype)}, for which EM failed ({error})",
+                    "covariances that can be inverted",
+                    f"raise {argument('reg_covar')}, lower {argument('n_components')} or set "
+                    f"{argument('pca_components')}",
                 ) from error
 
         self.image_shape_: tuple[int, ...] = images.shape[1:]

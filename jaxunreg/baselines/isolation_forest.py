@@ -9,6 +9,7 @@ from jaxtyping import Array, Float64
 from sklearn.exceptions import NotFittedError
 
 from jaxunreg.baselines.base import check_integer, flatten
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 
 # Images scored at once: 38 MB of 96x96 patches. A thousand trees take 3.6 s for 10,000 of them, and 3.0 s in one go.
@@ -46,7 +47,7 @@ class IsolationForestConfig:
         if self.contamination != "auto" and (
             isinstance(self.contamination, str) or not 0.0 < self.contamination <= 0.5
         ):
-            raise ValueError(f"contamination is {self.contamination!r}, expected a number in (0, 0.5] or 'auto'")
+            raise ArgumentError(argument("contamination", self.contamination), "a number in (0, 0.5] or 'auto'")
 
 
 class IsolationForest:
@@ -88,9 +89,11 @@ class IsolationForest:
         config = self.config
         check_images(images, (None, None, None, None))
         if len(images) < config.samples_per_tree:
-            raise ValueError(
-                f"got {len(images)} image(s), expected at least samples_per_tree={config.samples_per_tree}; "
-                "give more images or lower samples_per_tree"
+            raise ArgumentError(
+                f"{len(images)} image(s)",
+                f"at least {argument('samples_per_tree', config.samples_per_tree)}",
+                f"give more images or lower {argument('samples_per_tree')}",
+                "images",
             )
         forest = sklearn.ensemble.IsolationForest(
             n_estimators=config.n_trees,

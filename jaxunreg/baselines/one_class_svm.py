@@ -9,6 +9,7 @@ from jaxtyping import Array, Float64
 from sklearn.exceptions import NotFittedError
 
 from jaxunreg.baselines.base import check_integer, convergence_warnings, flatten
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 
 # Images taken at once: 38 MB of 96x96 patches in float64.
@@ -49,11 +50,11 @@ class OneClassSVMConfig:
         check_integer("max_iter", self.max_iter, at_least=1)
         check_integer("seed", self.seed, at_least=0)
         if not 0.0 < self.nu <= 1.0:
-            raise ValueError(f"nu is {self.nu}, expected a number in (0, 1]")
+            raise ArgumentError(argument("nu", self.nu), "a number in (0, 1]")
         if self.gamma is not None and not (math.isfinite(self.gamma) and self.gamma > 0.0):
-            raise ValueError(f"gamma is {self.gamma}, expected a finite number above zero, or None")
+            raise ArgumentError(argument("gamma", self.gamma), "a finite number above zero, or None")
         if not (math.isfinite(self.tol) and self.tol >= 0.0):
-            raise ValueError(f"tol is {self.tol}, expected a finite number that is not negative")
+            raise ArgumentError(argument("tol", self.tol), "a finite number that is not negative")
 
 
 class OneClassSVM:
@@ -99,9 +100,11 @@ class OneClassSVM:
         config = self.config
         check_images(images, (None, None, None, None))
         if len(images) < config.n_landmarks:
-            raise ValueError(
-                f"got {len(images)} image(s), expected at least n_landmarks={config.n_landmarks}; "
-                "give more images or lower n_landmarks"
+            raise ArgumentError(
+                f"{len(images)} image(s)",
+                f"at least {argument('n_landmarks', config.n_landmarks)}",
+                f"give more images or lower {argument('n_landmarks')}",
+                "images",
             )
         scaler = sklearn.preprocessing.StandardScaler()
         for start in range(0, len(images), _CHUNK):

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float32, Float64
 from sklearn.exceptions import NotFittedError
 
 from jaxunreg.baselines.base import check_integer, flatten
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 
 # Images scored at once: 19 MB of 96x96 patches, three times over.
@@ -40,7 +41,7 @@ class PCAResidualConfig:
         check_integer("n_components", self.n_components, at_least=1)
         check_integer("seed", self.seed, at_least=0)
         if self.solver not in ("auto", "full", "covariance_eigh", "randomized"):
-            raise ValueError(f"solver is {self.solver!r}, expected auto, full, covariance_eigh or randomized")
+            raise ArgumentError(argument("solver", self.solver), "auto, full, covariance_eigh or randomized")
 
 
 class PCAResidual:
@@ -82,9 +83,11 @@ class PCAResidual:
         check_images(images, (None, None, None, None))
         flat = flatten(images)
         if config.n_components >= min(flat.shape):
-            raise ValueError(
-                f"n_components is {config.n_components}, expected at most {min(flat.shape) - 1} for {len(flat)} "
-                f"images of {flat.shape[1]} values, so that something is left over; lower it"
+            raise ArgumentError(
+                argument("n_components", config.n_components),
+                f"at most {min(flat.shape) - 1} for {len(flat)} images of {flat.shape[1]} values, so that something is "
+                "left over",
+                "lower it",
             )
         mean_image = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
         # flat belongs to us: subtracting in place saves a copy of the training set.

@@ -4,15 +4,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxunreg.errors import ArgumentError, argument
+
 
 def bootstrap_interval(
     statistic: Callable[..., float], sizes: Sequence[int], *, resamples: int, confidence: float, seed: int
 ) -> tuple[float, float]:
     """Ends of the percentile interval of `statistic(*counts)`, how often each image of each sample is drawn."""
     if resamples < 1:
-        raise ValueError(f"bootstrap is {resamples}, expected at least 1 resample")
+        raise ArgumentError(argument("bootstrap", resamples), "at least 1 resample")
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, e.g. 0.95")
+        raise ArgumentError(argument("confidence", confidence), "a number between 0 and 1, e.g. 0.95")
     rng = np.random.default_rng(seed)
     drawn = [statistic(*(_resample(rng, size) for size in sizes)) for _ in range(resamples)]
     low, high = np.quantile(drawn, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])

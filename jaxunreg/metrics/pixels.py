@@ -7,6 +7,8 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike
 
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+
 
 class OverlapCurve(NamedTuple):
     """Mean per-region overlap against the false-positive rate, from (0, 0) to (1, 1).
@@ -126,7 +128,7 @@ def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | No
     0.15
     """
     if not 0.0 < max_fpr <= 1.0:
-        raise ValueError(f"max_fpr is {max_fpr}, expected a number in (0, 1], e.g. 0.3")
+        raise ArgumentError(argument("max_fpr", max_fpr), "a number in (0, 1], e.g. 0.3")
     fpr, overlap = per_region_overlap_curve(maps, masks)
     inside = int(np.searchsorted(fpr, max_fpr, side="right"))
     x, y = fpr[:inside], overlap[:inside]
@@ -142,8 +144,8 @@ def _split(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> tupl
     The arrays are new, in no order, of the maps' common dtype, float32 at least; weights float64 that sum to one.
     """
     if len(maps) != len(masks):
-        raise ValueError(
-            f"got {len(maps)} maps and {len(masks)} masks, expected one mask a map; give None for a normal image"
+        raise ArgumentError(
+            f"{len(maps)} maps and {len(masks)} masks", "one mask a map", "give None for a normal image", "masks"
         )
     dtype, pixels, n_anomalous = np.dtype(np.float32), 0, 0
     for heat, mask in _checked(maps, masks):
@@ -151,9 +153,13 @@ def _split(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> tupl
         pixels += heat.size
         n_anomalous += 0 if mask is None else int(np.count_nonzero(mask))
     if n_anomalous == 0:
-        raise ValueError(f"no pixel of {len(maps)} masks is anomalous, expected at least one; give masks of defects")
+        raise ArgumentError(
+            f"{len(maps)} masks without an anomalous pixel", "at least one", "give masks of defects", "masks"
+        )
     if n_anomalous == pixels:
-        raise ValueError(f"every pixel of {len(maps)} masks is anomalous, expected a normal one; are they inverted?")
+        raise ArgumentError(
+            f"{len(maps)} masks without a normal pixel", "at least one", "invert the masks if 1 means normal", "masks"
+        )
 
     normal, anomalous = np.empty(pixels - n_anomalous, dtype), np.empty(n_anomalous, dtype)
     weights = np.empty(n_anomalous)
@@ -179,20 +185,23 @@ def _checked(
     for i, (any_map, any_mask) in enumerate(zip(maps, masks, strict=True)):
         heat = np.asarray(any_map)
         if not (np.issubdtype(heat.dtype, np.floating) or np.issubdtype(heat.dtype, np.integer)):
-            raise TypeError(f"map {i} has dtype {heat.dtype}, expected real numbers")
+            raise ArgumentTypeError(f"dtype {heat.dtype} of map {i}", "real numbers", field="maps")
         if heat.ndim != 2 or heat.size == 0:
-            raise ValueError(f"map {i} has shape {heat.shape}, expected one score a pixel, [height, width]")
+            raise ArgumentError(f"shape {heat.shape} of map {i}", "one score a pixel, [height, width]", field="maps")
         if np.isnan(heat).any():
-            raise ValueError(
-                f"{int(np.isnan(heat).sum())} of {heat.size} pixels of map {i} are NaN, expected numbers, since NaN "
-                "has no rank"
+            raise ArgumentError(
+                f"{int(np.isnan(heat).sum())} of {heat.size} pixels of map {i} that are NaN",
+                "numbers, since NaN has no rank",
+                field="maps",
             )
         if any_mask is None:
             yield heat, None
             continue
         mask = np.asarray(any_mask)
         if mask.dtype != np.bool_:
-            raise TypeError(f"mask {i} has dtype {mask.dtype}, expected bool; give e.g. mask > 0")
+            raise ArgumentTypeError(f"dtype {mask.dtype} of mask {i}", "bool", "give e.g. mask > 0", "masks")
         if mask.shape != heat.shape:
-            raise ValueError(f"mask {i} has shape {mask.shape} for a map of shape {heat.shape}, expected the same")
+            raise ArgumentError(
+                f"shape {mask.shape} of mask {i} for a map of shape {heat.shape}", "the same shape", field="masks"
+            )
         yield heat, mask

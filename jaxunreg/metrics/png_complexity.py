@@ -9,6 +9,7 @@ import PIL.Image
 from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
+from jaxunreg.errors import ArgumentError
 from jaxunreg.images import check_images
 from jaxunreg.metrics.bootstrap import bootstrap_interval
 from jaxunreg.metrics.interval import Interval
@@ -88,7 +89,7 @@ def complexity(images: np.ndarray | Sequence[np.ndarray]) -> Int64[np.ndarray, "
     True
     """
     if len(images) == 0:
-        raise ValueError("there are no images, expected at least one")
+        raise ArgumentError("no images", "at least one", field="images")
     return np.array([_png_bytes(image) for image in images], dtype=np.int64)
 
 
@@ -151,7 +152,9 @@ def explained_by_complexity(
     """
     scores, complexities = finite_scores("given", scores), finite_scores("complexity", complexities)
     if scores.shape != complexities.shape:
-        raise ValueError(f"got {len(scores)} scores and {len(complexities)} complexities, expected one a score")
+        raise ArgumentError(
+            f"{len(scores)} scores and {len(complexities)} complexities", "one complexity a score", field="complexities"
+        )
     groups = [np.unique(values, return_inverse=True)[1] for values in (scores, complexities)]
 
     def rho(counts: np.ndarray) -> float:
@@ -182,7 +185,7 @@ def _png_bytes(image: np.ndarray) -> int:
     check_images(image, (None, None, None))
     channels = image.shape[-1]
     if channels not in (1, 3):
-        raise ValueError(f"got an image of {channels} channels; expected one (gray) or three (RGB); pick those")
+        raise ArgumentError(f"an image of {channels} channels", "one (gray) or three (RGB)", "pick those", "image")
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels.astype(np.float64) * 255.0).astype(np.uint8)

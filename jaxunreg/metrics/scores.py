@@ -4,13 +4,17 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+
 
 def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np.ndarray, np.ndarray]:
     normal, anomalous = checked_scores("normal", normal), checked_scores("anomalous", anomalous)
     if paired and len(normal) != len(anomalous):
-        raise ValueError(
-            f"got {len(normal)} normal and {len(anomalous)} anomalous scores, expected as many of each with "
-            "paired=True; give two scores of every image, or paired=False"
+        raise ArgumentError(
+            f"{len(normal)} normal and {len(anomalous)} anomalous scores",
+            f"as many of each with {argument('paired', True)}",
+            f"give two scores of every image, or {argument('paired', False)}",
+            "anomalous",
         )
     return normal, anomalous
 
@@ -18,15 +22,17 @@ def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np
 def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
     array = np.asarray(scores)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise TypeError(f"the {name} scores have dtype {array.dtype}, expected real numbers")
+        raise ArgumentTypeError(f"{name} scores of dtype {array.dtype}", "real numbers", field=name)
     if array.ndim != 1:
-        raise ValueError(f"the {name} scores have shape {array.shape}, expected one score an image, [N]")
+        raise ArgumentError(f"{name} scores of shape {array.shape}", "one score an image, [N]", field=name)
     if array.size == 0:
-        raise ValueError(f"there are no {name} scores, expected at least one")
+        raise ArgumentError(f"no {name} scores", "at least one", field=name)
     if np.isnan(array).any():
-        raise ValueError(
-            f"{int(np.isnan(array).sum())} of {array.size} {name} scores are NaN, expected numbers, since "
-            "NaN has no rank; find the images that scored it"
+        raise ArgumentError(
+            f"{int(np.isnan(array).sum())} of {array.size} {name} scores that are NaN",
+            "numbers, since NaN has no rank",
+            "find the images that scored it",
+            name,
         )
     return array.astype(np.float64)
 
@@ -34,9 +40,11 @@ def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
 def finite_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
     finite = checked_scores(name, scores)
     if not np.isfinite(finite).all():
-        raise ValueError(
-            f"{int(np.isinf(finite).sum())} of {finite.size} {name} scores are infinite, expected finite numbers; "
-            "find the images that scored it"
+        raise ArgumentError(
+            f"{int(np.isinf(finite).sum())} of {finite.size} {name} scores that are infinite",
+            "finite numbers",
+            "find the images that scored it",
+            name,
         )
     return finite
 
@@ -45,9 +53,11 @@ def labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarr
     finite = finite_scores("given", scores)
     classes = np.asarray(labels)
     if np.issubdtype(classes.dtype, np.inexact):
-        raise TypeError(f"the labels have dtype {classes.dtype}, expected classes: integers, booleans or strings")
+        raise ArgumentTypeError(
+            f"labels of dtype {classes.dtype}", "classes: integers, booleans or strings", field="labels"
+        )
     if classes.shape != finite.shape:
-        raise ValueError(
-            f"got labels of shape {classes.shape} for scores of shape {finite.shape}, expected one a score"
+        raise ArgumentError(
+            f"labels of shape {classes.shape} for scores of shape {finite.shape}", "one label a score", field="labels"
         )
     return finite, classes

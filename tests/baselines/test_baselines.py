@@ -486,15 +486,15 @@ def test_too_few_images_are_refused(train: np.ndarray) -> None:
         GaussianMixture(GaussianMixtureConfig(n_components=4)).fit(train[:3])
     with pytest.raises(ValueError, match=r"got 1 image.*at least 2"):
         GaussianMixture(GaussianMixtureConfig(n_components=1)).fit(train[:1])
-    with pytest.raises(ValueError, match="pca_components is 41, expected at most 40"):
+    with pytest.raises(ValueError, match="pca_components=41; expected at most 40"):
         GaussianMixture(GaussianMixtureConfig(pca_components=41)).fit(train)
     with pytest.raises(ValueError, match=r"got 255 image.*samples_per_tree=256"):
         IsolationForest().fit(train[:255])
     with pytest.raises(ValueError, match=r"got 299 image.*n_landmarks=300"):
         OneClassSVM().fit(train[:299])
-    with pytest.raises(ValueError, match="n_components is 40, expected at most 39 for 600 images of 40 values"):
+    with pytest.raises(ValueError, match="n_components=40; expected at most 39 for 600 images of 40 values"):
         PCAResidual(PCAResidualConfig(n_components=40)).fit(train)
-    with pytest.raises(ValueError, match="n_components is 9, expected at most 8 for 9 images"):
+    with pytest.raises(ValueError, match="n_components=9; expected at most 8 for 9 images"):
         PCAResidual(PCAResidualConfig(n_components=9)).fit(train[:9])
 
 
@@ -539,7 +539,7 @@ def test_configs_that_cannot_be_built_are_refused(config: Any, fields: dict, err
     # The tests' type checker stands before the constructor; without it, our own check must hold.
     unchecked = config()
     object.__setattr__(unchecked, name, value)
-    with pytest.raises(error, match=f"{name} is .*expected"):
+    with pytest.raises(error, match=f"got {name}=.*; expected"):
         unchecked.__post_init__()
 
 

@@ -303,8 +303,8 @@ def test_rank_correlation_of_functions_of_complexity_and_of_constants() -> None:
 @pytest.mark.parametrize(
     ("scores", "complexities", "error", "message"),
     [
-        ([1.0, np.inf], [1, 2], ValueError, "1 of 2 given scores are infinite"),
-        ([1.0, 2.0], [1.0, np.nan], ValueError, "1 of 2 complexity scores are NaN"),
+        ([1.0, np.inf], [1, 2], ValueError, "1 of 2 given scores that are infinite"),
+        ([1.0, 2.0], [1.0, np.nan], ValueError, "1 of 2 complexity scores that are NaN"),
         ([1.0, 2.0], [1], ValueError, "2 scores and 1 complexities"),
         ([], [], ValueError, "no given scores"),
         (["a", "b"], [1, 2], TypeError, "dtype <U1"),
@@ -332,8 +332,8 @@ def test_box_statistics_are_scipys_percentiles() -> None:
 @pytest.mark.parametrize(
     ("normal", "anomalous", "error", "message"),
     [
-        ([0.0, np.nan], [1.0], ValueError, "1 of 2 normal scores are NaN"),
-        ([0.0], [np.nan, np.nan], ValueError, "2 of 2 anomalous scores are NaN"),
+        ([0.0, np.nan], [1.0], ValueError, "1 of 2 normal scores that are NaN"),
+        ([0.0], [np.nan, np.nan], ValueError, "2 of 2 anomalous scores that are NaN"),
         ([], [1.0], ValueError, "no normal scores"),
         ([0.0], [], ValueError, "no anomalous scores"),
         ([[0.0]], [1.0], ValueError, r"shape \(1, 1\)"),
@@ -355,9 +355,9 @@ def test_bad_scores_are_refused(normal: list, anomalous: list, error: type[Excep
     ("options", "message"),
     [
         ({"paired": True}, "3 normal and 2 anomalous"),
-        ({"bootstrap": 0}, "bootstrap is 0"),
-        ({"confidence": 0.0}, r"confidence is 0\.0"),
-        ({"confidence": 95.0}, r"confidence is 95\.0"),
+        ({"bootstrap": 0}, "bootstrap=0"),
+        ({"confidence": 0.0}, r"confidence=0\.0"),
+        ({"confidence": 95.0}, r"confidence=95\.0"),
     ],
 )
 def test_bad_options_are_refused(options: dict, message: str) -> None:
@@ -374,12 +374,12 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("scores", "labels", "error", "message"),
     [
-        ([1.0, np.inf], [0, 1], ValueError, "1 of 2 given scores are infinite"),
+        ([1.0, np.inf], [0, 1], ValueError, "1 of 2 given scores that are infinite"),
         ([1.0, np.nan], [0, 1], ValueError, "NaN"),
         ([], [], ValueError, "no given scores"),
         ([1.0, 2.0], [0], ValueError, r"labels of shape \(1,\) for scores of shape \(2,\)"),
         ([1.0, 2.0], [[0, 1]], ValueError, r"labels of shape \(1, 2\)"),
-        ([1.0, 2.0], [0.0, 1.0], TypeError, "labels have dtype float64"),
+        ([1.0, 2.0], [0.0, 1.0], TypeError, "labels of dtype float64"),
     ],
 )
 def test_bad_labels_are_refused(statistic, scores, labels, error, message) -> None:
