@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.training.training_images import TrainingImages, check_training_images, image_sizes
 from jaxunreg.typing import PRNGKey
 
@@ -62,7 +63,7 @@ def random_crops(
       `[images * per_image, *patch, channels]`, image by image, the dtype of the images.
 
     Raises:
-      TypeError, ValueError: see `check_training_images`; also `per_image` below one.
+      ArgumentError, ArgumentTypeError: those of `check_training_images`; also `per_image` below one.
 
     >>> import jax, numpy as np
     >>> images = [np.zeros((20, 30, 1), np.uint8), np.zeros((9, 12, 1), np.uint8)]
@@ -70,7 +71,7 @@ def random_crops(
     (6, 8, 8, 1)
     """
     if per_image < 1:
-        raise ValueError(f"got per_image={per_image}; expected at least 1")
+        raise ArgumentError(argument("per_image", per_image), "at least 1", f"raise {argument('per_image')}")
     check_training_images(images, (*patch, images[0].shape[-1] if len(images) else 1))
     sizes = np.repeat(image_sizes(images)[None], per_image, axis=0)
     corners = crop_corners(key, np.arange(per_image), sizes, patch)
@@ -78,5 +79,6 @@ def random_crops(
 
 
 def cut(image: Array | np.ndarray, corners: np.ndarray, patch: tuple[int, int]) -> np.ndarray:
+    """The crops of one image at these corners, `[n, *patch, channels]`."""
     pixels = np.asarray(image)
     return np.stack([pixels[row : row + patch[0], column : column + patch[1]] for row, column in corners])

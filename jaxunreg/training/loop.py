@@ -286,7 +286,7 @@ class _Run:
                 "model": describe_model(self.model),
                 "train": describe_config(self.config),
                 "key": np.asarray(jax.random.key_data(self.key)).tolist(),
-                "images": self.batches.description,
+                "images": self.batches.describe(),
             }
         )
 

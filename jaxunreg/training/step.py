@@ -41,6 +41,7 @@ def train_step(
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
     >>> config = ju.TrainConfig(steps=1)
+    >>> from jaxunreg.training import init_state
     >>> step = jax.jit(train_step, static_argnums=(0, 1))
     >>> state, metrics = step(model, config, init_state(model, config, jax.random.key(0)), jnp.zeros((4, 8, 8, 1)))
     >>> int(state.step), metrics.loss.shape

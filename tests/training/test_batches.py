@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.training.batches import _StreamedCrops, batch_indices, make_batches, select
+from jaxunreg.training.batches import batch_indices, make_batches, select
+from jaxunreg.training.batches.streamed_crops import StreamedCrops
 from jaxunreg.training.crops import crop_corners, random_crops
-from jaxunreg.training.training_images import SizedImages
+from jaxunreg.training.training_images import check_training_images, image_sizes, knows_sizes
 
 SHAPE = (8, 8, 1)
 SIZES = ((8, 8), (20, 9), (11, 30), (15, 15), (40, 12))
@@ -124,8 +125,32 @@ def test_an_image_that_is_gone_stops_training_with_its_name():
 
 
 def test_a_sized_sequence_is_known_by_its_sizes():
-    assert isinstance(OnDisk(), SizedImages)
-    assert not isinstance(pictures(), SizedImages)
+    assert knows_sizes(OnDisk())
+    assert not knows_sizes(pictures())
+
+
+class NeverHashed(OnDisk):
+    """Images whose contents nobody may ask for a hash of."""
+
+    @property
+    def fingerprint(self) -> str:
+        raise AssertionError("hashed")
+
+
+@pytest.mark.parametrize("on_device", ["yes", "no"])
+def test_images_are_not_hashed_where_nothing_reads_the_hash(tmp_path, monkeypatch, on_device):
+    """Neither by training that keeps no checkpoints, nor by a check of types, which `isinstance` would do."""
+    for module in ("whole_images", "crop_plan"):
+        monkeypatch.setattr(f"jaxunreg.training.batches.{module}.fingerprint", lambda _: pytest.fail("hashed"))
+    config = ju.TrainConfig(steps=1, batch_size=4, images_on_device=on_device)
+    model = ju.VAE(ju.VAEConfig(image_shape=SHAPE, depth=1, base_channels=2, latent_dim=2))
+    assert image_sizes(NeverHashed()).tolist() == [list(size) for size in SIZES]
+    check_training_images(NeverHashed(), SHAPE)
+    for images in (NeverHashed(), pictures(), np.zeros((4, *SHAPE), np.uint8)):
+        ju.fit(model, images, config, key=jax.random.key(0), progress=False)
+    # A run that may go on must know its images.
+    with pytest.raises(AssertionError, match="hashed"):
+        ju.fit(model, NeverHashed(), config, key=jax.random.key(0), directory=tmp_path, progress=False)
 
 
 @pytest.mark.parametrize("on_device", ["yes", "no"])
@@ -164,9 +189,9 @@ def test_too_many_pixels_for_an_index_are_refused(monkeypatch):
     huge.sizes = np.array([[8, 8], [2**16, 2**16], [8, 8], [8, 8], [8, 8]])
     with pytest.raises(ValueError, match="images_on_device='no'"):
         batches(huge)
-    monkeypatch.setattr("jaxunreg.training.batches._free_memory", lambda: 1e12)
+    monkeypatch.setattr("jaxunreg.training.batches.memory._free_memory", lambda: 1e12)
     how = {"batch_size": 6, "steps": 20, "steps_per_dispatch": 4, "threads": 0}
-    assert isinstance(make_batches(huge, SHAPE, jax.random.key(3), on_device="auto", **how), _StreamedCrops)
+    assert isinstance(make_batches(huge, SHAPE, jax.random.key(3), on_device="auto", **how), StreamedCrops)
 
 
 def test_no_crop_a_image_is_refused(key):
