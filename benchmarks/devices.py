@@ -24,7 +24,9 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
+from benchmarks.fake_devices import ensure_devices
 from benchmarks.side import Network, Phase
+from benchmarks.speed import Runner, images_per_second
 from jaxunreg.parallel.mesh import data_mesh, replicate, split_columns
 from jaxunreg.training.state import init_state
 from jaxunreg.training.step import train_steps
@@ -53,11 +55,10 @@ class Options:
 
 def main(options: Options) -> list[dict[str, Any]]:
     """Measure, print and write."""
-    # Of no effect where there are accelerators.
-    jax.config.update("jax_num_cpu_devices", max(options.devices))
+    ensure_devices(max(options.devices))
     results = []
     for phase, make in _PHASES.items():
-        runners: dict[int | None, Callable[[], int]] = {}
+        runners: dict[int | None, Runner] = {}
         compile_seconds = {}
         for count in (None, *options.devices):
             began = time.perf_counter()
@@ -67,7 +68,7 @@ def main(options: Options) -> list[dict[str, Any]]:
         speeds: dict[int | None, list[float]] = {count: [] for count in runners}
         for _ in range(options.rounds):
             for count, runner in runners.items():
-                speeds[count].append(_speed(runner, options.seconds))
+                speeds[count].append(images_per_second(runner, options.seconds))
         for count in options.devices:
             ratios = [a / b for a, b in zip(speeds[count], speeds[None], strict=True)]
             results.append(
@@ -94,14 +95,7 @@ def main(options: Options) -> list[dict[str, Any]]:
     return results
 
 
-def _speed(runner: Callable[[], int], seconds: float) -> float:
-    images, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds or not images:
-        images += runner()
-    return images / elapsed
-
-
-def _train(network: Network, count: int | None) -> Callable[[], int]:
+def _train(network: Network, count: int | None) -> Runner:
     """`STEPS` updates of one batch size, whatever the number of devices; all images stay on each."""
     model, batch_size = side.model(network).for_platform(jax.default_backend()), side.BATCH_SIZE[network]
     config = ju.TrainConfig(steps=10**6, batch_size=batch_size, steps_per_dispatch=STEPS)
@@ -124,7 +118,7 @@ def _train(network: Network, count: int | None) -> Callable[[], int]:
     return run
 
 
-def _score(network: Network, count: int | None) -> Callable[[], int]:
+def _score(network: Network, count: int | None) -> Runner:
     """As many images as eight devices take in two calls."""
     model, images = side.model(network), side.images(network)[: 16 * side.BATCH_SIZE[network]]
     state = init_state(model, ju.TrainConfig(steps=1), jax.random.key(0))
@@ -140,7 +134,7 @@ def _score(network: Network, count: int | None) -> Callable[[], int]:
     return run
 
 
-_PHASES: dict[Phase, Callable[[Network, int | None], Callable[[], int]]] = {"train": _train, "score": _score}
+_PHASES: dict[Phase, Callable[[Network, int | None], Runner]] = {"train": _train, "score": _score}
 
 
 def _table(results: list[dict[str, Any]]) -> Table:

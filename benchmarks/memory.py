@@ -23,6 +23,7 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
+from jaxunreg.models.base import init_variables
 
 # Height, width, stride.
 IMAGES = ((480, 640, 4), (2200, 1024, 16), (4400, 2048, 32), (8800, 4096, 64))
@@ -70,10 +71,10 @@ def main(options: Options) -> None:
 def measure(height: int, width: int, stride: int) -> dict[str, Any]:
     """Score one image in this process."""
     model = side.model("large")
-    scorer = ju.make_scorer(model, jax.jit(model.init)(jax.random.key(0), np.zeros((1, 96, 96, 1), np.float32)))
+    scorer = ju.make_scorer(model, init_variables(model, jax.random.key(0)))
     image = np.random.default_rng(0).integers(0, 256, (height, width, 1), np.uint8)
     began = time.perf_counter()
-    maps = ju.score_image(scorer, image, patch=96, stride=stride)
+    maps = ju.score_image(scorer, image, stride=stride)
     patches = np.asarray(maps.m).size
     return {
         "height": height,

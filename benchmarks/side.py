@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,11 +191,10 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def versions() -> dict[str, str]:
-    """What the figures depend on."""
-    from importlib.metadata import version
-
-    return {"machine": machine(), **{name: version(name) for name in ("jax", "torch", "numpy")}}
+def versions(*, with_torch: bool = True) -> dict[str, str]:
+    """The machine and the packages that the figures depend on."""
+    packages = ("jax", "torch", "numpy") if with_torch else ("jax", "numpy")
+    return {"machine": machine(), **{name: version(name) for name in packages}}
 
 
 def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[str, float]:

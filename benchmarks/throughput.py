@@ -8,10 +8,11 @@ the median over the rounds, and the ratio is the median of each round's ratio, s
 both. Compile time and peak memory are medians over fresh processes of each side alone (`benchmarks.side`).
 """
 
+import importlib.util
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from benchmarks import side
 from benchmarks.side import Dtype, Network, Phase
+from benchmarks.speed import Runner, images_per_second
 
 Peer = Literal["eager", "compile"]
 
@@ -37,7 +39,8 @@ class Options:
       networks: the paper's two networks.
       phases: training, scoring or both.
       dtypes: precision of the matrix products, on both sides.
-      peers: PyTorch as it runs at once, and under `torch.compile`.
+      peers: PyTorch as it runs at once, and under `torch.compile`. Without any, PyTorch need not be installed, and
+        bfloat16 is compared with our float32 alone.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
       processes: how often compile time and peak memory are measured, each time in processes of their own; 0 for never.
@@ -68,7 +71,10 @@ def main(options: Options) -> list[dict[str, Any]]:
     console = Console()
     if not console.is_terminal:
         console.width = 140
-    console.print(f"jax {jax.__version__} and torch {_torch_version()} on {side.machine()}")
+    if options.peers and importlib.util.find_spec("torch") is None:
+        raise SystemExit("PyTorch is the peer of this benchmark: pip install -e '.[bench]', or give no --peers")
+    versions = side.versions(with_torch=bool(options.peers))
+    console.print(", ".join(f"{name} {value}" for name, value in versions.items()))
     results = []
     for network in options.networks:
         for phase in options.phases:
@@ -83,24 +89,14 @@ def main(options: Options) -> list[dict[str, Any]]:
     return results
 
 
-def _torch_version() -> str:
-    try:
-        import torch
-    except ImportError as error:
-        raise SystemExit("PyTorch is the peer of this benchmark: pip install -e '.[bench]'") from error
-    return torch.__version__
-
-
-Runner = Callable[[], int]  # Does some work and returns how many images that were.
-
-
 def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str, Any]]:
     runners: dict[tuple[Dtype, str], Runner] = {}
     for dtype in options.dtypes:
         runners[dtype, "jaxunreg"] = side.ours(network, phase, dtype)
         for peer in options.peers:
             runners[dtype, peer] = side.theirs(network, phase, dtype, compiled=peer == "compile")
-    side.check_agreement(network)
+    if options.peers:
+        side.check_agreement(network)
     for runner in runners.values():
         runner()
     speeds: dict[tuple[Dtype, str], list[float]] = {key: [] for key in runners}
@@ -147,7 +143,7 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
                 "peer_compile_seconds": other.get("compile_seconds"),
                 "peer_peak_memory_mb": other.get("peak_memory_mb"),
             }
-        results.append(result | side.versions())
+        results.append(result | side.versions(with_torch=bool(options.peers)))
     return results
 
 
@@ -169,10 +165,7 @@ def _comparisons(options: Options) -> Iterator[tuple[Dtype, str]]:
 def _speed(runner: Runner, seconds: float) -> float:
     # PyTorch's threads spin for a while after their work; on two cores that would be taken from the other side.
     time.sleep(0.3)
-    images, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds or not images:
-        images += runner()
-    return images / elapsed
+    return images_per_second(runner, seconds)
 
 
 @jax.jit

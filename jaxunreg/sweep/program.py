@@ -41,7 +41,7 @@ def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
 
     Weights are six times the parameters. Activations are six times the outputs of all layers for a batch: what the
     gradient keeps, what it is made of, and what the convolutions rearrange. XLA's own count on a CPU is
-    near it (`python -m benchmarks.sweep` prints both).
+    near it (`python -m benchmarks.vmapped_sweep` prints both).
 
     Args:
       model: the model of the largest latent size.

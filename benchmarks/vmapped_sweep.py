@@ -1,6 +1,6 @@
 """Members a second of a sweep in one program, against the same members trained one after another.
 
-    python -m benchmarks.sweep --json sweep.json --figure sweep.png
+    python -m benchmarks.vmapped_sweep --json sweep.json --figure sweep.png
 
 Both sides first show that they compute the same losses from the same seeds. Then they take turns: a dispatch of the
 sweep, and a dispatch of `fit`'s own step, whose speed is that of members one after another. Speed is in images a second
@@ -18,7 +18,6 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +32,8 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
+from benchmarks.fake_devices import ensure_devices
+from benchmarks.speed import images_per_second
 from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes, place_members, sweep_steps
 from jaxunreg.training.optimizer import Hyperparameters
@@ -91,10 +92,7 @@ def main(options: Options) -> list[dict[str, Any]]:
     console = Console()
     if not console.is_terminal:
         console.width = 140
-    # Before JAX starts; it counts for the CPU alone.
-    jax.config.update("jax_num_cpu_devices", max(options.devices))
-    if len(jax.devices()) < max(options.devices):
-        raise SystemExit(f"got {len(jax.devices())} devices; expected {max(options.devices)}; lower --devices")
+    ensure_devices(max(options.devices))
     console.print(f"jax {jax.__version__} on {side.machine()}")
     results: list[dict[str, Any]] = []
     for network in options.networks:
@@ -204,8 +202,8 @@ def _measure(
     np.testing.assert_allclose(together.first_losses[0], alone.first_losses, rtol=1e-3)
     speeds: dict[str, list[float]] = {"together": [], "alone": []}
     for _ in range(options.rounds):
-        speeds["alone"].append(_speed(alone, options.seconds))
-        speeds["together"].append(_speed(together, options.seconds))
+        speeds["alone"].append(images_per_second(alone, options.seconds))
+        speeds["together"].append(images_per_second(together, options.seconds))
     ratios = [a / b for a, b in zip(speeds["together"], speeds["alone"], strict=True)]
     return {
         "network": network,
@@ -228,13 +226,6 @@ def _measure(
         "machine": side.machine(),
         "jax": jax.__version__,
     }
-
-
-def _speed(runner: Callable[[], int], seconds: float) -> float:
-    images, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds or not images:
-        images += runner()
-    return images / elapsed
 
 
 def _table(results: list[dict[str, Any]], network: str) -> Table:

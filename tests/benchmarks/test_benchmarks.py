@@ -1,0 +1,129 @@
+"""Every benchmark runs from beginning to end, on tiny networks, and its figures fit each other."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import devices, memory, profile, side, throughput, vmapped_sweep
+
+with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the peer")
+
+
+def test_devices_compares_each_count_with_no_mesh_at_all(tiny, tmp_path):
+    path = tmp_path / "devices.json"
+    found = devices.main(devices.Options(devices=(1, 2), rounds=2, seconds=1e-3, json=path))
+    assert [(row["phase"], row["devices"]) for row in found] == [("train", 1), ("train", 2), ("score", 1), ("score", 2)]
+    for row in found:
+        assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert row["images_per_second"] > 0
+    assert json.loads(path.read_text()) == found
+
+
+def test_more_devices_than_there_are_is_refused(tiny):
+    with pytest.raises(SystemExit, match="got 8 devices; expected 9; lower --devices"):
+        devices.main(devices.Options(devices=(9,)))
+
+
+def test_a_sweep_of_members_is_compared_with_one_after_another(tiny, monkeypatch, tmp_path):
+    monkeypatch.setitem(vmapped_sweep.CONFIGS, "small", tiny)
+    monkeypatch.setitem(vmapped_sweep.BATCH_SIZE, "small", 4)
+    options = vmapped_sweep.Options(
+        networks=("small",),
+        members=(2,),
+        devices=(1, 2),
+        steps=2,
+        rounds=1,
+        seconds=1e-3,
+        json=tmp_path / "sweep.json",
+        figure=tmp_path / "sweep.png",
+    )
+    found = vmapped_sweep.main(options)
+    assert [(row["devices"], row["vectorize"]) for row in found] == [(1, False), (1, True), (2, False), (2, True)]
+    for row in found:
+        speeds = row["images_per_second"] / row["one_after_another_images_per_second"]
+        assert row["ratio"] == pytest.approx(speeds)
+        assert row["device_mb"] > 0
+    assert json.loads(options.json.read_text()) == json.loads(json.dumps(found))
+    assert options.figure.read_bytes()[1:4] == b"PNG"
+
+
+def test_memory_of_one_image_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "IMAGES", ((96, 192, 96),))
+    path = tmp_path / "memory.json"
+    memory.main(memory.Options(json=path))
+    (row,) = json.loads(path.read_text())
+    assert (row["height"], row["width"], row["patches"]) == (96, 192, 2)
+    # Python with JAX takes some hundred MB, in this process and in that.
+    assert 50 < row["peak_memory_mb"] < 10_000
+
+
+def test_profile_tells_the_layers_apart(tiny, capsys):
+    profile.main(profile.Options(network="toy", calls=1))
+    printed = capsys.readouterr().out
+    for layer in side.layer_flops("toy"):
+        assert layer in printed
+    assert "the rest" in printed
+
+
+def test_the_operations_of_a_layer_are_those_of_its_products(tiny):
+    # One 4x4 convolution of stride 2 from 8x8x1 to 4x4x2: 16 positions, 16 weights each, 2 maps, 2 operations.
+    layers = side.layer_flops("toy")
+    assert layers["encoder Convolution_0"] == 2 * 16 * 16 * 1 * 2
+    assert layers["decoder Convolution_1"] == 2 * layers["encoder Convolution_0"]
+    assert side.flops("toy", "train") == 3 * sum(layers.values()) - layers["encoder Convolution_0"]
+
+
+@pytest.mark.parametrize("phase", ["train", "score"])
+def test_without_a_peer_bfloat16_is_compared_with_our_float32(tiny, tmp_path, phase):
+    path = tmp_path / "throughput.json"
+    options = throughput.Options(
+        networks=("toy",), phases=(phase,), peers=(), rounds=2, seconds=1e-3, processes=0, json=path
+    )
+    (row,) = throughput.main(options)
+    assert (row["dtype"], row["peer"]) == ("bfloat16", "jaxunreg float32")
+    assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    assert row["share_of_matmul"] == pytest.approx(row["gflops"] / row["matmul_gflops"])
+    assert json.loads(path.read_text()) == [row]
+
+
+def test_a_missing_peer_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match=r"pip install -e '.\[bench\]'"):
+        throughput.main(throughput.Options())
+
+
+def test_one_side_prints_its_compile_time_and_memory(tiny, capsys):
+    side.main("toy", "score", "float32", "jaxunreg")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["compile_seconds"] >= 0
+    assert printed["peak_memory_mb"] > 50
+
+
+@with_torch
+def test_the_peer_computes_the_same_terms(tiny):
+    side.check_agreement("toy")
+
+
+@with_torch
+def test_both_sides_take_turns_and_the_figure_shows_it(tiny, tmp_path):
+    options = throughput.Options(
+        networks=("toy",),
+        dtypes=("float32",),
+        peers=("eager",),
+        rounds=1,
+        seconds=1e-3,
+        processes=0,
+        figure=tmp_path / "throughput.png",
+    )
+    found = throughput.main(options)
+    assert [(row["phase"], row["peer"]) for row in found] == [("train", "eager"), ("score", "eager")]
+    for row in found:
+        assert row["ratio"] == pytest.approx(row["images_per_second"] / row["peer_images_per_second"])
+    assert options.figure.read_bytes()[1:4] == b"PNG"
+
+
+def test_every_benchmark_is_tested():
+    measured = {path.stem for path in Path(side.__file__).parent.glob("*.py") if "\ndef main(" in path.read_text()}
+    assert measured - {"reads"} == {"devices", "memory", "profile", "side", "throughput", "vmapped_sweep"}
