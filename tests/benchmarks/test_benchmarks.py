@@ -13,8 +13,8 @@ with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reaso
 
 def test_devices_compares_each_count_with_no_mesh_at_all(tiny, tmp_path):
     path = tmp_path / "devices.json"
-    found = devices.main(devices.Options(devices=(1, 2), rounds=2, seconds=1e-3, json=path))
-    assert [(row["phase"], row["devices"]) for row in found] == [("train", 1), ("train", 2), ("score", 1), ("score", 2)]
+    found = devices.main(devices.Options(devices=(2,), rounds=2, seconds=1e-3, json=path))
+    assert [(row["phase"], row["devices"]) for row in found] == [("train", 2), ("score", 2)]
     for row in found:
         assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
         assert row["images_per_second"] > 0
@@ -32,7 +32,8 @@ def test_a_sweep_of_members_is_compared_with_one_after_another(tiny, monkeypatch
     options = vmapped_sweep.Options(
         networks=("small",),
         members=(2,),
-        devices=(1, 2),
+        devices=(2,),
+        vectorize=(False,),
         steps=2,
         rounds=1,
         seconds=1e-3,
@@ -40,11 +41,10 @@ def test_a_sweep_of_members_is_compared_with_one_after_another(tiny, monkeypatch
         figure=tmp_path / "sweep.png",
     )
     found = vmapped_sweep.main(options)
-    assert [(row["devices"], row["vectorize"]) for row in found] == [(1, False), (1, True), (2, False), (2, True)]
-    for row in found:
-        speeds = row["images_per_second"] / row["one_after_another_images_per_second"]
-        assert row["ratio"] == pytest.approx(speeds)
-        assert row["device_mb"] > 0
+    (row,) = found
+    assert (row["devices"], row["members"], row["vectorize"]) == (2, 2, False)
+    assert row["ratio"] == pytest.approx(row["images_per_second"] / row["one_after_another_images_per_second"])
+    assert row["device_mb"] > 0
     assert json.loads(options.json.read_text()) == json.loads(json.dumps(found))
     assert options.figure.read_bytes()[1:4] == b"PNG"
 
