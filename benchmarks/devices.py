@@ -2,10 +2,10 @@
 
     python -m benchmarks.devices --json devices.json
 
-On a machine without accelerators the devices are fake: they share one processor's cores, all of which one device uses
-already. So nothing can be gained there, and a ratio below one is what splitting the work costs: smaller matrix
-products, a program a device, and in training sums over the devices. On accelerators the ratio is the gain. The
-configurations take turns; what is printed is the median over the rounds.
+On a machine without accelerators the devices are fake: they share the cores of one processor, and one device uses all
+of them already. So nothing can be gained there, and a ratio below one shows the cost of splitting the work: smaller
+matrix products, one program a device, and in training sums over the devices. On accelerators the ratio is the gain. The
+configurations take turns, and the median over the rounds is printed.
 """
 
 import json

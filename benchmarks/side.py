@@ -63,7 +63,7 @@ def _indices(network: Network) -> np.ndarray:
 def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) -> Callable[[], int]:
     """Our side: updates, or as many batches scored, a call; returns the number of images.
 
-    In training the program is that of `STEPS` updates, however many of them run.
+    In training the same program of `STEPS` updates runs, whatever the number of steps.
     """
     if phase == "train":
         config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=STEPS)
@@ -222,7 +222,7 @@ def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[
 
 def main(network: Network, phase: Phase, dtype: Dtype, name: Name) -> None:
     """Print the compile time and the peak memory of one side: how much longer the first call takes than others."""
-    # A call of one update, since a longer one varies by more than what is measured.
+    # One update a call, since the time of a longer call varies by more than the compile time.
     steps = 1 if phase == "train" else STEPS
     if name == "jaxunreg":
         work = ours(network, phase, dtype, steps=steps)

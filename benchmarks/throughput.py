@@ -3,9 +3,9 @@
     python -m benchmarks.throughput --json throughput.json --figure throughput.png
 
 Both sides first show that they compute the same thing: the peer gets our weights, and D, A and M must agree. Then they
-take turns, with a matrix product of the same process between them as the yardstick of the machine. What is printed is
-the median over the rounds, and the ratio is the median of each round's ratio, so that a machine that slows down slows
-both. Compile time and peak memory are medians over fresh processes of each side alone (`benchmarks.side`).
+take turns, and a matrix product in the same process shows what the machine can do. The median over the rounds is
+printed. The ratio is the median of each round's ratio, so that a machine that slows down slows both sides. Compile time
+and peak memory are medians over fresh processes of each side alone (`benchmarks.side`).
 """
 
 import importlib.util

@@ -3,13 +3,13 @@
     python -m benchmarks.vmapped_sweep --json sweep.json --figure sweep.png
 
 Both sides first show that they compute the same losses from the same seeds. Then they take turns: a dispatch of the
-sweep, and a dispatch of `fit`'s own step, whose speed is that of members one after another. Speed is in images a second
-(members x steps x batch), without compilation. Compile time stands apart: the sweep compiles once, while `fit` compiles
-once for each learning rate, weight decay, KL weight and latent size, as these are constants of its program. Memory is
-XLA's own count for the compiled sweep on one device, beside the estimate of `jaxunreg.sweep.member_bytes`.
+sweep, and a dispatch of the step of `fit`, which trains members one after another. Speed is in images a second
+(members x steps x batch), without compilation. Compile time is reported separately: the sweep compiles once, while
+`fit` compiles once for each learning rate, weight decay, KL weight and latent size, which are constants of its program.
+Memory is XLA's own count for the compiled sweep on one device, beside the estimate of `member_bytes`.
 
-On a CPU the devices are fakes that share its cores: eight of them show that members spread, not how fast eight
-accelerators are.
+On a CPU the devices are fakes that share its cores: eight of them show that members spread over devices, not how fast
+eight accelerators are.
 """
 
 import dataclasses

@@ -41,7 +41,7 @@ def main(steps: int = 200, count: int = 64) -> Verdict:
     for frame, part, (row, column) in zip(frames, parts, corners, strict=True):
         frame[row : row + SIZE, column : column + SIZE] = part
 
-    # Other normal parts say what is usual.
+    # The threshold comes from other normal parts.
     usual = score(scorer, held_out(3 * count)[count:]).m
     verdict = inspect(scorer, frames, corners, jnp.quantile(usual, 0.95))
 

@@ -41,9 +41,9 @@ class LeversConfig:
         warning.
       data_dir: folder with a local copy of SVHN, the official `.mat` pair or an `.npz` pair.
       train_size: training images, all by default.
-      test_size: test images, of which none is looked at.
+      test_size: test images; the study does not look at them.
       data_seed: seed of the embedded digits and of subsets.
-      validation_size: training digits that are held out, and that every number is measured on.
+      validation_size: training digits that are held out; every number is measured on them.
       erase: the toy anomaly.
       vae: the VAE's network.
       train: the recipe.

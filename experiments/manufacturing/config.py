@@ -24,8 +24,8 @@ class ManufacturingConfig:
     """Everything that a run of the manufacturing study depends on.
 
     The paper chooses each model's hyper-parameters by the ROC AUC on the test images. Here they are chosen on a share
-    of the test images that is set apart (`validation_fraction`), and the figures are of the rest; what the paper's way
-    would have given stands beside them.
+    of the test images that is set apart (`validation_fraction`), and measured on the rest. The figures that the paper's
+    way gives stand beside them.
 
     Attributes:
       preset: which set of defaults to start from; every other option overrides it.
@@ -48,17 +48,17 @@ class ManufacturingConfig:
       depth: layers of encoder and decoder.
       base_channels: N_c of VAE and AE to choose from.
       latent_dims: N_z of VAE and AE to choose from.
-      vae: what else shapes the VAE; its sizes are those above.
+      vae: the other settings of the VAE; its sizes are those above.
       vae_train: the VAE's training.
       ae_train: the AE's training.
       patches_per_image: random patches of each training image for the other models.
       pca_components: N_h of the mixtures to choose from.
       gmm_components: numbers of components of the mixtures to choose from.
-      gmm: what else the mixtures are made with.
+      gmm: the other settings of the mixtures.
       residual_components: components of the PCA residual to choose from.
-      forest: the Isolation Forest. Its contamination moves its threshold and no AUC, so there is nothing to choose.
+      forest: the Isolation Forest. Its contamination moves only its threshold and no AUC, so nothing is chosen.
       svm_nu: nu of the one-class SVM to choose from.
-      svm: what else it is made with.
+      svm: its other settings.
       models: which models to run.
       bootstrap: resamples of the test images behind each interval.
       runs_dir: folder of all runs.
@@ -117,7 +117,7 @@ class ManufacturingConfig:
         return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{data}-seed{self.seed}")
 
 
-# As in the toy study: from random weights 2,000 steps end far short of where the linear start begins.
+# As in the toy study: 2,000 steps from random weights end far short of where the linear start begins.
 _recipe = functools.partial(ju.TrainConfig, batch_size=64, learning_rate=3e-5, start="linear", batch_statistics="fixed")
 
 PRESETS = {

@@ -67,7 +67,7 @@ def write(
 
 
 def how_chosen(split: Mapping[str, Any]) -> str:
-    """Which images settings are chosen on and measured on; `split` is that of the results."""
+    """On which images settings are chosen and measured; `split` is the entry of `results.json`."""
     if split["validation"] == 0:
         return (
             f"There are no validation images: settings are chosen on the {_counts(split, 'test')} test images that "
@@ -102,7 +102,7 @@ def _summary(results: Mapping[str, Any]) -> str:
 
 
 def _details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
-    """What else the page says of the run."""
+    """Data, device, versions and timings, for the end of the page."""
     split = results["split"]
     return {
         "data set": f"{data.name}, layout {data.layout}: {data.split}",

@@ -96,7 +96,7 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
 
 
 def _details(data: Data, results: Mapping[str, Any]) -> dict[str, str]:
-    """What else the page says of the run."""
+    """Data, device, versions and timings, for the end of the page."""
     return {
         "data set": f"{data.dataset.name}: {data.dataset.source}",
         "training digits": f"{len(data.train):,}",

@@ -9,7 +9,7 @@ from experiments.sweep.groups import Group, Images, Outcome
 from experiments.sweep.training import train_group
 
 Outcomes: TypeAlias = list[Outcome] | str
-"""What came of a group, or in words how its worker died."""
+"""The outcome of each trial of a group, or a text that says how its worker died."""
 
 
 class Executor(Protocol):
@@ -21,13 +21,13 @@ class Executor(Protocol):
         ...
 
     def prepare(self, images: Images, directory: Path | None) -> None:
-        """Hand out what all groups train on and score, and the folder where they keep checkpoints; None keeps none."""
+        """Hand out the images of all groups and the folder of their checkpoints; None keeps no checkpoints."""
 
     def submit(self, group: Group) -> None:
-        """Have a group trained; `prepare` comes before."""
+        """Start the training of a group; call `prepare` first."""
 
     def wait(self) -> tuple[Group, Outcomes]:
-        """A group that is done, and what came of it; at least one must have been submitted."""
+        """Wait for a group to be done; at least one must have been submitted."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -55,7 +55,7 @@ class LocalExecutor:
         self._images, self._directory = images, directory
 
     def submit(self, group: Group) -> None:
-        """Have a group trained, at the next `wait`."""
+        """Queue a group; it is trained by a later `wait`."""
         self._groups.append(group)
 
     def wait(self) -> tuple[Group, Outcomes]:

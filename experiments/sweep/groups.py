@@ -15,7 +15,7 @@ MEMBER_FIELDS = ("learning_rate", "weight_decay", "kl_weight")
 
 
 class Images(NamedTuple):
-    """What a worker needs of the toy data, uint8 `[n, height, width, channels]` each."""
+    """The images of the toy data that a worker needs, uint8 `[n, height, width, channels]` each."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -34,8 +34,8 @@ class Group(NamedTuple):
 
     Attributes:
       model: the model of the largest latent size among them.
-      train: what they share of the training.
-      members: what each has of its own.
+      train: the training config that they share.
+      members: the seed, the latent size and the hyper-parameters of each.
       configs: the whole configuration of each, as in the table of trials.
     """
 
@@ -55,7 +55,7 @@ class Group(NamedTuple):
         return trial_id({"trials": self.keys})[:16]
 
     def part(self, indices: Iterable[int]) -> "Group":
-        """Some of the trials, at least one, padded no further than to the largest latent size among them."""
+        """A group of some of the trials, at least one, padded to the largest latent size among them."""
         indices = list(indices)
         members = [self.members[index] for index in indices]
         (found,) = ju.group_members([self.model] * len(members), members)
@@ -68,12 +68,12 @@ class Group(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a trial: a result, or an error.
+    """The outcome of a trial: a result, or an error.
 
     Attributes:
       key: the trial's id.
       result: JSON data, see `train_group`.
-      error: what went wrong.
+      error: the class and the text of the error.
     """
 
     key: str
@@ -82,13 +82,13 @@ class Outcome(NamedTuple):
 
 
 def build(config: Mapping[str, Any]) -> tuple[ju.VAE, ju.TrainConfig, ju.Member]:
-    """What a trial's configuration describes.
+    """The model, the training and the member that a trial's configuration describes.
 
     Args:
       config: JSON data with `network` (fields of `VAEConfig`), `train` (fields of `TrainConfig`) and `seed`.
 
     Returns:
-      The model, the training config without what members have of their own, and the member.
+      The model, the training config without the fields that differ between members, and the member.
 
     Raises:
       TypeError, ValueError: no such network, training or seed.
@@ -105,7 +105,7 @@ def build(config: Mapping[str, Any]) -> tuple[ju.VAE, ju.TrainConfig, ju.Member]
 def group_trials(
     configs: Sequence[dict[str, Any]], *, group_size: int, workers: int
 ) -> tuple[list[Group], list[Outcome]]:
-    """Sort trials into groups: one program each, no larger than `group_size`, and work for every worker.
+    """Sort trials into groups of one program each, no larger than `group_size`, and if possible one for every worker.
 
     Args:
       configs: configurations of the trials.
@@ -126,7 +126,7 @@ def group_trials(
             by_training.setdefault(train, []).append((model, member, config))
     groups = []
     for train, trials in by_training.items():
-        # Neighbours in latent size together, so that little is padded.
+        # Neighbours in latent size share a group, so that little is padded.
         trials.sort(key=lambda trial: trial[0].config.latent_dim)
         sorted_by_shape = ju.group_members([model for model, _, _ in trials], [member for _, member, _ in trials])
         for found in sorted_by_shape:

@@ -61,11 +61,11 @@ def write(
             ),
             f"A line is a trial. It crosses each axis at its setting and ends at the ROC AUC of {objective} on the "
             "validation digits. Where the bright lines run through one value of an axis, that value is the good one; "
-            "where colours mix, it does not matter. Axes of which all trials have one value are left out.",
+            "where colours mix, it does not matter. Axes with one value in all trials are left out.",
         )
         sizes = [int(size) for size in results["by_latent_dim"]]
         others = sorted({*space.axes} - {"latent_dim"})
-        chosen = f" Of each size the best setting of {', '.join(others)} on the validation digits is shown."
+        chosen = f" For each size, the setting of {', '.join(others)} that is best on the validation digits is shown."
         figures.add(
             "auc_by_latent_dim",
             "AUC against the latent size (Fig. 9)",

@@ -19,15 +19,15 @@ from jaxunreg.compilation import keep_compiled
 class RayExecutor:
     """One group for each accelerator of a Ray cluster, or for every few processors where there is none.
 
-    Ray is connected to where it is not yet: to the cluster at `RAY_ADDRESS`, or that of this machine, or to one that is
-    started here and stopped in the end. A cluster that was there before is sent this package and `experiments`, so that
-    all machines run the code of the driver; they must have the packages that it depends on. The images go through
-    Ray's object store once. What a worker returns is small, and the driver alone writes it down, so the table needs no
-    file system that machines share.
+    Unless this process is connected to Ray already, it connects to the cluster at `RAY_ADDRESS`, or starts one on this
+    machine and stops it at the end. A cluster at `RAY_ADDRESS` is sent this package and `experiments`, so that all
+    machines run the driver's code; they must have the packages that it depends on. The images go through Ray's object
+    store once. Workers return small results and only the driver writes them down, so the table needs no file system
+    that the machines share.
 
-    A worker that dies is reported by `wait` and not started again by Ray, so that each attempt is counted.
+    `wait` reports a worker that dies. Ray does not start it again, so that each attempt is counted.
 
-    Enter it before JAX runs anything: Ray forks when it starts, and JAX's threads do not take that well.
+    Enter the context before JAX runs anything: Ray forks when it starts, and forking is unsafe with JAX's threads.
 
     Args:
       progress: forward what workers print.
@@ -79,7 +79,7 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
-        """As many groups as the cluster has accelerators now; it may grow."""
+        """One group for each accelerator that the cluster has now, or for every few processors; it may grow."""
         cluster = self._ray.cluster_resources()
         count = cluster.get(self._accelerator, 0) if self._accelerator else cluster.get("CPU", 0) // self._cpus
         return max(1, int(count))
@@ -89,18 +89,18 @@ class RayExecutor:
         self._shared, self._directory = self._ray.put(images), directory
 
     def submit(self, group: Group) -> None:
-        """Have a group trained as soon as an accelerator is free."""
+        """Start the training of a group as soon as an accelerator is free."""
         self._running[self._train.remote(group, self._shared, self._directory)] = group
 
     def wait(self) -> tuple[Group, Outcomes]:
-        """The next group that is done, or whose worker died."""
+        """Wait for the next group that is done, or whose worker died."""
         (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
         group = self._running.pop(reference)
         errors = self._ray.exceptions
         try:
             return group, self._ray.get(reference)
         except errors.RayTaskError as error:
-            # Raised before a group is begun, as by an import; an error of the training itself is an outcome.
+            # Raised before training begins, for example by an import. Errors of the training itself are outcomes.
             return group, [Outcome(key, None, f"on the worker: {error.cause!r}") for key in group.keys]
         except errors.RayError as error:
             return group, f"{type(error).__name__}: {str(error).splitlines()[0]}"

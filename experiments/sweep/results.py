@@ -21,7 +21,7 @@ def setting_of(config: Mapping[str, Any], axes: Iterable[str]) -> Setting:
 
 
 def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) -> dict[str, Any]:
-    """`results.json`, from what the run's `config.json` says, the axes, and the rows of the sweep's trials."""
+    """The content of `results.json`, from that of `config.json`, the axes, and the rows of the sweep's trials."""
     config = record["config"]
     done = [trial for trial in trials if trial.result is not None]
     settings: dict[tuple[Any, ...], list[Trial]] = {}
@@ -41,11 +41,11 @@ def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) 
         }
         for values, found in settings.items()
     ]
-    # The mean over the seeds that did not fail says little of a setting that fails under others.
+    # A setting that fails under some seeds comes last: the mean over its other seeds says little.
     ranked.sort(key=lambda one: (one["failed_seeds"] > 0, -one["validation"][config["objective"]]["mean"]))
     by_latent_dim: dict[int, dict[str, Any]] = {}
     for one in ranked:
-        # The best on the validation digits of each latent size, shown on the test digits.
+        # For each latent size the setting that is best on the validation digits.
         by_latent_dim.setdefault(one["setting"].get("latent_dim", config["vae"]["latent_dim"]), one)
     return {
         "experiment": record["experiment"],
@@ -106,7 +106,7 @@ def write_csv(path: Path, trials: Collection[Trial]) -> None:
         }
         for trial in trials
     ]
-    # A failed trial has no results; the error stands last.
+    # Results follow the configuration even if the first trials failed and have none; the error comes last.
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "error"]
     names = [name for name in names if not name.startswith("result.")] + [
         name for name in names if name.startswith("result.")

@@ -1,4 +1,4 @@
-"""What a sweep tries next: a grid at once, or what Optuna draws, one generation after another."""
+"""Which settings a sweep tries next: a whole grid, or one generation after another drawn by Optuna."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -9,13 +9,13 @@ from jaxunreg.errors import ArgumentError, argument
 
 
 class Search(Protocol):
-    """What a sweep asks for settings."""
+    """Proposes settings, generation by generation."""
 
     def ask(self) -> list[Setting]:
-        """The next generation of settings, which are trained together; none when the search is over."""
+        """The next generation of settings, which are trained together; empty when the search is over."""
 
     def tell(self, values: Sequence[float | None]) -> None:
-        """What came of the last generation, higher is better; None where a setting failed."""
+        """Report the value of each setting of the last generation, higher is better; None where a setting failed."""
 
 
 class Grid:
@@ -36,14 +36,15 @@ class Grid:
 class OptunaSearch:
     """Random or TPE search, a generation at a time, so that a generation trains in one program.
 
-    The search keeps nothing on disk. It is a function of the seed and of the values that it was told: a sweep that is
-    started again asks for the same settings and finds their values in its table.
+    The search keeps nothing on disk. It depends only on the seed and on the values that it was told, so a sweep that
+    is started again asks for the same settings and finds their values in its table.
 
     Args:
       space: what to draw from.
       kind: `random`, or `tpe` (tree-structured Parzen estimator), which draws at random to begin with.
-      trials: settings in all.
-      generation: settings at a time; within one, TPE keeps away from what it has just drawn ("constant liar").
+      trials: number of settings in total.
+      generation: number of settings at a time. Within a generation, TPE avoids what it has just drawn ("constant
+        liar").
       seed: of the search.
 
     Raises:
@@ -89,7 +90,7 @@ class OptunaSearch:
         return [{name: AXES[name](value) for name, value in trial.params.items()} for trial in self._asked]
 
     def tell(self, values: Sequence[float | None]) -> None:
-        """What came of the last generation."""
+        """Report the values of the last generation."""
         for trial, value in zip(self._asked, values, strict=True):
             if value is None:
                 self._study.tell(trial, state=self._fail)

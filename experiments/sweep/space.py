@@ -100,11 +100,11 @@ def read_space(path: Path, seeds: tuple[int, ...]) -> Space:
 
     Args:
       path: the file.
-      seeds: what holds where the file has no seeds.
+      seeds: the seeds if the file has none.
 
     Raises:
       OSError: the file cannot be read.
-      ArgumentTypeError, ArgumentError: it is neither TOML nor JSON, or says something that a `Space` does not take.
+      ArgumentTypeError, ArgumentError: the content is neither TOML nor JSON, or is no valid space.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

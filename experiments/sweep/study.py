@@ -85,7 +85,7 @@ def declared_space(config: SweepConfig) -> Space:
     """The space of the options, or of the file that they name.
 
     Raises:
-      OSError, TypeError, ValueError: see `read_space`.
+      The errors of `read_space` and `Space`.
     """
     if config.space is not None:
         return read_space(config.space, config.seeds)
@@ -93,7 +93,7 @@ def declared_space(config: SweepConfig) -> Space:
 
 
 def make_executor(config: SweepConfig) -> Executor:
-    """Where groups are trained.
+    """The executor that trains the groups.
 
     Raises:
       RunError: Ray is asked for and not installed.
@@ -104,7 +104,7 @@ def make_executor(config: SweepConfig) -> Executor:
 
 
 def make_search(config: SweepConfig, space: Space) -> Search:
-    """What asks for settings."""
+    """The search that the options ask for."""
     if config.search == "grid":
         return Grid(space)
     return OptunaSearch(
@@ -113,7 +113,10 @@ def make_search(config: SweepConfig, space: Space) -> Search:
 
 
 def trial_config(config: SweepConfig, data: Data, setting: Setting, seed: int) -> dict[str, Any]:
-    """All that a trial's numbers depend on, JSON data. Nothing is checked: a trial that cannot be built shall fail."""
+    """Everything that a trial's numbers depend on, as JSON data.
+
+    Nothing is checked here, so that a setting that cannot be built fails as a trial of its own.
+    """
     network, train = dataclasses.asdict(config.vae), dataclasses.asdict(config.train)
     for name, value in setting.items():
         (network if name in network else train)[name] = value

@@ -1,4 +1,4 @@
-"""Training and scoring of a group: what a worker of a sweep does, in this process or on a cluster."""
+"""The work of a sweep's worker: it trains and scores a group, in this process or on a cluster."""
 
 import json
 import os
@@ -26,15 +26,15 @@ def train_group(
     progress: bool = False,
     description: str = "sweep",
 ) -> list[Outcome]:
-    """Train and score a group; an error costs the trials that it comes from, and no other.
+    """Train and score a group; an error fails only the trials that cause it.
 
-    A member whose loss is not finite fails by itself. Any other error, too little memory say, has the group tried again
-    in halves, down to the trial that cannot be trained.
+    A member whose loss is not finite fails by itself. After any other error, for example too little memory, the group
+    is tried again in halves, down to the trial that cannot be trained.
 
     Args:
       group: the trials.
       images: what to train on and to score.
-      directory: where the group's folder with its checkpoints goes; training goes on from there if it was killed.
+      directory: where the group's folder with its checkpoints goes. Training that was killed goes on from there.
       devices: as in `fit_sweep`.
       progress: show a bar.
       description: the bar's title.

@@ -1,16 +1,17 @@
-"""The durable table of a sweep: who trains which trial, and what came of it; SQLite, one row a trial.
+"""The durable table of a sweep in SQLite: one row a trial, with its owner, its state and its result.
 
 Any number of processes on any number of machines may work through one table. What keeps them apart:
 
 - A trial's id is the SHA-256 of its whole configuration, the data's fingerprint within, and the table's primary key.
 - A trial is *claimed* in an immediate transaction before it is trained. The claim is a lease that its owner renews
-  while it lives; where it ran out, the owner is taken for dead and the next one that asks takes the trial up.
-- A result counts only for who holds the claim. Whoever lost it, after a long sleep perhaps, is told so.
+  while it lives. When the lease has run out, the owner counts as dead and the next process that asks takes the trial.
+- A result is written only by the process that holds the claim. A process that lost it, for example after the machine
+  slept, is told so.
 
-The journal is SQLite's rollback journal, with a busy timeout for those who find the table locked. The write-ahead log
-would let readers go on during a write, but its shared memory binds all processes to one host, and a sweep writes a few
-rows a minute. The rollback journal needs nothing but locks that hold: local disks have them, and network file systems
-do where they carry POSIX locks (NFSv4, Lustre with `flock`, GPFS). Where locks are only pretended, have one process
+The journal is SQLite's rollback journal, with a busy timeout for a process that finds the table locked. The write-ahead
+log would let readers go on during a write, but its shared memory binds all processes to one host, and a sweep writes
+only a few rows a minute. The rollback journal needs locks that hold: local disks have them, and so do network file
+systems with POSIX locks (NFSv4, Lustre with `flock`, GPFS). On a file system whose locks do not hold, let one process
 write, as the driver of a Ray cluster does, and keep its table on a local disk. Clocks of machines that share a table
 must agree to well within a lease.
 """
@@ -71,7 +72,7 @@ class Trial(NamedTuple):
       claimed: when it was claimed last, in seconds since the epoch.
       finished: when its result or its error was written; None before.
       result: JSON data where it is done.
-      error: what went wrong where it failed.
+      error: the error where it failed.
     """
 
     id: str
@@ -98,7 +99,7 @@ def trial_id(config: Mapping[str, Any]) -> str:
 
 @dataclasses.dataclass
 class TrialTable:
-    """A table of trials on disk, made if it does not exist, and one who works through it.
+    """A table of trials on disk, which is made if it does not exist, as seen by one worker.
 
     Every call opens the file, does one transaction and closes it, so that an object may be used by several threads.
 
@@ -108,7 +109,7 @@ class TrialTable:
       owner: name of this worker; by default host, process and a random part, since process numbers come again.
 
     Raises:
-      TrialTableError: the file cannot be written or is something else. So do all methods.
+      TrialTableError: the file cannot be written or is something else. All methods raise it, too.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -144,15 +145,15 @@ class TrialTable:
     def claim(
         self, configs: Collection[Mapping[str, Any]], *, retry_failed: bool = False, attempts: int = 5
     ) -> list[str]:
-        """Claim of these trials those that are free, all in one transaction.
+        """Claim those of these trials that are free, in one transaction.
 
-        Free is a trial that is not in the table, or whose owner let its lease run out. One that was begun `attempts`
-        times and whose owner died each time is given up instead, and stands as failed from then on.
+        A trial is free if it is not in the table, or if its owner let the lease run out. A trial that was begun
+        `attempts` times and whose owner died each time is marked as failed instead.
 
         Args:
           configs: configurations, JSON data.
-          retry_failed: those that failed are free as well.
-          attempts: how often a trial is begun, at most.
+          retry_failed: trials that failed are free as well.
+          attempts: how often a trial may be begun.
 
         Returns:
           Ids of the trials that are now this owner's, in the order of `configs`.
@@ -181,7 +182,7 @@ class TrialTable:
         return mine
 
     def begin_again(self, keys: Collection[str]) -> None:
-        """Count another attempt at trials that are this owner's, since whoever trained them for it died."""
+        """Count another attempt at trials of this owner whose worker died."""
         with self._transaction() as connection:
             connection.executemany(
                 "UPDATE trials SET attempts = attempts + 1 WHERE id = ? AND owner = ? AND state = 'claimed'",
@@ -203,7 +204,7 @@ class TrialTable:
 
         def beat() -> None:
             while not stop.wait(self.lease_seconds / 4):
-                # A table that is out of reach for a moment costs the claims only if it stays so for a whole lease.
+                # The claims are lost only if the table stays out of reach for a whole lease.
                 with contextlib.suppress(TrialTableError):
                     self.renew()
 
@@ -217,7 +218,7 @@ class TrialTable:
             self.release()
 
     def release(self) -> None:
-        """Give all of this owner's claims back: anyone may take them up at once, and they count as not begun."""
+        """Give all of this owner's claims back: others may claim them at once, and they count as not begun."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE trials SET lease = 0, attempts = attempts - 1 WHERE owner = ? AND state = 'claimed'",
