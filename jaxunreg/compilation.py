@@ -1,4 +1,4 @@
-"""Less time in the compiler: programs that are kept on disk, and programs that are soon compiled."""
+"""Less time in the compiler: programs kept on disk, and programs compiled with less optimisation."""
 
 import functools
 import os
@@ -13,13 +13,14 @@ _LEVEL = "xla_backend_optimization_level"
 
 
 def keep_compiled(directory: str | Path | None = None) -> Path:
-    """Turn JAX's persistent compilation cache on, for programs and not for libraries to call, before the first `jit`.
+    """Turn on JAX's persistent compilation cache. Programs call this before the first `jit`; libraries do not.
 
-    A cache that is already set, by `JAX_COMPILATION_CACHE_DIR` or `jax.config`, is left as it is. A program is read
-    only where JAX, the compiler's flags and the processor are the same.
+    A cache that is already set by `JAX_COMPILATION_CACHE_DIR` or `jax.config` is left as it is. JAX reads a compiled
+    program only if its own version, the compiler's flags and the processor are the same.
 
     Args:
-      directory: where to keep them; by default `jaxunreg` in the user's cache directory (`XDG_CACHE_HOME`).
+      directory: where to keep compiled programs; by default `jaxunreg` in the user's cache directory
+        (`XDG_CACHE_HOME`).
 
     Returns:
       The directory in use.
@@ -30,13 +31,13 @@ def keep_compiled(directory: str | Path | None = None) -> Path:
             directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxunreg"
         current = str(directory)
         jax.config.update(_OPTION, current)
-        # Anything below is compiled sooner than found.
+        # A program that compiles in less time is compiled sooner than found.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     return Path(current)
 
 
 class QuickProgram:
-    """What `quick_jit` makes: called as `jax.jit`'s functions are, with `lower` and `clear_cache` of theirs."""
+    """The result of `quick_jit`. It is called like a function of `jax.jit`, and has its `lower` and `clear_cache`."""
 
     def __init__(self, function: Callable[..., Any], level: int, options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, function)
@@ -45,7 +46,7 @@ class QuickProgram:
 
     def _program(self, *arguments: Any) -> Any:
         arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
-        # A program inside of another has no options of its own, and other compilers have other options.
+        # A program inside another one cannot have options of its own, and compilers for other devices have other ones.
         inside = any(isinstance(array, jax.core.Tracer) for array in arrays)
         if inside or _LEVEL in os.environ.get("XLA_FLAGS", ""):
             return self._plain
@@ -64,11 +65,11 @@ class QuickProgram:
 
 
 def quick_jit(*, level: int, **options: Any) -> Callable[[Callable[..., Any]], QuickProgram]:
-    """`jax.jit` as a decorator, for a program that a CPU's compiler need not optimise as far as it can.
+    """`jax.jit` as a decorator, for a program that a CPU's compiler need not optimise fully.
 
     Args:
-      level: of LLVM's optimisation, 0 to 3, where all arrays are on CPUs; `XLA_FLAGS` that set one have their way.
-      options: of `jax.jit`, such as `static_argnums`.
+      level: LLVM's optimisation level, 0 to 3. It is used if all arrays are on CPUs, and if `XLA_FLAGS` sets none.
+      options: options of `jax.jit`, such as `static_argnums`.
 
     >>> import jax.numpy as jnp
     >>> @quick_jit(level=0, static_argnums=0)
@@ -80,11 +81,14 @@ def quick_jit(*, level: int, **options: Any) -> Callable[[Callable[..., Any]], Q
     return lambda function: QuickProgram(function, level, options)
 
 
-# The program runs once: a CPU's compiler spends longer on drawing the first weights than on a training step, 11 s for
-# the paper's network for 96x96, and 1.3 s if it does not optimise.
+# For a program that runs once. A CPU's compiler spends longer on the program that draws the first weights than on a
+# training step: 11 s for the paper's network for 96x96, and 1.3 s without optimisation.
 jit_once = quick_jit(level=0, static_argnums=0)
 
 
-# Training waits for matrix products and memory: with more than the first level it is no faster in float32, and up to
-# 4 % in bfloat16, after a compilation that takes 8 to 23 % longer.
 TRAINING_LEVEL = 1
+"""The optimisation level for training programs.
+
+Training waits for matrix products and memory. With a higher level it is no faster in float32 and up to 4 % faster in
+bfloat16, and compiling takes 8 to 23 % longer.
+"""

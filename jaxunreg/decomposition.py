@@ -1,21 +1,26 @@
 """The decomposition of a negative log-likelihood bound into D, A and M (eq. 5 and 6 of the paper)."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxunreg.errors import ArgumentError, argument
+
 LOG_2PI = math.log(2.0 * math.pi)
+
+Term = Literal["d", "a", "m", "nelbo"]
+"""The name of a score."""
 
 
 class Decomposition(NamedTuple):
     """The three terms of `L(x) = D(x) + A(x) + M(x)`, in nats; higher is more anomalous.
 
-    The leaves share one shape: `[]` for one image, `[N]` for a batch, `[rows, columns]` for a patch grid.
-    They are JAX arrays where a network made them and NumPy arrays where scikit-learn did.
+    The leaves share one shape: `[]` for one image, `[N]` for a batch, `[rows, columns]` for a patch grid. They are JAX
+    arrays if a network made them, and NumPy arrays if scikit-learn or a function for many images did.
 
     Attributes:
       d: regularization term. VAE: the KL divergence of the posterior from the prior. GMM: `-log w_k`.
@@ -93,7 +98,7 @@ def half_squared_distance(
     Args:
       x: the sample, any shape, floating point.
       mean: `mu_x`, same shape and dtype.
-      log_var: `log sigma_x^2`, same shape and dtype; in float32 above -88, where its inverse exponential overflows.
+      log_var: `log sigma_x^2`, same shape and dtype. In float32 it must be above -88, where `exp(-log_var)` overflows.
 
     Returns:
       Nats, same shape and dtype, never negative.
@@ -118,13 +123,13 @@ def decompose_gaussian(
     Args:
       x: the image, of any shape, e.g. `[height, width, channels]`.
       x_mean: mean of the likelihood at the posterior mean, same shape.
-      x_log_var: its log-variance, same shape; in float32 above -88, see `half_squared_distance`.
+      x_log_var: its log-variance, same shape; in float32 above -88, as for `half_squared_distance`.
       z_mean: posterior mean, e.g. `[latent]`.
       z_log_var: posterior log-variance, same shape.
-      x_inverse_var: `exp(-x_log_var)`, where that is at hand already, same shape as `x`.
+      x_inverse_var: `exp(-x_log_var)`, same shape as `x`; computed here by default.
 
     Returns:
-      Scalars, in nats. There is no batch axis to reduce over by accident: `jax.vmap` adds one.
+      Scalars, in nats. `jax.vmap` adds a batch axis, which is never reduced over.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.ones((2, 2, 1))
@@ -133,12 +138,12 @@ def decompose_gaussian(
     (0.0, 2.0)
     """
     if x_inverse_var is None:
-        # Flat, behind a barrier lest XLA undo it: on a CPU it sums over a last axis of one channel element by element,
-        # ten times as slowly. The sums were a fifth of the time of scoring 96x96 images. Who has the inverse has
-        # planes, whose last axis is long, and there the barrier would be in the way.
+        # A CPU sums over a last axis of one channel element by element, ten times as slowly as over a flat array. The
+        # sums were a fifth of the time of scoring 96x96 images. The barrier keeps XLA from undoing the flattening.
+        # Callers that pass `x_inverse_var` use planes. Their last axis is long, so they do not need the barrier.
         x, x_mean, x_log_var = jax.lax.optimization_barrier(tuple(jnp.ravel(part) for part in (x, x_mean, x_log_var)))
         x_inverse_var = jnp.exp(-x_log_var)
-    # Constants stay outside of the sums: inside, XLA writes them out in the shape of the images and reads them again.
+    # Constants stay outside of the sums. Inside, XLA writes them out in the shape of the images and reads them again.
     return Decomposition(
         d=jnp.sum(kl_to_standard_normal(z_mean, z_log_var)),
         a=0.5 * (LOG_2PI * x.size + jnp.sum(x_log_var)),
@@ -146,10 +151,22 @@ def decompose_gaussian(
     )
 
 
-Term = Literal["d", "a", "m", "nelbo"]
-
 LETTERS = {"nelbo": "L", "d": "D", "a": "A", "m": "M"}
-"""The names that the terms have in the paper."""
+"""The names of the terms in the paper, for people to read."""
 
 TERMS: tuple[Term, ...] = ("nelbo", "d", "a", "m")
-"""In the order of the tables."""
+"""The terms in the order of the tables."""
+
+
+def check_term(term: str) -> None:
+    """Refuse a name that is no term.
+
+    Raises:
+      ArgumentError: as said.
+
+    >>> check_term("l")
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got term='l'; expected one of ['d', 'a', 'm', 'nelbo']
+    """
+    if term not in get_args(Term):
+        raise ArgumentError(argument("term", term), f"one of {list(get_args(Term))}")

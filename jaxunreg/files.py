@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process holds."""
+"""Files that appear whole or not at all, and folders that one process holds."""
 
 import contextlib
 import os
@@ -9,9 +9,19 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary sibling of `path`, moved over `path` at the end; removed if the body raises.
+    """Hand out a temporary sibling of `path`, and move it to `path` at the end.
 
-    A reader sees the old file or the new one, never half of one.
+    A reader sees the old file or the new one, never half of one. If the body raises, the temporary file is removed and
+    `path` stays as it was. A symbolic link at `path` is replaced; the file that it points to is not changed.
+
+    Args:
+      path: the file, in a folder that exists.
+
+    Yields:
+      The temporary file, which the body must write.
+
+    Raises:
+      OSError: the file cannot be moved, or the body did not write it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -29,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A hidden name beside `path` that no other thread, process or machine uses, short however long that of `path`.
+    """A hidden name beside `path` that no other thread, process or machine uses. It is short even if `path` is long.
 
     >>> temporary_sibling(Path("a.txt")) == temporary_sibling(Path("a.txt"))
     False
@@ -39,17 +49,19 @@ def temporary_sibling(path: Path) -> Path:
 
 @contextlib.contextmanager
 def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a folder that is there, for as long as the body runs or the process lives. It leaves no file.
+    """Hold an existing folder while the body runs, so that no other process holds it. No file is written for it.
+
+    The folder is also let go when the process dies.
 
     Args:
       folder: which one.
-      wait: until others that hold it have let it go.
+      wait: whether to wait until another holder lets the folder go.
 
     Yields:
-      Whether it is held for certain: Windows and some network file systems have no such locks.
+      Whether the folder is certainly held. Windows and some network file systems have no such locks.
 
     Raises:
-      BlockingIOError: it is held already, without `wait`.
+      BlockingIOError: another holder has the folder, and `wait` is false.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as name, held(Path(name)):

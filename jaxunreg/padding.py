@@ -1,12 +1,17 @@
-"""Arrays filled up to a length that every call of a compiled program has."""
+"""Arrays filled up to the length that a compiled program expects."""
 
 import numpy as np
 
 
 def filled(rows: np.ndarray, length: int, axis: int = 0) -> np.ndarray:
-    """As many rows as every call has, so that one program serves all.
+    """An array with zeros appended until it has the given length, so that one compiled program serves all lengths.
 
-    Zeros are a valid image, so what is filled up can neither fail nor make a NaN.
+    Zeros are a valid image, so scoring them cannot fail or make a NaN.
+
+    Args:
+      rows: at most `length` of them.
+      length: wanted, along `axis`.
+      axis: where the zeros are appended.
 
     >>> import numpy as np
     >>> filled(np.ones(2), 3).tolist()

@@ -1,4 +1,4 @@
-"""How far a long task is: a bar on a terminal, a line now and then in a log."""
+"""Progress of a long task: a bar on a terminal, an occasional line in a log."""
 
 import contextlib
 import sys
@@ -13,9 +13,9 @@ _T = TypeVar("_T")
 
 
 class ProgressBar:
-    """A progress bar with what is to be shown beside it and the time left.
+    """A progress bar on stderr, with values beside it and the time left.
 
-    Where there is no terminal, as in a log file, a line now and then.
+    Without a terminal, as in a log file, it prints a line every `SECONDS_A_LINE` seconds.
     """
 
     SECONDS_A_LINE = 15.0
@@ -51,7 +51,7 @@ class ProgressBar:
 
 
 def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool) -> Iterator[_T]:
-    """The items, with a progress bar on stderr that leaves stdout alone; in a log file a line now and then."""
+    """The items, with a progress bar on stderr that leaves stdout alone; in a log file, an occasional line."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -74,7 +74,7 @@ def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool
 
 @contextlib.contextmanager
 def status(visible: bool, description: str) -> Iterator[None]:
-    """Say on stderr what is going on while nothing can be counted; in a log file once."""
+    """Describe on stderr a task whose progress cannot be counted; in a log file, by one line."""
     console = Console(stderr=True)
     if not visible:
         yield

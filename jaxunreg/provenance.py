@@ -1,4 +1,4 @@
-"""What numbers were made with: versions and device, as every record of a run holds them."""
+"""Versions and device that numbers were made with, for the record of a run."""
 
 import importlib.metadata
 import os
@@ -7,11 +7,11 @@ import platform
 import jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
-"""What a detector's numbers depend on."""
+"""The packages that a detector's numbers depend on."""
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Versions of Python, of this package and of others.
+    """Versions of Python, of this package and of other packages, by name.
 
     >>> sorted(versions(("numpy",)))
     ['jaxunreg', 'numpy', 'python']
@@ -21,6 +21,6 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 def device() -> str:
-    """The kind of device that the networks run on, and the processor's cores."""
+    """Number and kind of the devices that the networks run on, and the number of CPU cores."""
     devices = jax.devices()
     return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"

@@ -1,4 +1,4 @@
-"""What is written beside arrays: plain JSON data, and fingerprints of arrays."""
+"""Plain JSON data, and fingerprints of arrays."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from jaxunreg.typing import PyTree
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON data: tuples become lists, NumPy scalars become Python's.
+    """A value as plain JSON data: tuples become lists, NumPy scalars become Python's, paths become strings.
 
     >>> to_json({"image_shape": (32, 32, 3)})
     {'image_shape': [32, 32, 3]}
@@ -38,6 +38,6 @@ def fingerprint(tree: PyTree) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype.str}".encode())
-        # As a view, since a copy of a memory-mapped file may be larger than the memory.
+        # A view, since a copy of a memory-mapped file may not fit into memory.
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

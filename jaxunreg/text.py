@@ -2,7 +2,7 @@
 
 
 def rounded(number: float) -> str:
-    """A score or a loss: one decimal, or four digits where that would show too few.
+    """A score or a loss as text: with one decimal from 100 on, and with four significant digits below.
 
     >>> rounded(-10713.26), rounded(200.0), rounded(0.081234)
     ('-10713.3', '200', '0.08123')
@@ -11,7 +11,7 @@ def rounded(number: float) -> str:
 
 
 def printable(name: str) -> str:
-    r"""A name of a file that can be written as UTF-8: bytes that are none of it become escapes.
+    r"""A file name that can be written as UTF-8. Bytes that are not UTF-8 become escapes.
 
     >>> printable("caf\udce9.png")
     'caf\\udce9.png'

@@ -1,4 +1,4 @@
-"""The arrays that everyone passes, by name."""
+"""Names of the arrays that many functions share."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -13,10 +13,10 @@ Variables: TypeAlias = Mapping[str, Any]
 """Flax variables: `{"params": ..., "batch_stats": ...}`, one pytree."""
 
 AnyImage: TypeAlias = Num[Array | np.ndarray, "height width channels"]
-"""An image as a user hands it over: uint8, or floating point in [0, 1]."""
+"""An image from a user: uint8, or floating point in [0, 1]."""
 
 AnyImages: TypeAlias = Num[Array | np.ndarray, "batch height width channels"]
-"""Images as a user hands them over, NHWC."""
+"""Images from a user, NHWC: uint8, or floating point in [0, 1]."""
 
 Image: TypeAlias = Float[Array, "height width channels"]
 """An image inside the library: floating point in [0, 1]."""

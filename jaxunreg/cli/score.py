@@ -17,10 +17,10 @@ from jaxunreg.cli.places import check_file, check_outside, make_folder
 from jaxunreg.cli.rows import Format, writing_rows
 from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_files import ImageFiles, OnError
-from jaxunreg.inspection.checks import check_stride
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.verdict import ImageVerdict
 from jaxunreg.progress import with_bar
+from jaxunreg.scoring.patches import check_stride
 
 HELP = (
     """\

@@ -1,11 +1,10 @@
 """What a detector's settings must satisfy."""
 
-from typing import get_args
-
-from jaxunreg.decomposition import Term
+from jaxunreg.decomposition import check_term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.held_out import MOST_TOP_K
+from jaxunreg.scoring.patches import check_stride
 from jaxunreg.scoring.scorer import Scorer
 
 
@@ -37,35 +36,10 @@ def check_scoring(term: str, stride: int, patch: int, top_k: int) -> None:
     Raises:
       ArgumentError: a value is out of its range.
     """
-    if term not in get_args(Term):
-        raise ArgumentError(argument("term", term), f"one of {list(get_args(Term))}", "choose one of them")
+    check_term(term)
     check_stride("stride", stride, patch)
     if not 1 <= top_k <= MOST_TOP_K:
         raise ArgumentError(argument("top_k", top_k), f"1 to {MOST_TOP_K}", f"change {argument('top_k')}")
-
-
-def check_stride(name: str, stride: int, patch: int) -> None:
-    """Refuse a stride that is no step, or one that leaves pixels between the patches.
-
-    Args:
-      name: of the argument.
-      stride: its value.
-      patch: height and width of a patch.
-
-    Raises:
-      ArgumentError: the stride is out of its range.
-
-    >>> check_stride("heat_map_stride", 0, 96)
-    Traceback (most recent call last):
-    jaxunreg.errors.ArgumentError: got heat_map_stride=0; expected 1 to 96, the size of a patch, since a longer one
-    leaves pixels unseen; change heat_map_stride
-    """
-    if not 1 <= stride <= patch:
-        raise ArgumentError(
-            argument(name, stride),
-            f"1 to {patch}, the size of a patch, since a longer one leaves pixels unseen",
-            f"change {argument(name)}",
-        )
 
 
 def patch_of(scorer: Scorer) -> int:

@@ -15,7 +15,7 @@ from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.errors import ArgumentError
 from jaxunreg.inspection.calibration import Calibration, calibrate
-from jaxunreg.inspection.checks import check_scoring, check_stride, patch_of
+from jaxunreg.inspection.checks import check_scoring, patch_of
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
 from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
 from jaxunreg.inspection.remembered_files import remembered_hashes
@@ -23,7 +23,7 @@ from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
 from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
 from jaxunreg.scoring.aggregation import mean_of_highest
 from jaxunreg.scoring.each import heat_map_each, maps_each
-from jaxunreg.scoring.patches import PatchGrid
+from jaxunreg.scoring.patches import PatchGrid, check_stride
 from jaxunreg.scoring.scorer import Scorer
 
 

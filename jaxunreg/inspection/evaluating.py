@@ -10,7 +10,6 @@ from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.inspection.checks import check_stride
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.inspection.stored_heat_maps import StoredHeatMaps
@@ -18,6 +17,7 @@ from jaxunreg.inspection.unseen import check_unseen
 from jaxunreg.inspection.verdict import Box
 from jaxunreg.metrics.png_complexity import bytes_a_pixel
 from jaxunreg.progress import with_bar
+from jaxunreg.scoring.patches import check_stride
 
 
 def evaluate_detector(

@@ -9,33 +9,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images, to_float
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
 from jaxunreg.typing import AnyImages
 
+# A call takes at most so many batches.
 _BATCHES_A_CALL = 16
 
-# Fewer batches where they are large, for each call is filled up to as many images: 100 MB of RGB in float32.
+# A call takes fewer batches if they are large, since every call is padded to full size: 100 MB of RGB in float32.
 _PIXELS_A_CALL = 2**23
 
 
 def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
-    """D, A and M of any number of images, by one compiled program whatever their number, and one for a few.
+    """D, A and M of any number of images, by one compiled program for a few images and another for any larger number.
 
     Args:
       scorer: from `make_scorer`.
       images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
-      batch_size: images at a time; by default as many as stay in a processor's cache, and one where there is at most
-        an eighth of that, and at most 16: a camera's one image then need not wait for the rest of a batch. The last
-        batch is padded, as is the last call of the program in memory, and what was padded is cut off again.
+      batch_size: images at a time; by default as many as stay in a processor's cache. If there are at most an eighth
+        of that many images, and at most 16, the default is 1, so that a camera's single image does not wait for a
+        whole batch. The last batch is padded, and the scores of the padding are cut off.
 
     Returns:
       NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: see `decompose`; also an empty array or a batch size below one.
+      ArgumentError, ArgumentTypeError: the errors of `decompose`; also an empty array or a batch size below one.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -53,13 +55,13 @@ def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | N
     Args:
       scorer: from `make_scorer`.
       images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
-      batch_size: see `score_images`.
+      batch_size: as for `score_images`.
 
     Returns:
       NumPy float32 `[N, height, width, channels]`; not clipped to [0, 1].
 
     Raises:
-      TypeError, ValueError: see `score_images`.
+      ArgumentError, ArgumentTypeError: the errors of `score_images`.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -72,22 +74,29 @@ def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | N
 
 
 def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
-    """The batch size that is given, or else as many images as stay in a processor's cache."""
+    """The batch size if one is given, else as many images as stay in a processor's cache.
+
+    Raises:
+      ArgumentError: a batch size below one.
+    """
     if batch_size is None:
         return scorer.model.scoring_batch
     if batch_size < 1:
-        raise ValueError(f"got batch_size={batch_size}; expected at least 1")
+        raise ArgumentError(argument("batch_size", batch_size), "at least 1")
     return batch_size
 
 
 def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL) -> int:
-    """How many batches of whole images or patches one call of the program takes."""
+    """How many batches of images or patches one call of the program takes."""
     return max(1, min(most, _PIXELS_A_CALL // (batch_size * math.prod(scorer.model.config.image_shape[:2]))))
 
 
 @partial(jax.jit, static_argnums=0)
 def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
-    """Results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`, in a row."""
+    """A model's results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`.
+
+    The results of all batches follow one another; those after the first `count` batches are zero.
+    """
 
     def results_of(batch: jax.Array) -> Any:
         return method(scorer.model, scorer.variables, to_float(batch))
@@ -103,12 +112,12 @@ def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, co
 
 
 def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
-    """Results of a method of the model for any number of images, as a NumPy tree, without the padding."""
+    """A model's results for any number of images, as a pytree of NumPy arrays, without the padding."""
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
     batch = images_a_batch(scorer, batch_size)
     if batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL):
-        batch = 1  # With weights as they are: preparing them takes longer than such a call.
+        batch = 1  # The weights are not folded, since that takes longer than such a call.
     else:
         scorer = fold_scorer(scorer)
     call = batch * batches_a_call(scorer, batch)
@@ -116,7 +125,7 @@ def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_s
     waiting = None
     for start in range(0, len(images), call):
         result = one_call(method, scorer, np.asarray(images[start : start + call]), batch)
-        # One call is prepared while the one before it runs, and no more, so that memory does not grow.
+        # Only one call is prepared while the one before it runs, so that memory does not grow.
         if waiting is not None:
             results.append(jax.tree.map(np.asarray, waiting))
         waiting = result
@@ -125,7 +134,7 @@ def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_s
 
 
 def one_call(method: apply.Method, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
-    """Results for at most `batches_a_call` batches; after them, those of what fills the call up."""
+    """A model's results for at most `batches_a_call` batches of images, followed by results for padding."""
     count = np.int32(-(-len(images) // batch_size))
     batches = batches_a_call(scorer, batch_size)
     images = filled(images, batch_size * batches)

@@ -58,7 +58,7 @@ def maps_each(
       For each image, in order, its maps.
 
     Raises:
-      TypeError, ValueError: the errors of `score_each`, and with `pixels` those of `heat_map_each`.
+      ArgumentError, ArgumentTypeError: the errors of `score_each`, and with `pixels` those of `heat_map_each`.
 
     >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -102,7 +102,7 @@ def score_each(
       For each image, in order, NumPy float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: the errors of `score_image`; also images of several dtypes.
+      ArgumentError, ArgumentTypeError: the errors of `score_image`; also images of several dtypes.
 
     >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -132,7 +132,7 @@ def heat_map_each(
       For each image, in order, NumPy float64 maps `[height, width]`, in nats a pixel, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: the errors of `heat_map`; also images of several dtypes.
+      ArgumentError, ArgumentTypeError: the errors of `heat_map`; also images of several dtypes.
 
     >>> import jax, jax.numpy as jnp, numpy as np, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))

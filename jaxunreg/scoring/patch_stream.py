@@ -47,12 +47,12 @@ def map_patches(
 ) -> Iterator[Any]:
     """A function of patches, mapped over every patch of images of any sizes, in bounded memory.
 
-    Calls are filled up from one image to the next, so a compiled function sees one shape but for its last call, however
-    many images there are and whatever their sizes.
+    A call takes patches of several images if one image does not fill it. So all calls but the last have the same number
+    of patches, and a compiled function compiles once for them, whatever the number and sizes of the images.
 
     Args:
-      function: of patches `[n, *patch, channels]`, `n` at most `patches_a_call`; its results may still be on their way
-        from a device.
+      function: of patches `[n, *patch, channels]`, `n` at most `patches_a_call`. It may return arrays that a device is
+        still computing.
       images: `[height, width, channels]` each, in one dtype; read one after another.
       patch: height and width of a patch.
       stride: pixels from one patch to the next, as for `patch_grid`.
@@ -171,7 +171,7 @@ def _as_maps(pieces: list[Any], shape: tuple[int, int]) -> Any:
 def _calls(
     images: Iterable[Array | np.ndarray], patch: tuple[int, int], stride: int, patches_a_call: int
 ) -> Iterator[tuple[list[_CallPart], np.ndarray]]:
-    """The patches of every call, and whose they are."""
+    """The patches of every call, and the images that they are of."""
     parts: list[_CallPart] = []
     patches: list[np.ndarray] = []
     room = patches_a_call
@@ -202,7 +202,7 @@ def _calls(
 
 
 def _starts(length: int, first: int, rest: int) -> Iterator[int]:
-    """Where an image's patches are cut for the calls: what fits in the one begun, then whole ones."""
+    """Where an image's patches are split into calls: the first part fills the call that has begun."""
     yield 0
     yield from range(first, length, rest)
 
@@ -215,7 +215,7 @@ def _by_part(
     waiting: tuple[list[_CallPart], Any] | None = None
     for parts, patches in calls:
         results = function(patches)
-        # One call is cut while the one before it runs, and no more, so that memory does not grow.
+        # Only one call is prepared while the one before it runs, so that memory does not grow.
         if waiting is not None:
             yield from _taken_apart(*waiting)
         waiting = parts, results

@@ -1,4 +1,4 @@
-"""Patches of an image that is larger than the network's input: where they lie, and how often they cover a pixel."""
+"""Patches of an image that is larger than the network's input: their places, and how often they cover a pixel."""
 
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class PatchGrid(NamedTuple):
 
 
 def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) -> PatchGrid:
-    """Patches every `stride` pixels; where that leaves a border, one more row or column of patches aligned to it.
+    """Patches every `stride` pixels. If a border is left over, one more row or column of patches is aligned to it.
 
     Args:
       height: of the image.
@@ -98,11 +98,14 @@ def check_stride(name: str, stride: int, patch: int) -> None:
 
     >>> check_stride("heat_map_stride", 0, 96)
     Traceback (most recent call last):
-    jaxunreg.errors.ArgumentError: got heat_map_stride=0; expected 1 to 96, the size of a patch, since a longer one ...
+    jaxunreg.errors.ArgumentError: got heat_map_stride=0; expected 1 to 96, the size of a patch, since a longer one
+    leaves pixels unseen; change heat_map_stride
     """
     if not 1 <= stride <= patch:
         raise ArgumentError(
-            argument(name, stride), f"1 to {patch}, the size of a patch, since a longer one leaves pixels unseen"
+            argument(name, stride),
+            f"1 to {patch}, the size of a patch, since a longer one leaves pixels unseen",
+            f"change {argument(name)}",
         )
 
 
@@ -115,8 +118,8 @@ def extract_patches(
 
     Args:
       image: `[height, width, channels]`.
-      corners: rows and columns, integer `[n, 2]`, such that each patch lies within the image; as by
-        `jax.lax.dynamic_slice`, one that does not is moved until it does.
+      corners: rows and columns, integer `[n, 2]`. As with `jax.lax.dynamic_slice`, a patch that would leave the image
+        is moved until it lies within.
       patch: height and width of a patch.
 
     Returns:

@@ -20,7 +20,7 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
     arguments; `jax.vmap` makes it a function of a batch.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: a `VAE`, an `Autoencoder` or another `Model`.
       variables: what `model.init` or `fit` made.
       image: `[height, width, channels]` as the model's config says; uint8, or floating point in [0, 1].
 
@@ -28,8 +28,8 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
       Float32 scalars, in nats, higher is more anomalous. An autoencoder has its mean squared error as M.
 
     Raises:
-      TypeError: neither uint8 nor floating point.
-      ValueError: another shape, or, outside of `jit` and `vmap`, values that are not finite or not in [0, 1].
+      ArgumentTypeError: an image that is neither uint8 nor floating point.
+      ArgumentError: another shape, or, outside of `jit` and `vmap`, values that are not finite or not in [0, 1].
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -68,7 +68,7 @@ def make_scorer(model: Model, variables: Variables) -> Scorer:
     """A callable pytree that scores one image: `scorer(image)` is `decompose(model, variables, image)`.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: a `VAE`, an `Autoencoder` or another `Model`.
       variables: what `model.init` or `fit` made.
 
     Returns:
@@ -89,15 +89,15 @@ def make_scorer(model: Model, variables: Variables) -> Scorer:
 def fold(model: Model, variables: Variables) -> Variables:
     """Variables that score faster: batch normalisation folded into the weights, and the kernels prepared.
 
-    The scores are the same to rounding. `score_images` does this once for all its images; before a loop of your own,
-    do it yourself. The result does not train.
+    The scores are the same up to rounding. `score_images` folds once for all its images; call `fold` yourself before a
+    loop of your own. Folded variables cannot be trained.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: a `VAE`, an `Autoencoder` or another `Model`.
       variables: what `model.init` or `fit` made.
 
     Returns:
-      The variables with one more collection, `folded`, which `decompose` and `make_scorer` take in place of them.
+      The variables with one more collection, `folded`. `decompose` and `make_scorer` accept them like the others.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))

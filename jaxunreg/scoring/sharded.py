@@ -10,24 +10,24 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from jaxunreg.decomposition import Decomposition, Term
+from jaxunreg.decomposition import Decomposition, Term, check_term
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.images import check_images
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
 from jaxunreg.parallel.mesh import AXIS, data_mesh
 from jaxunreg.scoring.batched import apply_in_batches, batches_a_call, images_a_batch
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
-from jaxunreg.scoring.tiled import batched_corners, checked_grid, checked_term, patch_terms, sum_patches
+from jaxunreg.scoring.tiled import batched_corners, checked_covering_grid, checked_grid, patch_terms, sum_patches
 from jaxunreg.typing import AnyImage, AnyImages, PyTree
 
-# Batches a device takes in one call of the program, at most. One alone is 0.8 times as fast on a CPU, where each call
-# gets its memory anew; more would make more of what a small request is filled up with.
+# The most batches that a device takes in one call of the program. With one batch a call, a CPU is 0.8 times as fast,
+# since each call gets its memory anew. More batches would mean more padding for a small request.
 _BATCHES_A_CALL = 4
 
 Backend = Literal["shard_map", "pmap"]
 
 
-# The sharded scorer.
 def sharded_scorer(
     scorer: Scorer,
     devices: Sequence[jax.Device] | None = None,
@@ -35,26 +35,27 @@ def sharded_scorer(
     backend: Backend = "shard_map",
     batch_size: int | None = None,
 ) -> "ShardedScorer":
-    """Scores that are computed on several devices: the numbers of one device, in the same order.
+    """A scorer that computes on several devices: the same numbers as one device, in the same order.
 
-    Batch normalisation is folded into the weights, and they are copied to each device, here and never again. The
-    compiled programs have no communication between devices.
+    This function folds batch normalisation into the weights and copies them to each device, once. The compiled programs
+    do not communicate between devices.
 
     Args:
       scorer: from `make_scorer`.
-      devices: by default all. Of several processes (`jaxunreg.parallel.start`) each takes those that are its own, and
-        scores what it is given, independently of the others.
-      backend: `shard_map`, or `pmap` for pipelines that are built on it. They give the same numbers.
-      batch_size: images a device takes at a time; by default as many as stay in a processor's cache. What is computed
-        is a multiple of `batch_size` times the number of devices, so a smaller one answers small requests sooner.
+      devices: by default all. With several processes (`jaxunreg.parallel.start`), each process uses its own devices
+        and scores its own images, independently of the others.
+      backend: `shard_map`, or `pmap` for pipelines that are built on it. Both give the same numbers.
+      batch_size: images a device takes at a time; by default as many as stay in a processor's cache. Requests are
+        padded to a multiple of `batch_size` times the number of devices, so a smaller one answers small requests
+        sooner.
 
     Returns:
       A callable: images `[N, height, width, channels]` to a `Decomposition` of `[N]`. Its methods `score_image` and
       `heat_map` spread the patches of one image of any size.
 
     Raises:
-      ValueError: no device, one that is named twice or is of another process, an unknown backend, or a batch size
-        below one.
+      ArgumentError: no device, a device that is named twice, devices of other processes alone, an unknown backend, or
+        a batch size below one.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -64,17 +65,19 @@ def sharded_scorer(
     (5,)
     """
     if backend not in get_args(Backend):
-        raise ValueError(f"got backend={backend!r}; expected one of {list(get_args(Backend))}")
+        raise ArgumentError(argument("backend", backend), f"one of {list(get_args(Backend))}")
     batch_size = images_a_batch(scorer, batch_size)
     if devices is None:
         devices = jax.local_devices()
     own = [device for device in devices if device.process_index == jax.process_index()]
     if devices and not own:
-        raise ValueError(
-            f"got devices of other processes than {jax.process_index()}, which is this one; expected some of its own; "
-            "take jax.devices() or jax.local_devices()"
+        raise ArgumentError(
+            f"devices of other processes than {jax.process_index()}, which is this one",
+            "some of its own",
+            "take jax.devices() or jax.local_devices()",
+            field="devices",
         )
-    # Found before the devices of others are left out: none, and twice.
+    # With all devices where one is named twice, so that `data_mesh` refuses that even for devices of other processes.
     mesh = data_mesh(own if len(set(devices)) == len(devices) else devices)
     folded = jax.tree.map(np.asarray, fold_scorer(scorer))
     return ShardedScorer(_place_shared(folded, mesh, backend), mesh, backend, batch_size)
@@ -82,7 +85,7 @@ def sharded_scorer(
 
 @dataclass(frozen=True, eq=False)
 class ShardedScorer:
-    """See `sharded_scorer`. It starts its own programs, so it is called from the host and not inside of `jit`.
+    """The result of `sharded_scorer`. It starts its own programs, so call it from the host and not inside of `jit`.
 
     Attributes:
       scorer: model and folded variables, on every device.
@@ -97,7 +100,7 @@ class ShardedScorer:
     batch_size: int
 
     def __call__(self, images: AnyImages) -> Decomposition:
-        """D, A and M of any number of images, none included, by one compiled program whatever their number.
+        """D, A and M of any number of images, even none, by one compiled program.
 
         Args:
           images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
@@ -106,7 +109,7 @@ class ShardedScorer:
           NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
 
         Raises:
-          TypeError, ValueError: see `decompose`; also images inside of `jit` or `vmap`.
+          ArgumentError, ArgumentTypeError: the errors of `decompose`; also images inside of `jit` or `vmap`.
         """
         _refuse_traced(images)
         shape = self.scorer.model.config.image_shape
@@ -122,12 +125,12 @@ class ShardedScorer:
         waiting: tuple[Decomposition, int] | None = None
         for start in range(0, len(images), call):
             part = images[start : start + call]
-            # Each device takes as many batches, however many there are.
+            # Each device takes the same number of batches.
             count = -(-len(part) // (devices * batch))
             part = filled(part, devices * count * batch).reshape(devices, count, batch, *shape)
             part = filled(part, most, axis=1).reshape(-1, batch, *shape)
             result = self._start(_batch_terms, np.int32(count), part)
-            # One call is prepared while the one before it runs, and no more, so that memory does not grow.
+            # Only one call is prepared while the one before it runs, so that memory does not grow.
             if waiting is not None:
                 results.append(self._in_order(*waiting))
             waiting = result, count
@@ -146,19 +149,20 @@ class ShardedScorer:
     def score_image(
         self, image: AnyImage, *, stride: int, patch: int | None = None, batch_size: int | None = None
     ) -> Decomposition:
-        """`jaxunreg.score_image`, its patches spread over the devices.
+        """`jaxunreg.score_image` with the patches spread over the devices.
 
         Args:
           image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
           stride: pixels from one patch to the next.
-          patch: size of a patch. It is the model's, and may be given to have it checked.
+          patch: the expected size of a patch. Patches have the model's size; another one is an error.
           batch_size: patches a device takes at a time; by default that of the scorer.
 
         Returns:
           NumPy float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
 
         Raises:
-          TypeError, ValueError: see `jaxunreg.score_image`; also an image inside of `jit` or `vmap`.
+          ArgumentError, ArgumentTypeError: the errors of `jaxunreg.score_image`; also an image inside of `jit` or
+            `vmap`.
         """
         _refuse_traced(image)
         grid = checked_grid(self.scorer, image, patch, stride)
@@ -175,31 +179,31 @@ class ShardedScorer:
         batch_size: int | None = None,
         term: Term = "m",
     ) -> Float[np.ndarray, "height width"]:
-        """`jaxunreg.heat_map`, its patches spread over the devices; their maps are added on the host.
+        """`jaxunreg.heat_map` with the patches spread over the devices, whose maps are added on the host.
 
         Args:
           image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
           stride: pixels from one patch to the next, at most the size of a patch.
-          patch: see `score_image`.
-          batch_size: see `score_image`.
-          term: which one; `nelbo` is their sum.
+          patch: as for `score_image`.
+          batch_size: as for `score_image`.
+          term: `d`, `a`, `m`, or `nelbo`, their sum.
 
         Returns:
           NumPy float32 `[height, width]`, in nats a pixel, higher is more anomalous.
 
         Raises:
-          TypeError, ValueError: see `jaxunreg.heat_map`; also an image inside of `jit` or `vmap`.
+          ArgumentError, ArgumentTypeError: the errors of `jaxunreg.heat_map`; also an image inside of `jit` or `vmap`.
         """
         _refuse_traced(image)
-        grid = checked_grid(self.scorer, image, patch, stride)
-        checked_term(term, grid, stride)
+        check_term(term)
+        grid = checked_covering_grid(self.scorer, image, patch, stride)
         corners = batched_corners(grid, self._patches_a_batch(batch_size), self.mesh.size)
-        # What fills up the last batches counts for nothing.
+        # The padding of the last batches has weight zero.
         weights = (np.arange(corners[..., 0].size) < len(grid.corners)).astype(np.float32)
         parts = self._start(_patch_sum(term), image, (corners, weights.reshape(corners.shape[:2])))
         height, width = image.shape[:2]
         total = np.zeros((height, width), np.float32)
-        # One after another, since each is as large as the image.
+        # One after another, since each part is as large as the image.
         for part in parts.addressable_shards:
             total += jax.device_get(part.data).reshape(height, width)
         return total / grid.coverage(height, width).astype(np.float32)
@@ -214,8 +218,8 @@ class ShardedScorer:
     def _prepare(self, function: Callable[..., Any], shared: Any, split: Any) -> tuple[Any, tuple[Any, ...]]:
         """`function(scorer, shared, split)` compiled for each device, and its arguments.
 
-        `shared` goes to each device whole, the leading axis of `split` is cut into as many parts, and the leading axis
-        of the result is put together from theirs. With pmap, each part has an axis of its own before that.
+        Each device gets all of `shared` and its part of the leading axis of `split`. The leading axis of the result
+        joins the results of the devices. With pmap, devices have an axis of their own before it.
         """
         if self.backend == "pmap":
             split = jax.tree.map(lambda leaf: leaf.reshape(self.mesh.size, -1, *leaf.shape[1:]), split)
@@ -229,13 +233,13 @@ def _on_each_device(function: Callable[..., Any], mesh: Mesh, backend: Backend) 
     if backend == "pmap":
         return jax.pmap(function, axis_name=AXIS, devices=list(mesh.devices.flat))
     specs = (PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
-    # Every output is split, so nothing that is replicated is there to be checked.
+    # Every output is split, so there is no replicated output to check.
     each = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
     return jax.jit(each)
 
 
 def _place_shared(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
-    """A copy of each array on each device; for pmap as one array with an axis of devices."""
+    """A copy of each array on each device; for pmap, one array with an axis of devices."""
     if backend == "pmap":
         tree = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (mesh.size, *leaf.shape)), tree)
         return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
@@ -256,8 +260,9 @@ def _patch_sum(term: Term) -> Callable[..., Array]:
 
 def _refuse_traced(images: Any) -> None:
     if isinstance(images, jax.core.Tracer):
-        raise TypeError(
-            "got images inside of jit, vmap or grad; expected arrays with values, since a sharded scorer starts "
-            "programs of its own; inside of a program use the scorer itself, jax.vmap(scorer), and give jit the "
-            "sharding of the images"
+        raise ArgumentTypeError(
+            "images inside of jit, vmap or grad",
+            "arrays with values, since a sharded scorer starts programs of its own",
+            "inside of a program use the scorer itself, jax.vmap(scorer), and give jit the sharding of the images",
+            field="images",
         )

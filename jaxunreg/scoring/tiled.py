@@ -1,15 +1,15 @@
-"""Maps of one image of any size, inside of other JAX code."""
+"""Maps of one image of any size, as functions that compose with other JAX code."""
 
 import math
 from functools import partial
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxunreg.decomposition import Decomposition, Term
+from jaxunreg.decomposition import Decomposition, Term, check_term
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images, to_float
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import images_a_batch
@@ -23,22 +23,22 @@ def score_image(
 ) -> Decomposition:
     """D, A and M of every patch of an image of any size, in memory that does not grow with the image.
 
-    Patch `[i, j]` starts at row `i * stride` and column `j * stride`; where that leaves a border, the last row or
-    column of patches is aligned to it. A pure function: it composes with `jit`, `vmap` and `grad`.
+    Patch `[i, j]` starts at row `i * stride` and column `j * stride`. If a border is left over, one more row or column
+    of patches is aligned to it. A pure function: it composes with `jit`, `vmap` and `grad`.
 
     Args:
       scorer: from `make_scorer`.
       image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
       stride: pixels from one patch to the next.
-      patch: size of a patch. It is the model's, and may be given to have it checked.
+      patch: the expected size of a patch. Patches have the model's size; another one is an error.
       batch_size: patches at a time; by default as many as stay in a processor's cache.
 
     Returns:
       Float32 maps `[rows, columns]`, in nats a patch, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: see `decompose`; an image smaller than a patch, a patch that is not the model's size, or a
-        stride or batch size below one.
+      ArgumentError, ArgumentTypeError: the errors of `decompose`; also an image smaller than a patch, a patch that is
+        not of the model's size, or a stride or batch size below one.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -70,15 +70,16 @@ def heat_map(
       scorer: from `make_scorer`.
       image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
       stride: pixels from one patch to the next, at most the size of a patch.
-      patch: see `score_image`.
-      batch_size: see `score_image`.
-      term: which one; `nelbo` is their sum.
+      patch: as for `score_image`.
+      batch_size: as for `score_image`.
+      term: `d`, `a`, `m`, or `nelbo`, their sum.
 
     Returns:
       Float32 `[height, width]`, in nats a pixel, higher is more anomalous.
 
     Raises:
-      TypeError, ValueError: see `score_image`; also a stride that skips pixels, or an unknown term.
+      ArgumentError, ArgumentTypeError: the errors of `score_image`; also a stride that skips pixels, or an unknown
+        term.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -86,31 +87,41 @@ def heat_map(
     >>> ju.heat_map(scorer, jax.random.uniform(jax.random.key(1), (20, 30, 1)), stride=4).shape
     (20, 30)
     """
-    checked_term(term, checked_grid(scorer, image, patch, stride), stride)
+    check_term(term)
+    checked_covering_grid(scorer, image, patch, stride)
     return _heat_map(scorer, image, stride, images_a_batch(scorer, batch_size), term)
 
 
 def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
-    """The grid that `score_image` and `heat_map` take, which see for what is raised."""
+    """The patches of `score_image`, after its arguments are checked.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `score_image`.
+    """
     height, width, channels = scorer.model.config.image_shape
     if patch is not None and (patch, patch) != (height, width):
-        raise ValueError(
-            f"got patch={patch} with a model of {height}x{width}; expected the model's own size, since its last layer "
-            "is fully connected; leave patch out, or train a model of that size"
+        raise ArgumentError(
+            f"{argument('patch', patch)} with a model of {height}x{width}",
+            "the model's own size, since its last layer is fully connected",
+            f"leave {argument('patch')} out, or train a model of that size",
         )
     check_images(image, (None, None, channels))
     return patch_grid(*image.shape[:2], patch=(height, width), stride=stride)
 
 
-def checked_term(term: Term, grid: PatchGrid, stride: int) -> None:
-    """What is particular to `heat_map`, which see for what is raised."""
-    if term not in get_args(Term):
-        raise ValueError(f"got term={term!r}; expected one of {list(get_args(Term))}")
+def checked_covering_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
+    """The patches of `heat_map`, which cover every pixel, after its arguments are checked.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `score_image`; also a stride that skips pixels.
+    """
+    grid = checked_grid(scorer, image, patch, stride)
     check_stride("stride", stride, min(grid.height, grid.width))
+    return grid
 
 
 def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[np.ndarray, "batches batch 2"]:
-    """The corners in batches of one size, as many for each device; the last are filled up with the last patch."""
+    """The corners in batches of one size, the same number of batches for each device, padded with the last patch."""
     corners = grid.corners
     batch_size = min(batch_size, -(-len(corners) // devices))
     missing = -len(corners) % (batch_size * devices)
@@ -118,7 +129,7 @@ def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[n
 
 
 def patch_terms(scorer: Scorer, image: AnyImage, corners: Int[Array, "batches batch 2"]) -> Decomposition:
-    """D, A and M of the patches at these corners, `[batches, batch]`, a batch at a time."""
+    """D, A and M of the patches at some corners, `[batches, batch]`, one batch at a time."""
     size = scorer.model.config.image_shape[:2]
 
     # Checkpointed, so that a gradient keeps one batch of activations and not all of them.
@@ -137,7 +148,7 @@ def sum_patches(
     weights: Float[Array, "batches batch"],
     term: Term,
 ) -> Float[Array, "height width"]:
-    """A term of the pixels of the patches at these corners, times their weights, added where they overlap."""
+    """The sum over patches of a term of their pixels, each patch times its weight and at its place in the image."""
     size = scorer.model.config.image_shape[:2]
 
     @jax.checkpoint
@@ -165,7 +176,7 @@ def _heat_map(scorer: Scorer, image: jax.Array, stride: int, batch_size: int, te
     height, width = image.shape[:2]
     grid = patch_grid(height, width, patch=scorer.model.config.image_shape[:2], stride=stride)
     batches = batched_corners(grid, batch_size)
-    # What fills up the last batch counts for nothing.
+    # The padding of the last batch has weight zero.
     weights = (np.arange(batches.shape[0] * batches.shape[1]) < math.prod(grid.shape)).astype(np.float32)
     weights = weights.reshape(batches.shape[:2])
     total = sum_patches(fold_scorer(scorer), image, jnp.asarray(batches), jnp.asarray(weights), term)
