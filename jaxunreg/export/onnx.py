@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxunreg.errors import JaxunregError, MissingPackageError
 from jaxunreg.export.program import (
     OUTPUTS,
     describe_export,
@@ -21,6 +22,10 @@ from jaxunreg.export.program import (
 )
 from jaxunreg.files import replacing
 from jaxunreg.scoring.scorer import Scorer
+
+
+class OnnxMismatchError(JaxunregError, RuntimeError):
+    """ONNX Runtime gives other scores than JAX."""
 
 
 def export_onnx(
@@ -48,9 +53,9 @@ def export_onnx(
       For `d`, `a` and `m` the largest difference between ONNX Runtime and JAX that was seen, in nats.
 
     Raises:
-      ImportError: jax2onnx, onnx or onnxruntime is not installed.
+      MissingPackageError: jax2onnx, onnx or onnxruntime is not installed.
       ValueError: an unknown dtype.
-      RuntimeError: the scores differ by more than rounding; nothing is written.
+      OnnxMismatchError: the scores differ by more than rounding; nothing is written.
       OSError: the file cannot be written.
     """
     jax2onnx, onnx, onnxruntime = (_import(name) for name in ("jax2onnx", "onnx", "onnxruntime"))
@@ -86,9 +91,11 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f"got no usable {name} ({error}); expected the packages of the extra 'export'; "
-            "install them with: pip install 'jaxunreg[export]'"
+        raise MissingPackageError(
+            f"no usable {name} ({error})",
+            "the packages of the extra 'export'",
+            "install them with: pip install 'jaxunreg[export]'",
+            name,
         ) from error
 
 
@@ -108,8 +115,10 @@ def _compare(onnxruntime: Any, serialized: bytes, program: Any, images: jax.Shap
         differences[name] = float(np.max(np.abs(np.asarray(ours) - theirs)))
         # Of a sum over pixels that can cancel, so its parts count as well.
         if not np.allclose(theirs, ours, rtol=1e-3, atol=1e-5 * batch[0].size):
-            raise RuntimeError(
-                f"got {name} = {theirs} from ONNX Runtime {onnxruntime.__version__} where JAX has {np.asarray(ours)}; "
-                "expected the same to rounding; nothing was written; try another opset, or another version of jax2onnx"
+            raise OnnxMismatchError(
+                f"{name} = {theirs} from ONNX Runtime {onnxruntime.__version__} where JAX has {np.asarray(ours)}",
+                "the same to rounding",
+                "nothing was written; try another opset, or another version of jax2onnx",
+                name,
             )
     return differences

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import to_float
 from jaxunreg.models import apply
 from jaxunreg.models.base import Model
@@ -46,7 +47,7 @@ def folded_variables(scorer: Scorer) -> Variables:
 
 def input_images(scorer: Scorer, dtype: str) -> jax.ShapeDtypeStruct:
     if dtype not in get_args(Pixels):
-        raise ValueError(f"got dtype={dtype!r}; expected one of {list(get_args(Pixels))}")
+        raise ArgumentError(argument("dtype", dtype), f"one of {list(get_args(Pixels))}")
     (batch,) = export.symbolic_shape("batch")
     return jax.ShapeDtypeStruct((batch, *scorer.model.config.image_shape), dtype)
 

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import jax
 from jax import export
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.export.program import describe_export, folded_variables, input_images, scoring_program
 from jaxunreg.files import replacing
 from jaxunreg.scoring.scorer import Scorer
@@ -64,9 +65,9 @@ def export_scorer(
     """
     unknown = [name for name in platforms if name not in get_args(Platform)]
     if unknown or not platforms:
-        raise ValueError(f"got platforms={platforms!r}; expected at least one of {list(get_args(Platform))}")
+        raise ArgumentError(argument("platforms", platforms), f"at least one of {list(get_args(Platform))}")
     if vjp_order < 0:
-        raise ValueError(f"got vjp_order={vjp_order}; expected at least 0")
+        raise ArgumentError(argument("vjp_order", vjp_order), "at least 0")
     images = input_images(scorer, dtype)
     program = scoring_program(scorer.model, folded_variables(scorer))
     with _without_folders():

@@ -4,6 +4,7 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.nn.convolution import Lowering
 
 Precision = Literal["float32", "bfloat16"]
@@ -40,7 +41,7 @@ class NetworkConfig:
     (2, 2, 256)
     >>> NetworkConfig(image_shape=(28, 28, 1), depth=4)
     Traceback (most recent call last):
-    ValueError: got image_shape=(28, 28, 1) with depth=4; expected height and width to be multiples of 2**4 = 16; ...
+    jaxunreg.errors.ArgumentError: got image_shape=(28, 28, 1) with depth=4; expected height and ...; ...
     """
 
     image_shape: tuple[int, int, int] = (32, 32, 3)
@@ -56,16 +57,17 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if len(self.image_shape) != 3 or any(length < 1 for length in self.image_shape):
-            raise ValueError(f"got image_shape={self.image_shape}; expected (height, width, channels), each above zero")
+            raise ArgumentError(argument("image_shape", self.image_shape), "(height, width, channels), each above zero")
         for name in ("depth", "base_channels", "latent_dim"):
             if getattr(self, name) < 1:
-                raise ValueError(f"got {name}={getattr(self, name)}; expected at least 1")
+                raise ArgumentError(argument(name, getattr(self, name)), "at least 1")
         height, width, _ = self.image_shape
         step = 2**self.depth
         if height % step or width % step:
-            raise ValueError(
-                f"got image_shape={self.image_shape} with depth={self.depth}; expected height and width to be "
-                f"multiples of 2**{self.depth} = {step}; crop or pad the images, or lower the depth"
+            raise ArgumentError(
+                f"{argument('image_shape', self.image_shape)} with {argument('depth', self.depth)}",
+                f"height and width to be multiples of 2**{self.depth} = {step}",
+                f"crop or pad the images, or lower {argument('depth')}",
             )
         for name, choices in (
             ("initializer", Initializer),
@@ -73,13 +75,11 @@ class NetworkConfig:
             ("precision", Precision),
         ):
             if getattr(self, name) not in typing.get_args(choices):
-                raise ValueError(
-                    f"got {name}={getattr(self, name)!r}; expected one of {list(typing.get_args(choices))}"
-                )
+                raise ArgumentError(argument(name, getattr(self, name)), f"one of {list(typing.get_args(choices))}")
         if not 0.0 <= self.batch_norm_momentum < 1.0:
-            raise ValueError(f"got batch_norm_momentum={self.batch_norm_momentum}; expected 0 <= value < 1")
+            raise ArgumentError(argument("batch_norm_momentum", self.batch_norm_momentum), "0 <= value < 1")
         if not self.batch_norm_epsilon > 0.0:
-            raise ValueError(f"got batch_norm_epsilon={self.batch_norm_epsilon}; expected a value above zero")
+            raise ArgumentError(argument("batch_norm_epsilon", self.batch_norm_epsilon), "a value above zero")
 
     @property
     def bottom_shape(self) -> tuple[int, int, int]:

@@ -23,6 +23,7 @@ from jax.export import is_symbolic_dim
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.nn import rounding, winograd
 from jaxunreg.typing import Length
 
@@ -103,7 +104,9 @@ def conv(
     kernel = kernel if isinstance(kernel, Prepared) else Prepared(kernel, None)
     operands = _check("conv", x, kernel.kernel, lowering, dtype)
     if x.shape[1] % 2 or x.shape[2] % 2:
-        raise ValueError(f"conv got x of shape {x.shape}, expected an even height and width to halve. Crop or pad it.")
+        raise ArgumentError(
+            f"x of shape {x.shape}", "an even height and width for conv to halve", "crop or pad it", "x"
+        )
     matmul, native = (partial(function, dtype=operands) for function in (_conv_matmul, _conv_native))
     return _lower(x, kernel, lowering, matmul=matmul, native=native)
 
@@ -200,24 +203,28 @@ def _is_within(dtype: jnp.dtype, widest: jnp.dtype) -> bool:
 def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike | None) -> jnp.dtype:
     """Refuse what does not fit; else the dtype of the products' operands."""
     if lowering not in get_args(Lowering):
-        raise ValueError(f"{name} got lowering={lowering!r}, expected one of {list(get_args(Lowering))}.")
+        raise ArgumentError(f"{argument('lowering', lowering)} for {name}", f"one of {list(get_args(Lowering))}")
     if x.ndim != 4:
-        raise ValueError(f"{name} got x of shape {x.shape}, expected [n, height, width, c_in]. Add a batch axis.")
+        raise ArgumentError(f"x of shape {x.shape} for {name}", "[n, height, width, c_in]", "add a batch axis", "x")
     if kernel.ndim != 4 or kernel.shape[:3] != (4, 4, x.shape[3]):
-        raise ValueError(
-            f"{name} got x of shape {x.shape} and a kernel of shape {kernel.shape}, expected a kernel "
-            f"[4, 4, {x.shape[3]}, c_out]."
+        raise ArgumentError(
+            f"x of shape {x.shape} and a kernel of shape {kernel.shape} for {name}",
+            f"a kernel [4, 4, {x.shape[3]}, c_out]",
+            field="kernel",
         )
     if not jnp.issubdtype(x.dtype, jnp.floating) or not _is_within(kernel.dtype, x.dtype):
-        raise TypeError(
-            f"{name} got x of {x.dtype} and a kernel of {kernel.dtype}, expected floating-point dtypes, the kernel's "
-            "that of x or narrower. Cast one of them."
+        raise ArgumentTypeError(
+            f"x of {x.dtype} and a kernel of {kernel.dtype} for {name}",
+            "floating-point dtypes, the kernel's that of x or narrower",
+            "cast one of them",
+            "kernel",
         )
     operands = jnp.dtype(kernel.dtype if dtype is None else dtype)
     if not _is_within(operands, kernel.dtype):
-        raise TypeError(
-            f"{name} got dtype={operands} and a kernel of {kernel.dtype}, expected a floating-point dtype, that of the "
-            "kernel or narrower. Cast the kernel."
+        raise ArgumentTypeError(
+            f"{argument('dtype', str(operands))} and a kernel of {kernel.dtype} for {name}",
+            "a floating-point dtype, that of the kernel or narrower",
+            "cast the kernel",
         )
     return operands
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from jaxunreg.errors import ArgumentError, argument
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -45,7 +47,7 @@ class TrainConfig:
 
     >>> TrainConfig(steps=0)
     Traceback (most recent call last):
-    ValueError: got steps=0; expected at least 1
+    jaxunreg.errors.ArgumentError: got steps=0; expected at least 1
     """
 
     steps: int = 10_000
@@ -79,15 +81,15 @@ class TrainConfig:
         not_negative = ("warmup_steps", "kl_warmup_steps", "loader_threads")
         for name, low in (*((name, 1) for name in positive), *((name, 0) for name in not_negative)):
             if getattr(self, name) < low:
-                raise ValueError(f"got {name}={getattr(self, name)}; expected at least {low}")
+                raise ArgumentError(argument(name, getattr(self, name)), f"at least {low}")
         if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
+            raise ArgumentError(argument("learning_rate", self.learning_rate), "a finite value above zero")
         for name in ("weight_decay", "kl_weight"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"got {name}={getattr(self, name)}; expected a finite value of at least zero")
+                raise ArgumentError(argument(name, getattr(self, name)), "a finite value of at least zero")
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"got {name}={getattr(self, name)}; expected 0 <= value < 1")
+                raise ArgumentError(argument(name, getattr(self, name)), "0 <= value < 1")
         for name, choices in (
             ("schedule", ("cosine", "constant")),
             ("start", ("random", "linear")),
@@ -95,13 +97,15 @@ class TrainConfig:
             ("images_on_device", ("auto", "yes", "no")),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(f"got {name}={getattr(self, name)!r}; expected one of {list(choices)}")
+                raise ArgumentError(argument(name, getattr(self, name)), f"one of {list(choices)}")
         if self.batch_statistics == "fixed" and self.start != "linear":
-            raise ValueError(
-                f"got batch_statistics='fixed' with start={self.start!r}; expected start='linear', which measures them"
+            raise ArgumentError(
+                f"{argument('batch_statistics', 'fixed')} with {argument('start', self.start)}",
+                f"{argument('start', 'linear')}, which measures them",
             )
         if self.warmup_steps >= self.steps:
-            raise ValueError(
-                f"got warmup_steps={self.warmup_steps} with steps={self.steps}; expected fewer warm-up steps than "
-                f"steps; lower warmup_steps too, e.g. to {self.steps // 10}"
+            raise ArgumentError(
+                f"{argument('warmup_steps', self.warmup_steps)} with {argument('steps', self.steps)}",
+                "fewer warm-up steps than steps",
+                f"lower {argument('warmup_steps')} too, e.g. to {self.steps // 10}",
             )
