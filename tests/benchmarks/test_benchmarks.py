@@ -34,6 +34,7 @@ def test_a_sweep_of_members_is_compared_with_one_after_another(tiny, monkeypatch
         members=(2,),
         devices=(2,),
         vectorize=(False,),
+        masked=True,
         steps=2,
         rounds=1,
         seconds=1e-3,
