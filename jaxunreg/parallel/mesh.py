@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.typing import PyTree
 
 AXIS = "data"
@@ -32,16 +33,17 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
-        raise ValueError("got devices=[]; expected at least one; leave devices out to use all")
+        raise ArgumentError(argument("devices", devices), "at least one", f"leave {argument('devices')} out to use all")
     twice = sorted({str(device) for device in devices if devices.count(device) > 1})
     if twice:
-        raise ValueError(f"got devices that are named twice: {', '.join(twice)}; expected each once")
+        raise ArgumentError(f"devices that are named twice: {', '.join(twice)}", "each once", field="devices")
     processes = {device.process_index for device in devices}
     if processes not in ({jax.process_index()}, set(range(jax.process_count()))):
-        raise ValueError(
-            f"got devices of the processes {sorted(processes)} in process {jax.process_index()} of "
-            f"{jax.process_count()}; expected those of this process, or of all; take jax.local_devices() or "
-            "jax.devices()"
+        raise ArgumentError(
+            f"devices of the processes {sorted(processes)} in process {jax.process_index()} of {jax.process_count()}",
+            "those of this process, or of all",
+            "take jax.local_devices() or jax.devices()",
+            "devices",
         )
     # Auto axes: XLA works out how the values between are split.
     devices = sorted(devices, key=lambda device: device.process_index)
@@ -98,9 +100,10 @@ def own_columns(mesh: Mesh, batch_size: int) -> slice:
     """
     if batch_size % mesh.size:
         below = batch_size // mesh.size * mesh.size
-        raise ValueError(
-            f"got batch_size={batch_size} with {mesh.size} devices; expected a multiple, so that each device has as "
-            f"many images; take batch_size={below or mesh.size} or {below + mesh.size}, or fewer devices"
+        raise ArgumentError(
+            f"{argument('batch_size', batch_size)} with {mesh.size} devices",
+            "a multiple, so that each device has as many images",
+            f"take {argument('batch_size', below or mesh.size)} or {below + mesh.size}, or fewer devices",
         )
     a_device = batch_size // mesh.size
     mine = [k for k, device in enumerate(mesh.devices.flat) if device.process_index == jax.process_index()]

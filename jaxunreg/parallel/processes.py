@@ -14,17 +14,17 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from jaxunreg.errors import ArgumentError, JaxunregError
 from jaxunreg.padding import filled
 from jaxunreg.typing import PyTree
 
 T = TypeVar("T")
 
 
-class ProcessError(RuntimeError):
+class ProcessError(JaxunregError, RuntimeError):
     """Another process of the program stopped with an error."""
 
 
-# Several processes.
 def start(
     coordinator: str | None = None,
     processes: int | None = None,
@@ -60,9 +60,11 @@ def start(
             heartbeat_timeout_seconds=heartbeat_seconds,
         )
     except ValueError as error:
-        raise ValueError(
-            f"got coordinator={coordinator!r}, processes={processes}, process={process} where JAX finds no cluster by "
-            f"itself ({error}); expected all three, or a start by SLURM (srun), Open MPI or on a TPU pod"
+        raise ArgumentError(
+            f"coordinator={coordinator!r}, processes={processes}, process={process} where JAX finds no cluster by "
+            f"itself ({error})",
+            "all three, or a start by SLURM (srun), Open MPI or on a TPU pod",
+            field="coordinator",
         ) from error
     sys.excepthook = functools.partial(_end_at_once, sys.excepthook)
 
@@ -122,6 +124,7 @@ def gather(tree: PyTree) -> PyTree:
 def is_first(mesh: Mesh) -> bool:
     """Whether this process is the one that writes files and shows progress.
 
+    >>> from jaxunreg.parallel.mesh import data_mesh
     >>> is_first(data_mesh())
     True
     """
@@ -142,6 +145,7 @@ def on_first(mesh: Mesh, action: Callable[[], T], otherwise: T) -> T:
     Raises:
       ProcessError: on the others, where `action` raised; the first raises what `action` raised.
 
+    >>> from jaxunreg.parallel.mesh import data_mesh
     >>> on_first(data_mesh(), lambda: 3, 4)
     3
     """
@@ -166,6 +170,7 @@ def on_first(mesh: Mesh, action: Callable[[], T], otherwise: T) -> T:
 def from_first(mesh: Mesh, tree: PyTree) -> PyTree:
     """The arrays of the first process, on each.
 
+    >>> from jaxunreg.parallel.mesh import data_mesh
     >>> import numpy as np
     >>> from_first(data_mesh(), np.arange(3)).tolist()
     [0, 1, 2]
@@ -181,6 +186,7 @@ def check_same(mesh: Mesh, what: str, value: Any) -> None:
     Raises:
       ValueError: on all of them.
 
+    >>> from jaxunreg.parallel.mesh import data_mesh
     >>> check_same(data_mesh(), "model", {"depth": 4})
     """
     if not mesh.is_multi_process:
@@ -189,7 +195,9 @@ def check_same(mesh: Mesh, what: str, value: Any) -> None:
     digests = np.asarray(multihost_utils.process_allgather(np.frombuffer(digest, np.uint8)))
     others = np.flatnonzero((digests != digests[0]).any(axis=1)).tolist()
     if others:
-        raise ValueError(
-            f"got another {what} in the processes {others} than in process 0; expected the same in all; give each "
-            "process all images, of which it reads its own share"
+        raise ArgumentError(
+            f"another {what} in the processes {others} than in process 0",
+            "the same in all",
+            "give each process all images; it reads its own share of them",
+            what,
         )

@@ -178,7 +178,7 @@ def test_started_again_two_processes_end_where_one_ends(folder):
     # Before that: other images in one of them, and a folder that the first cannot use.
     refused = [re.findall(r"refused (\w+) (.*)", output) for output in outputs]
     for process in range(2):
-        assert refused[process][0][0] == "ValueError"
+        assert refused[process][0][0] == "ArgumentError"
         assert "images in the processes [1] than in process 0" in refused[process][0][1]
     assert [refused[process][1][0] for process in range(2)] == ["CheckpointError", "ProcessError"]
     assert "process 0: CheckpointError: got" in refused[1][1][1]
