@@ -57,10 +57,10 @@ def describe_model(model: Model) -> dict[str, Any]:
     >>> describe_model(VAE(VAEConfig(latent_dim=20)))["config"]["latent_dim"]
     20
     """
-    config = model.config
+    config = getattr(model, "config", None)
     for kind, registered in _MODELS.items():
         if isinstance(config, registered.config) and registered.model(config) == model:
-            return {"kind": kind, "config": to_json(dataclasses.asdict(config))}
+            return {"kind": kind, "config": to_json(dataclasses.asdict(model.config))}
     raise ArgumentTypeError(
         f"a model that is not registered, {type(model).__name__}",
         f"one of {list(registered_models())}, made of its config alone",
@@ -88,6 +88,7 @@ def build_model(description: dict[str, Any]) -> Model:
         return registered.model(registered.config(**fields))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"got a model description that cannot be built: {error}; expected one of the kinds "
-            f"{list(registered_models())} with the config of this version of jaxunreg"
+            f"a model description that cannot be built: {error}",
+            f"one of the kinds {list(registered_models())} with the config of this version of jaxunreg",
+            "use the version that saved it, or register the model's class first",
         ) from error

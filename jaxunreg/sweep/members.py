@@ -1,4 +1,4 @@
-"""The members of a sweep: what each has of its own, and which of them one program can train."""
+"""The members of a sweep: their own settings, and the groups that one program can train."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.models.base import Model
 from jaxunreg.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """What one member of a sweep has of its own; `None` stands for the training config's or the model's value.
+    """The settings of one member of a sweep; `None` stands for the training config's or the model's value.
 
     Attributes:
       seed: the member is what `fit` trains with `key=jax.random.key(seed)`.
@@ -23,11 +24,11 @@ class Member:
       latent_dim: N_z, at most the model's.
 
     Raises:
-      ValueError: a field out of its range.
+      ArgumentError: a field is out of its range.
 
     >>> Member(seed=1, learning_rate=0.0)
     Traceback (most recent call last):
-    ValueError: got learning_rate=0.0; expected a finite value above zero
+    jaxunreg.errors.ArgumentError: got learning_rate=0.0; expected a finite value above zero; leave it out ...
     """
 
     seed: int = 0
@@ -38,15 +39,21 @@ class Member:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
-            raise ValueError(f"got seed={self.seed}; expected 0 <= seed < 2**32")
+            raise ArgumentError(argument("seed", self.seed), "0 <= seed < 2**32", f"change {argument('seed')}")
         if self.learning_rate is not None and not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"got learning_rate={self.learning_rate}; expected a finite value above zero")
+            raise ArgumentError(
+                argument("learning_rate", self.learning_rate),
+                "a finite value above zero",
+                "leave it out for the config's",
+            )
         for name in ("weight_decay", "kl_weight"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"got {name}={value}; expected a finite value of at least zero")
+                raise ArgumentError(
+                    argument(name, value), "a finite value of at least zero", "leave it out for the config's"
+                )
         if self.latent_dim is not None and self.latent_dim < 1:
-            raise ValueError(f"got latent_dim={self.latent_dim}; expected at least 1")
+            raise ArgumentError(argument("latent_dim", self.latent_dim), "at least 1", "leave it out for the model's")
 
     def resolve(self, model: Model, config: TrainConfig) -> "Member":
         """The same member with every `None` replaced.
@@ -96,7 +103,7 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
       Groups in the order of their first members, and members in the order given.
 
     Raises:
-      ValueError: not one model for each member.
+      ArgumentError: not one model for each member.
 
     >>> import jaxunreg as ju
     >>> models = [ju.VAE(ju.VAEConfig(base_channels=c, latent_dim=n)) for c in (8, 16) for n in (5, 20)]
@@ -105,7 +112,12 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
     [(8, 20, (0, 1)), (16, 20, (2, 3))]
     """
     if len(models) != len(members):
-        raise ValueError(f"got {len(models)} models and {len(members)} members; expected one model for each member")
+        raise ArgumentError(
+            f"{len(models)} models and {len(members)} members",
+            "one model for each member",
+            "repeat the model of members that share one",
+            field="models",
+        )
     groups: dict[Any, list[int]] = {}
     sizes: list[int] = []
     for index, (model, member) in enumerate(zip(models, members, strict=True)):
@@ -122,14 +134,20 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
 
 
 def checked_members(model: Model, config: TrainConfig, members: Sequence[Member]) -> tuple[Member, ...]:
+    """The members with every `None` replaced.
+
+    Raises:
+      ArgumentError: no members, or a latent size above the model's.
+    """
     if not members:
-        raise ValueError("got no members; expected at least one")
+        raise ArgumentError("no members", "at least one", "give a list of `Member`", field="members")
     resolved = tuple(member.resolve(model, config) for member in members)
     for index, member in enumerate(resolved):
         if member.latent_dim is not None and member.latent_dim > model.latent_dim:
-            raise ValueError(
-                f"got latent_dim={member.latent_dim} for member {index} with a model of "
-                f"latent_dim={model.latent_dim}; expected at most the model's; give a model of the largest "
-                "latent size (`group_members` does)"
+            raise ArgumentError(
+                f"{argument('latent_dim', member.latent_dim)} for member {index} with a model of "
+                f"latent_dim={model.latent_dim}",
+                "at most the model's",
+                "give a model of the largest latent size (`group_members` does)",
             )
     return resolved

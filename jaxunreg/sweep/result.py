@@ -8,13 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxunreg.errors import NonFiniteLossError
+from jaxunreg.errors import JaxunregError, NonFiniteLossError
 from jaxunreg.models.base import Model, variables_like
 from jaxunreg.models.latent_space import LatentSpace
 from jaxunreg.sweep.latent_padding import resized
 from jaxunreg.sweep.members import Member
 from jaxunreg.training.state import StepMetrics
 from jaxunreg.typing import Variables
+
+
+class NoSuchMemberError(JaxunregError, IndexError):
+    """A number that none of the members has."""
 
 
 class Failure(NamedTuple):
@@ -67,11 +71,13 @@ class SweepResult:
           The model of the member's latent size, and its parameters and batch statistics.
 
         Raises:
-          IndexError: no such member.
+          NoSuchMemberError: no such member.
           NonFiniteLossError: the member failed.
         """
         if not 0 <= member < len(self.members):
-            raise IndexError(f"got member {member}; expected 0 to {len(self.members) - 1}")
+            raise NoSuchMemberError(
+                f"member {member}", f"0 to {len(self.members) - 1}", "count the members from 0", field="member"
+            )
         if member in self.failures:
             raise NonFiniteLossError(f"member {member} of the sweep failed: {self.failures[member]}")
         model = self.members[member].own_model(self.model.with_latent_space(LatentSpace()))

@@ -32,8 +32,9 @@ def alone_in(directory: Path) -> Iterator[None]:
             certainly = stack.enter_context(held(directory))
         except BlockingIOError as error:
             raise CheckpointError(
-                f"got {directory}, into which another run is writing right now; expected a folder of its own for each; "
-                "wait until that run has ended and start again, or choose another folder"
+                f"{directory}, into which another run is writing right now",
+                "a folder of its own for each",
+                "wait until that run has ended and start again, or choose another folder",
             ) from error
         if not certainly:
             warnings.warn(f"{directory} cannot be locked; keep other runs out of it until this one ends", stacklevel=2)
@@ -83,8 +84,9 @@ class Checkpoints:
             )
         except OSError as error:
             raise CheckpointError(
-                f"got {self.directory}, which cannot be used for checkpoints: {error}; expected a writable folder; "
-                "choose another one"
+                f"{self.directory}, which cannot be used for checkpoints: {error}",
+                "a writable folder",
+                "choose another one",
             ) from error
 
     def __enter__(self) -> "Checkpoints":
@@ -122,14 +124,15 @@ class Checkpoints:
             )
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"got an error while writing the checkpoint of step {step} to {self.directory}: {error}; "
-                f"the last good checkpoint is that of step {self.latest_step}; free some disk space or choose another "
-                "folder, and start again to go on from there"
+                f"an error while writing the checkpoint of step {step} to {self.directory}: {error}",
+                f"to write it; the last good checkpoint is that of step {self.latest_step}",
+                "free some disk space or choose another folder, and start again to go on from there",
             ) from error
         if not saved:
             raise CheckpointError(
-                f"got step {step} to save in {self.directory}; expected one above {self.latest_step}, the latest "
-                "there; choose another folder"
+                f"step {step} to save in {self.directory}",
+                f"one above {self.latest_step}, the latest there",
+                "choose another folder",
             )
 
     def config(self, step: int) -> dict[str, Any]:
@@ -187,8 +190,9 @@ class Checkpoints:
 
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(
-            f"got a checkpoint that cannot be read, {self.directory / str(step)}: {reason}; expected one that this "
-            f"version of jaxunreg saved and nothing changed since; {self._advice}"
+            f"a checkpoint that cannot be read, {self.directory / str(step)}: {reason}",
+            "one that this version of jaxunreg saved and nothing changed since",
+            self._advice,
         )
 
 

@@ -1,4 +1,4 @@
-"""What must be the same for a run to go on."""
+"""Which settings must be the same for a run to go on, and the check that they are."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,19 +18,23 @@ FREE_TO_CHANGE = frozenset(
 
 
 def describe_config(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration must be the same for a run to go on."""
+    """The fields of a training config that must be the same for a run to go on."""
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE_TO_CHANGE}
 
 
 def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) -> None:
-    """Raise `CheckpointError` with what differs where the checkpoint is of another run than the one described."""
+    """Check that a checkpoint is of the run that is described.
+
+    Raises:
+      CheckpointError: it is of another run; the error lists the differences.
+    """
     found = checkpoints.config(step)
     if wanted != found:
         names = sorted(_differences(found, wanted))
         raise CheckpointError(
-            f"got a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run; "
-            "expected the same model, training config, key (or members) and images, but these differ: "
-            f"{'; '.join(names)}; choose another directory, or the old settings"
+            f"a run directory whose checkpoint {checkpoints.directory / str(step)} is of another run",
+            "the same model, training config, key (or members) and images, but these differ: " + "; ".join(names),
+            "choose another directory, or the old settings",
         )
 
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Num
 
 from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
-from jaxunreg.errors import NonFiniteLossError
+from jaxunreg.errors import NonFiniteLossError, argument
 from jaxunreg.images import check_images
 from jaxunreg.models.base import Model
 from jaxunreg.models.registry import describe_model
@@ -275,7 +275,9 @@ class _Run:
             else "process 0 says which checkpoint is kept"
         )
         raise NonFiniteLossError(
-            f"got {what} at step {step}; expected finite values; {where}; lower learning_rate or raise warmup_steps"
+            f"{what} at step {step}",
+            "finite values",
+            f"{where}; lower {argument('learning_rate')} or raise {argument('warmup_steps')}",
         )
 
     @functools.cached_property

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxunreg.errors import CheckpointError
+from jaxunreg.errors import ArgumentError, CheckpointError
 from jaxunreg.models.base import Model, variables_like
 from jaxunreg.models.registry import build_model, describe_model
 from jaxunreg.training.checkpoints import Checkpoints
@@ -17,11 +17,11 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
 
     Args:
       directory: a folder that does not exist yet, or is empty.
-      model: a `VAE` or an `Autoencoder`.
+      model: a registered model, such as a `VAE` or an `Autoencoder`.
       variables: its variables, as `init` and training make them.
 
     Raises:
-      ValueError: variables of another model, or such as `jaxunreg.scoring.fold` makes.
+      ArgumentError: variables of another model, or those that `jaxunreg.scoring.fold` makes.
       CheckpointError: the folder is not empty or cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju, tempfile
@@ -36,7 +36,7 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
     _check_variables(model, variables)
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise CheckpointError(f"got {directory}, which is already used; expected a new or empty folder")
+        raise CheckpointError(f"{directory}, which is already used", "a new or empty folder", "choose another one")
     with Checkpoints(directory, keep=1) as checkpoints:
         checkpoints.save(0, variables, _NOTHING, {"model": describe_model(model)})
 
@@ -55,19 +55,18 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise CheckpointError(f"got {directory}, which is not a folder; expected one that `save_model` wrote")
+        raise CheckpointError(f"{directory}, which is not a folder", "one that `save_model` wrote", "check the path")
     advice = "copy it again, or train again into another folder"
     with Checkpoints(directory, advice=advice) as checkpoints:
         step = checkpoints.latest_step
         if step is None:
-            raise CheckpointError(
-                f"got {directory}, which has no checkpoint in it; expected one that was saved there; {advice}"
-            )
+            raise CheckpointError(f"{directory}, which has no checkpoint in it", "one that was saved there", advice)
         config = checkpoints.config(step)
         if "members" in config:
             raise CheckpointError(
-                f"got {directory}, the checkpoints of a sweep of {len(config['members'])} members; expected those of "
-                "one model; run the sweep again, which reads them, and save what `SweepResult.variables` returns"
+                f"{directory}, the checkpoints of a sweep of {len(config['members'])} members",
+                "those of one model",
+                "run the sweep again, which reads them, and save what `SweepResult.variables` returns",
             )
         model = build_model(config["model"])
         return model, checkpoints.restore_variables(step, variables_like(model))
@@ -81,10 +80,11 @@ def _check_variables(model: Model, variables: Variables) -> None:
     differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if differing:
         name = differing[0]
-        raise ValueError(
-            f"got variables that are not the model's: {name} is {found.get(name, 'missing')}, expected "
-            f"{wanted.get(name, 'none')} ({len(differing)} differ in all); give those that `init` or training made for "
-            "this model"
+        raise ArgumentError(
+            f"variables that are not the model's: {name} is {found.get(name, 'missing')}",
+            f"{wanted.get(name, 'none')} ({len(differing)} differ in all)",
+            "give those that `init` or training made for this model",
+            field="variables",
         )
 
 
