@@ -20,7 +20,7 @@ def gmm_component_terms(
     | x)`, both of the negated sum.
 
     Args:
-      x: one sample, floating point. `jax.vmap` makes a batch of it, and of the products matrix products.
+      x: one sample, floating point. `jax.vmap` makes this a function of a batch, with matrix products.
       weights: `w_k`, positive, summing to one; same dtype.
       means: `mu_k`; same dtype.
       precisions_cholesky: `U_k` with `U_k U_k^T = Sigma_k^-1` and a positive diagonal, upper triangular as
@@ -46,8 +46,8 @@ def gmm_component_terms(
 def gmm_map_component(terms: Decomposition) -> Int[Array, ""]:
     """The maximum a posteriori component, `k = argmax_z p(z | x)`, of one sample.
 
-    The evidence `p(x)` is common to all components, so it is the one of least `D_k + A_k + M_k`; the first of
-    equals.
+    The evidence `p(x)` is common to all components, so this is the component with the least `D_k + A_k + M_k`, the
+    first one of equals.
 
     Args:
       terms: leaves `[components]`, as `gmm_component_terms` returns them.
@@ -61,6 +61,25 @@ def gmm_map_component(terms: Decomposition) -> Int[Array, ""]:
     1
     """
     return jnp.argmin(terms.nelbo)
+
+
+def gmm_decompose_with_component(
+    x: Float[Array, "features"],
+    weights: Float[Array, "components"],
+    means: Float[Array, "components features"],
+    precisions_cholesky: Float[Array, "components features features"],
+) -> tuple[Decomposition, Int[Array, ""]]:
+    """`gmm_decompose`, and the component that its terms are of.
+
+    >>> import jax.numpy as jnp
+    >>> mixture = jnp.array([0.5, 0.5]), jnp.array([[1.0], [3.0]]), jnp.ones((2, 1, 1))
+    >>> terms, component = gmm_decompose_with_component(jnp.array([5.0]), *mixture)
+    >>> float(terms.m), int(component)
+    (2.0, 1)
+    """
+    terms = gmm_component_terms(x, weights, means, precisions_cholesky)
+    component = gmm_map_component(terms)
+    return jax.tree.map(lambda leaf: leaf[component], terms), component
 
 
 def gmm_decompose(
@@ -89,12 +108,10 @@ def gmm_decompose(
     >>> terms.m.tolist()
     [0.5, 2.0]
     """
-    terms = gmm_component_terms(x, weights, means, precisions_cholesky)
-    component = gmm_map_component(terms)
-    return Decomposition(d=terms.d[component], a=terms.a[component], m=terms.m[component])
+    return gmm_decompose_with_component(x, weights, means, precisions_cholesky)[0]
 
 
-# Compiled once and for all: outside of a jit, every call of lax.map would compile its body anew.
+# Compiled here, since outside of a jit every call of lax.map would compile its body anew.
 @jax.jit
 def _half_squared_mahalanobis(
     x: Float[Array, "features"],
@@ -106,5 +123,5 @@ def _half_squared_mahalanobis(
         # The residual first: x @ U - mu @ U would subtract two large numbers and lose digits in float32.
         return 0.5 * jnp.sum(jnp.square((x - mean) @ factor))
 
-    # One component after the other: under vmap a batch needs one residual an image, not one a component.
+    # One component after the other, so that under vmap a batch holds one residual per image and not one per component.
     return jax.lax.map(of_component, (means, precisions_cholesky))

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 import jaxunreg as ju
-from jaxunreg.baselines import Detector
+from jaxunreg.baselines import Baseline
 from jaxunreg.images import to_float
 from jaxunreg.scoring.patch_stream import average_patches, map_patches
 
@@ -67,7 +67,7 @@ class FittedBaseline(NamedTuple):
       patch: height and width of a patch.
     """
 
-    baseline: Detector
+    baseline: Baseline
     scores: tuple[str, ...]
     patch: tuple[int, int]
 

@@ -11,7 +11,7 @@ from experiments.manufacturing.fitted import Fitted, FittedBaseline, FittedNetwo
 from experiments.manufacturing.models import MODELS, Candidate
 from experiments.manufacturing.splits import Split
 from jaxunreg.baselines import (
-    Detector,
+    Baseline,
     GaussianMixture,
     IsolationForest,
     OneClassSVM,
@@ -65,7 +65,7 @@ def _fit_baseline(config: ManufacturingConfig, split: Split, candidate: Candidat
     return FittedBaseline(_baseline(config, candidate).fit(crops), MODELS[candidate.model].scores, shape)
 
 
-def _baseline(config: ManufacturingConfig, candidate: Candidate) -> Detector:
+def _baseline(config: ManufacturingConfig, candidate: Candidate) -> Baseline:
     setting, seed = dict(candidate.setting), config.seed + candidate.trial
     match candidate.model:
         case "gmm":

@@ -1,24 +1,25 @@
-"""Conventional detectors over scikit-learn, all with one protocol, on images or on patches.
+"""Baselines from scikit-learn, all with the protocol `Baseline`, on images or on patches.
 
-scikit-learn's scores grow with how *normal* an image is; the signs are turned here and nowhere else, so that every
-score of this package is higher for the more anomalous image.
+scikit-learn's scores are higher for *normal* images. This room, and no other, turns their signs, so that every score of
+this package is higher for the more anomalous image.
 
-On images that are larger than a patch they are fitted on `jaxunreg.training.random_crops` and scored through
+For images that are larger than a patch, fit a baseline on `jaxunreg.training.random_crops` and score through
 `jaxunreg.scoring.map_patches`.
 """
 
-from jaxunreg.baselines.base import Detector
+from jaxunreg.baselines.base import Baseline, NotFittedError
 from jaxunreg.baselines.gaussian_mixture import GaussianMixture, GaussianMixtureConfig
 from jaxunreg.baselines.isolation_forest import IsolationForest, IsolationForestConfig
 from jaxunreg.baselines.one_class_svm import OneClassSVM, OneClassSVMConfig
-from jaxunreg.baselines.pca import PCAResidual, PCAResidualConfig
+from jaxunreg.baselines.pca_residual import PCAResidual, PCAResidualConfig
 
 __all__ = [
-    "Detector",
+    "Baseline",
     "GaussianMixture",
     "GaussianMixtureConfig",
     "IsolationForest",
     "IsolationForestConfig",
+    "NotFittedError",
     "OneClassSVM",
     "OneClassSVMConfig",
     "PCAResidual",

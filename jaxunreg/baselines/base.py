@@ -1,61 +1,53 @@
-"""What every baseline offers, and how it takes images."""
+"""What every baseline offers, as a type, and the checks that all of them share."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Float32
-from sklearn.exceptions import ConvergenceWarning
+import sklearn.exceptions
+from jaxtyping import Array
 
-from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
-from jaxunreg.images import to_float
+from jaxunreg.errors import JaxunregError
+from jaxunreg.images import check_images
 
 
 @runtime_checkable
-class Detector(Protocol):
+class Baseline(Protocol):
     """What every baseline offers: `fit` on images assumed normal, then scores that are higher for anomalies.
 
     Images are `[N, height, width, channels]`, uint8 or floating point in [0, 1].
     """
 
-    def fit(self, images: np.ndarray | Array) -> "Detector":
-        """Learns what is normal and returns the detector itself."""
+    def fit(self, images: np.ndarray | Array) -> "Baseline":
+        """Learns from normal images and returns the baseline itself."""
         ...
 
     def scores(self, images: np.ndarray | Array) -> dict[str, np.ndarray]:
-        """Anomaly scores, float64 `[N]`, by name: "nelbo", "d", "a", "m" where there are terms, else "score"."""
+        """Anomaly scores by name, float64 `[N]`: "nelbo", "d", "a" and "m" for a density, else "score"."""
         ...
 
 
-def check_integer(name: str, value: object, *, at_least: int) -> None:
-    """Refuses a field of a config that is no integer, or is too low.
+class NotFittedError(JaxunregError, sklearn.exceptions.NotFittedError):
+    """A baseline that is used before `fit`; also scikit-learn's error of that name."""
+
+
+def check_fitted(baseline: Baseline) -> None:
+    """Refuse a baseline before its fit.
 
     Raises:
-      TypeError: the value is not an integer.
-      ValueError: it is lower than `at_least`.
+      NotFittedError: it has no `image_shape_`, which a fit sets.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ArgumentTypeError(f"{argument(name, value)} of type {type(value).__name__}", "an integer")
-    if value < at_least:
-        raise ArgumentError(argument(name, value), f"at least {at_least}")
+    if not hasattr(baseline, "image_shape_"):
+        raise NotFittedError(
+            f"a {type(baseline).__name__} that is not fitted", "a fitted one", "call fit with normal images first"
+        )
 
 
-@contextlib.contextmanager
-def convergence_warnings() -> Iterator[list[str]]:
-    """A list that is filled, when the body is done, with what scikit-learn warns of convergence; others pass on."""
-    said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        yield said
-    for warning in caught:
-        if issubclass(warning.category, ConvergenceWarning):
-            said.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+def check_like_fit(baseline: Baseline, images: np.ndarray | Array) -> None:
+    """Refuse images that are not like those of the fit.
 
-
-def flatten(images: np.ndarray | Array) -> Float32[np.ndarray, "n pixels"]:
-    """The images, checked already, as float32 rows in [0, 1], in memory of their own."""
-    return np.array(to_float(images)).reshape(len(images), -1)
+    Raises:
+      NotFittedError: there was no fit.
+      ArgumentError, ArgumentTypeError: the errors of `check_images`, also for images of another shape than the fit's.
+    """
+    check_fitted(baseline)
+    check_images(images, (None, *baseline.image_shape_))  # type: ignore[attr-defined]

@@ -9,53 +9,51 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sklearn.mixture
-from jaxtyping import Array, Float, Float32, Float64, Int
-from sklearn.exceptions import NotFittedError
+from jaxtyping import Array, Float32, Float64
 
-from jaxunreg.baselines.base import check_integer, convergence_warnings, flatten
+from jaxunreg.baselines.base import check_fitted, check_like_fit
+from jaxunreg.baselines.convergence import convergence_warnings
+from jaxunreg.baselines.rows import CHUNK, flatten, flatten_in_chunks
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-from jaxunreg.mixture import gmm_component_terms, gmm_map_component
-
-# Images scored at once. 512 rows already run the matrix product at 0.98 of its speed without the mixture
-# around it (130 GFlop/s on 2 cores at 3,072 dimensions), and hold 6 MB of scratch.
-_CHUNK = 512
+from jaxunreg.integers import check_integer
+from jaxunreg.mixture import gmm_decompose_with_component
 
 
 @dataclass(frozen=True)
 class GaussianMixtureConfig:
     """A Gaussian mixture of full covariances (section V.B), with or without PCA before it.
 
-    The paper gives the number of components, full covariances and EM; the rest is chosen here.
+    The paper gives the number of components, full covariances and EM. All other settings are ours.
 
     Attributes:
-      n_components: number of hidden classes, the paper's `N_z`. A component of fewer images than there are
-        features has a singular covariance that only `reg_covar` holds up.
-      pca_components: number of principal components, the paper's `N_h`; None models the pixels. What PCA
-        leaves out cannot be scored: on 24,776 SVHN digits with two components, the ROC AUC of L and M on
+      n_components: number of hidden classes, the paper's `N_z`. A component with fewer images than features has a
+        singular covariance, which only `reg_covar` makes invertible.
+      pca_components: number of principal components, the paper's `N_h`; None models the pixels. A defect outside of
+        the components cannot be scored: on 24,776 SVHN digits with two components, the ROC AUC of L and M on
         erased 4x4 squares is 0.856 and 0.858 in pixels, 0.679 and 0.535 with 500, 0.593 and 0.531 with 200.
         EM on those 3,072 pixels costs about 12 processor seconds an iteration and component.
       reg_covar: added to the diagonal of every covariance, in squared units of an image in [0, 1].
-        Quantisation to uint8 alone adds a variance of `1 / (12 * 255^2) = 1.3e-6` to every pixel, and
-        directions below it carry nothing. On the same digits, in float32, one component reaches a ROC AUC
-        of M of 0.855 with 1e-6, 0.840 with 1e-5, 0.797 with 1e-4; on 4,000 of them the Cholesky factorisation
-        fails with 1e-7.
+        Quantisation to uint8 alone adds a variance of `1 / (12 * 255^2) = 1.3e-6` to every pixel, so
+        directions of a smaller variance carry no information. On the same digits, in float32, one component
+        reaches a ROC AUC of M of 0.855 with 1e-6, 0.840 with 1e-5, 0.797 with 1e-4; on 4,000 of them the
+        Cholesky factorisation fails with 1e-7.
       max_iter: most EM iterations of one initialisation.
       tol: EM has converged when the mean log-likelihood gains less, in nats an image. At 3,072 pixels it is
-        near 12,000, of which float32 resolves 0.001.
-      init: where the responsibilities start. "k-means++" and "random_from_data" start every component at a
-        single image, with no covariance but `reg_covar`.
-      n_init: initialisations, of which the likeliest is kept.
+        near 12,000, and float32 resolves 0.001 of that.
+      init: how the responsibilities start. "k-means++" and "random_from_data" start every component at a
+        single image, with `reg_covar` as its covariance.
+      n_init: number of initialisations; the likeliest one is kept.
       dtype: precision that EM works in. float32 takes half the memory; scikit-learn 1.6 computes in float64
         anyway, later versions keep float32.
-      seed: not negative; decides the initialisation. Threads that add in another order leave a difference:
+      seed: not negative; decides the initialisation. A fit does not repeat exactly, since threads add in any order:
         two fits of those digits with two components took 18 and 30 iterations, and the ROC AUCs of all four
         scores differ by less than 0.001.
 
     Raises:
-      TypeError: an integer field is not an integer.
-      ValueError: a field is out of its range.
+      ArgumentTypeError: an integer field is not an integer.
+      ArgumentError: a field is out of its range.
     """
 
     n_components: int = 2
@@ -85,19 +83,19 @@ class GaussianMixtureConfig:
 
 
 class GaussianMixture:
-    """A Gaussian mixture whose negative log-likelihood comes apart into D, A and M (eq. 7 and 8).
+    """A Gaussian mixture whose negative log-likelihood is the sum of D, A and M (eq. 7 and 8).
 
     Attributes:
       config: as given.
       image_shape_: height, width and channels of the images it was fitted on.
-      mean_image_: float32, the mean of the training images as a vector. Features are taken about it, which
-        leaves the density as it is and saves EM the digits that a common offset would cost in float32.
+      mean_image_: float32, the mean of the training images as a vector. It is subtracted from all images. That does
+        not change the density, and EM in float32 does not lose digits to a common offset.
       pca_: the fitted `sklearn.decomposition.PCA`, or None.
       weights_, means_, precisions_cholesky_: the mixture in feature space, as scikit-learn names them.
       n_iter_: EM iterations of the initialisation that was kept.
       converged_: whether it reached `tol` within `max_iter`.
       lower_bound_: mean log-likelihood of the training images at the last iteration, in nats an image.
-      convergence_warnings_: what scikit-learn warned of; kept here instead of printed.
+      convergence_warnings_: scikit-learn's convergence warnings, kept here instead of printed.
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 1), dtype=np.uint8)
@@ -113,17 +111,17 @@ class GaussianMixture:
     def fit(self, images: np.ndarray | Array) -> "GaussianMixture":
         """Fits PCA, if the config asks for it, and the mixture by EM.
 
-        Reaching `max_iter` is no error: `converged_` is False then, and `diagnostics` says so.
+        Reaching `max_iter` is no error: `converged_` is then False, and `diagnostics` says so.
 
         Args:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
 
         Returns:
-          The detector itself.
+          The baseline itself.
 
         Raises:
-          TypeError: images of another dtype.
-          ValueError: images of another rank, not finite or out of range; fewer of them than components (two
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another rank, not finite or out of range; fewer of them than components (two
             at least) or than principal components; a covariance that is not positive definite.
         """
         config = self.config
@@ -195,12 +193,12 @@ class GaussianMixture:
 
         Returns:
           `converged`, `n_iter`, `lower_bound` (nats an image), `images_of_smallest_component` (expected
-          number) and `warnings` (what scikit-learn warned of).
+          number) and `warnings` (scikit-learn's convergence warnings).
 
         Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
+          NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        check_fitted(self)
         return {
             "converged": self.converged_,
             "n_iter": self.n_iter_,
@@ -212,8 +210,8 @@ class GaussianMixture:
     def decompose(self, images: np.ndarray | Array) -> Decomposition:
         """D, A and M of each image at its maximum a posteriori component (eq. 7 and 8).
 
-        With `pca_components` they belong to the density of the features, which knows nothing of what PCA left
-        out. They are computed in the dtype of the fit, or in float32 unless JAX's x64 mode is on.
+        With `pca_components` they are those of the density of the features, which PCA's residual does not enter. They
+        are computed in the dtype of the fit, or in float32 unless JAX's x64 mode is on.
 
         Args:
           images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
@@ -222,9 +220,9 @@ class GaussianMixture:
           Leaves float64 NumPy arrays `[N]`, in nats; higher is more anomalous.
 
         Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
-          TypeError: images of another dtype.
-          ValueError: images of another shape, not finite or out of range.
+          NotFittedError: before `fit`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another shape, not finite or out of range.
         """
         terms = [terms for terms, _ in self._map_terms(images)]
         return jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *terms)
@@ -232,8 +230,8 @@ class GaussianMixture:
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
         """Anomaly scores by name: "nelbo" (`D + A + M = -log p(x, z = k)`), "d", "a" and "m".
 
-        L is at the maximum a posteriori component (eq. 7). It exceeds `-log p(x)` (eq. 2) by
-        `-log p(z = k | x)`, at most `log n_components`, and nearly nothing where many dimensions tell
+        L is that of the maximum a posteriori component (eq. 7). It exceeds `-log p(x)` (eq. 2) by
+        `-log p(z = k | x)`, which is at most `log n_components`, and nearly zero if many dimensions tell the
         components apart.
 
         Args:
@@ -243,9 +241,9 @@ class GaussianMixture:
           Float64 arrays `[N]`, in nats; higher is more anomalous.
 
         Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
-          TypeError: images of another dtype.
-          ValueError: images of another shape, not finite or out of range.
+          NotFittedError: before `fit`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another shape, not finite or out of range.
         """
         terms = self.decompose(images)
         d, a, m = (np.asarray(leaf) for leaf in terms)
@@ -261,9 +259,9 @@ class GaussianMixture:
           Float32 images, in [0, 1] up to rounding without PCA.
 
         Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
-          TypeError: images of another dtype.
-          ValueError: images of another shape, not finite or out of range.
+          NotFittedError: before `fit`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another shape, not finite or out of range.
         """
         component = np.concatenate([component for _, component in self._map_terms(images)])
         means = self.means_ if self.pca_ is None else self.pca_.inverse_transform(self.means_)
@@ -272,37 +270,18 @@ class GaussianMixture:
 
     def _map_terms(self, images: np.ndarray | Array) -> Iterator[tuple[Decomposition, np.ndarray]]:
         """Terms and component of the images, chunk after chunk, in bounded memory."""
-        self._check_fitted()
-        check_images(images, (None, *self.image_shape_))
+        check_like_fit(self, images)
         mixture = [jnp.asarray(array) for array in (self.weights_, self.means_, self.precisions_cholesky_)]
         mixture = [array.astype(mixture[2].dtype) for array in mixture]
-        for start in range(0, len(images), _CHUNK):
-            features = flatten(images[start : start + _CHUNK]) - self.mean_image_
+        for rows in flatten_in_chunks(images):
+            features = rows - self.mean_image_
             if self.pca_ is not None:
                 features = self.pca_.transform(features)
             count = len(features)
-            # A ragged chunk is filled up with copies of its last row and cut back: one compilation for any N.
-            filled = np.pad(features, ((0, _CHUNK - count), (0, 0)), mode="edge")
+            # A ragged chunk is padded with copies of its last row, so that one program serves any number of images.
+            filled = np.pad(features, ((0, CHUNK - count), (0, 0)), mode="edge")
             terms, component = _map_terms(jnp.asarray(filled, dtype=mixture[2].dtype), *mixture)
             yield jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], (terms, component))
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "weights_"):
-            raise NotFittedError("this GaussianMixture is not fitted yet; call fit with normal images first")
 
-
-@jax.jit
-def _map_terms(
-    x: Float[Array, "n features"],
-    weights: Float[Array, "components"],
-    means: Float[Array, "components features"],
-    precisions_cholesky: Float[Array, "components features features"],
-) -> tuple[Decomposition, Int[Array, "n"]]:
-    """`gmm_decompose` over a batch, with the component that was taken."""
-
-    def one(x: Array) -> tuple[Decomposition, Array]:
-        terms = gmm_component_terms(x, weights, means, precisions_cholesky)
-        component = gmm_map_component(terms)
-        return jax.tree.map(lambda leaf: leaf[component], terms), component
-
-    return jax.vmap(one)(x)
+_map_terms = jax.jit(jax.vmap(gmm_decompose_with_component, in_axes=(0, None, None, None)))

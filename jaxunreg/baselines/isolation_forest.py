@@ -6,14 +6,12 @@ from typing import Literal
 import numpy as np
 import sklearn.ensemble
 from jaxtyping import Array, Float64
-from sklearn.exceptions import NotFittedError
 
-from jaxunreg.baselines.base import check_integer, flatten
+from jaxunreg.baselines.base import check_like_fit
+from jaxunreg.baselines.rows import flatten, flatten_in_chunks
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-
-# Images scored at once: 38 MB of 96x96 patches. A thousand trees take 3.6 s for 10,000 of them, and 3.0 s in one go.
-_CHUNK = 1024
+from jaxunreg.integers import check_integer
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class IsolationForestConfig:
       seed: not negative; decides samples and splits.
 
     Raises:
-      TypeError: an integer field is not an integer.
-      ValueError: a field is out of its range.
+      ArgumentTypeError: an integer field is not an integer.
+      ArgumentError: a field is out of its range.
     """
 
     n_trees: int = 1000
@@ -80,11 +78,11 @@ class IsolationForest:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
 
         Returns:
-          The detector itself.
+          The baseline itself.
 
         Raises:
-          TypeError: images of another dtype.
-          ValueError: images of another rank, not finite or out of range, or fewer than `samples_per_tree`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another rank, not finite or out of range, or fewer than `samples_per_tree`.
         """
         config = self.config
         check_images(images, (None, None, None, None))
@@ -117,15 +115,10 @@ class IsolationForest:
           One float64 array `[N]` in (0, 1]; higher is more anomalous.
 
         Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
-          TypeError: images of another dtype.
-          ValueError: images of another shape, not finite or out of range.
+          NotFittedError: before `fit`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another shape, not finite or out of range.
         """
-        if not hasattr(self, "forest_"):
-            raise NotFittedError("this IsolationForest is not fitted yet; call fit with normal images first")
-        check_images(images, (None, *self.image_shape_))
-        scores = [
-            -self.forest_.score_samples(flatten(images[start : start + _CHUNK]))
-            for start in range(0, len(images), _CHUNK)
-        ]
+        check_like_fit(self, images)
+        scores = [-self.forest_.score_samples(rows) for rows in flatten_in_chunks(images)]
         return {"score": np.concatenate(scores).astype(np.float64)}

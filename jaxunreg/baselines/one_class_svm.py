@@ -5,37 +5,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import sklearn.preprocessing
-from jaxtyping import Array, Float64
-from sklearn.exceptions import NotFittedError
+from jaxtyping import Array, Float32, Float64
 
-from jaxunreg.baselines.base import check_integer, convergence_warnings, flatten
+from jaxunreg.baselines.base import check_like_fit
+from jaxunreg.baselines.convergence import convergence_warnings
+from jaxunreg.baselines.rows import flatten, flatten_in_chunks
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-
-# Images taken at once: 38 MB of 96x96 patches in float64.
-_CHUNK = 512
+from jaxunreg.integers import check_integer
 
 
 @dataclass(frozen=True)
 class OneClassSVMConfig:
     """A one-class SVM (section V.B) by stochastic gradient descent on a Nystroem map of the RBF kernel.
 
-    The exact one takes time quadratic to cubic in the number of images, and did not end in the paper. The map has
-    an image's kernel with a few training images, the landmarks, for features.
+    The exact SVM takes time quadratic to cubic in the number of images, and did not end in the paper. The features of
+    the map are an image's kernel with a few training images, the landmarks.
 
     Attributes:
       nu: in (0, 1]; an upper bound on the fraction of training images outside the boundary, and a lower bound
         on that of support vectors.
       gamma: of the kernel `exp(-gamma |x - y|^2)` between images scaled to unit variance in every value; None for
         one over the number of values.
-      n_landmarks: training images that the kernel is evaluated with; no more of them than there are.
+      n_landmarks: training images that the kernel is evaluated with; at most as many as there are.
       max_iter: most passes over the training images.
       tol: descent has converged when five passes in a row gain less, in hinge loss an image.
       seed: not negative; decides the landmarks and the order of the images.
 
     Raises:
-      TypeError: an integer field is not an integer.
-      ValueError: a field is out of its range.
+      ArgumentTypeError: an integer field is not an integer.
+      ArgumentError: a field is out of its range.
     """
 
     nu: float = 0.05
@@ -85,17 +84,17 @@ class OneClassSVM:
     def fit(self, images: np.ndarray | Array) -> "OneClassSVM":
         """Scales the values, draws the landmarks and fits the SVM.
 
-        Reaching `max_iter` is no error: `converged_` is False then.
+        Reaching `max_iter` is no error: `converged_` is then False.
 
         Args:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
 
         Returns:
-          The detector itself.
+          The baseline itself.
 
         Raises:
-          TypeError: images of another dtype.
-          ValueError: images of another rank, not finite or out of range, or fewer than `n_landmarks`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another rank, not finite or out of range, or fewer than `n_landmarks`.
         """
         config = self.config
         check_images(images, (None, None, None, None))
@@ -107,23 +106,20 @@ class OneClassSVM:
                 "images",
             )
         scaler = sklearn.preprocessing.StandardScaler()
-        for start in range(0, len(images), _CHUNK):
-            scaler.partial_fit(_rows(images[start : start + _CHUNK]))
-        # Drawn here and not by Nystroem, which would want all images in float64 at once.
+        for rows in flatten_in_chunks(images):
+            scaler.partial_fit(_wide(rows))
+        # Drawn here, since Nystroem would need all images in float64 at once.
         landmarks = np.sort(np.random.default_rng(config.seed).permutation(len(images))[: config.n_landmarks])
         kernel_map = sklearn.kernel_approximation.Nystroem(
             gamma=1.0 / math.prod(images.shape[1:]) if config.gamma is None else config.gamma,
             n_components=config.n_landmarks,
             random_state=config.seed,
-        ).fit(scaler.transform(_rows(images[landmarks])))
+        ).fit(scaler.transform(_wide(flatten(images[landmarks]))))
         svm = sklearn.linear_model.SGDOneClassSVM(
             nu=config.nu, max_iter=config.max_iter, tol=config.tol, random_state=config.seed
         )
         features = np.concatenate(
-            [
-                kernel_map.transform(scaler.transform(_rows(images[start : start + _CHUNK])))
-                for start in range(0, len(images), _CHUNK)
-            ]
+            [kernel_map.transform(scaler.transform(_wide(rows))) for rows in flatten_in_chunks(images)]
         )
         with convergence_warnings() as warned:
             svm.fit(features)
@@ -144,20 +140,18 @@ class OneClassSVM:
           One float64 array `[N]`; higher is more anomalous, above zero outside of the boundary.
 
         Raises:
-          sklearn.exceptions.NotFittedError: before `fit`.
-          TypeError: images of another dtype.
-          ValueError: images of another shape, not finite or out of range.
+          NotFittedError: before `fit`.
+          ArgumentTypeError: images that are neither uint8 nor floating point.
+          ArgumentError: images of another shape, not finite or out of range.
         """
-        if not hasattr(self, "svm_"):
-            raise NotFittedError("this OneClassSVM is not fitted yet; call fit with normal images first")
-        check_images(images, (None, *self.image_shape_))
+        check_like_fit(self, images)
         scores = []
-        for start in range(0, len(images), _CHUNK):
-            rows = self.scaler_.transform(_rows(images[start : start + _CHUNK]))
-            scores.append(-self.svm_.decision_function(self.kernel_map_.transform(rows)))
+        for rows in flatten_in_chunks(images):
+            scaled = self.scaler_.transform(_wide(rows))
+            scores.append(-self.svm_.decision_function(self.kernel_map_.transform(scaled)))
         return {"score": np.concatenate(scores)}
 
 
-def _rows(images: np.ndarray | Array) -> Float64[np.ndarray, "n pixels"]:
-    """In float64: the map divides by singular values of the kernel down to 1e-6, and float32 resolves 1e-7."""
-    return flatten(images).astype(np.float64)
+def _wide(rows: Float32[np.ndarray, "n pixels"]) -> Float64[np.ndarray, "n pixels"]:
+    """Rows in float64: the map divides by singular values of the kernel down to 1e-6, and float32 resolves 1e-7."""
+    return rows.astype(np.float64)

@@ -15,16 +15,17 @@ import scipy.spatial.distance
 import scipy.stats
 import sklearn.decomposition
 import sklearn.ensemble
+import sklearn.exceptions
 import sklearn.mixture
 import sklearn.svm
-from sklearn.exceptions import NotFittedError
 
 from jaxunreg.baselines import (
-    Detector,
+    Baseline,
     GaussianMixture,
     GaussianMixtureConfig,
     IsolationForest,
     IsolationForestConfig,
+    NotFittedError,
     OneClassSVM,
     OneClassSVMConfig,
     PCAResidual,
@@ -406,10 +407,12 @@ def test_every_detector_keeps_the_protocol(
     detector_class: Any, config: Any, train: np.ndarray, test: np.ndarray
 ) -> None:
     detector = detector_class(config)
-    assert isinstance(detector, Detector)
+    assert isinstance(detector, Baseline)
     assert detector.config is config
-    with pytest.raises(NotFittedError, match="call fit"):
+    with pytest.raises(NotFittedError, match="call fit") as caught:
         detector.scores(test)
+    # Also for those who catch scikit-learn's.
+    assert isinstance(caught.value, sklearn.exceptions.NotFittedError)
     assert detector.fit(train) is detector
     scores = detector.scores(test)
     assert set(scores) in ({"nelbo", "d", "a", "m"}, {"score"})
