@@ -22,10 +22,10 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
       devices: by default all, of all processes.
 
     Returns:
-      The mesh; the devices of one process stand side by side, else they keep their order.
+      The mesh. The devices of one process stand side by side; otherwise the order is kept.
 
     Raises:
-      ValueError: no device, one that is named twice, or devices of some other processes and not of all.
+      ArgumentError: no device, a device that is named twice, or devices of some other processes but not of all.
 
     >>> import jax
     >>> dict(data_mesh(jax.devices()[:1]).shape)
@@ -33,7 +33,7 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
-        raise ArgumentError(argument("devices", devices), "at least one", f"leave {argument('devices')} out to use all")
+        raise ArgumentError(argument("devices", []), "at least one", f"leave {argument('devices')} out to use all")
     twice = sorted({str(device) for device in devices if devices.count(device) > 1})
     if twice:
         raise ArgumentError(f"devices that are named twice: {', '.join(twice)}", "each once", field="devices")
@@ -43,14 +43,13 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
             f"devices of the processes {sorted(processes)} in process {jax.process_index()} of {jax.process_count()}",
             "those of this process, or of all",
             "take jax.local_devices() or jax.devices()",
-            "devices",
+            field="devices",
         )
-    # Auto axes: XLA works out how the values between are split.
+    # Auto axes: XLA decides how intermediate values are split.
     devices = sorted(devices, key=lambda device: device.process_index)
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-# What training needs of a mesh.
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """A copy of each array on each device of the mesh; several processes must hold the same values.
 
@@ -70,7 +69,10 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def local(tree: PyTree) -> PyTree:
-    """This process's first copy of what `replicate` made, or what a program made of that, without moving it.
+    """This process's first copy of replicated arrays, without moving it.
+
+    Args:
+      tree: from `replicate`, or from a program that was given its result.
 
     >>> import jax, numpy as np
     >>> len(local(replicate(np.zeros(3), data_mesh())).devices())
@@ -86,14 +88,14 @@ def local(tree: PyTree) -> PyTree:
 
 
 def own_columns(mesh: Mesh, batch_size: int) -> slice:
-    """Which images of each batch are for the devices of this process.
+    """Which images of each batch go to the devices of this process.
 
     Args:
       mesh: from `data_mesh`.
       batch_size: images in a batch, over all devices.
 
     Raises:
-      ValueError: a batch size that the number of devices does not divide.
+      ArgumentError: a batch size that the number of devices does not divide.
 
     >>> own_columns(data_mesh(jax.devices()[:1]), 12)
     slice(0, 12, None)

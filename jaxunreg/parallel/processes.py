@@ -1,12 +1,8 @@
-"""Several processes that run one program: how they start, and what they tell each other."""
+"""What several processes of one program share and tell each other."""
 
-import functools
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, TypeVar
 
 import jax
@@ -25,62 +21,8 @@ class ProcessError(JaxunregError, RuntimeError):
     """Another process of the program stopped with an error."""
 
 
-def start(
-    coordinator: str | None = None,
-    processes: int | None = None,
-    process: int | None = None,
-    *,
-    heartbeat_seconds: int = 100,
-    start_seconds: int = 300,
-) -> None:
-    """Make this process one of several that run the same program; before anything else of JAX.
-
-    Under SLURM, Open MPI and on TPU pods JAX finds the others by itself, and no argument is needed. After it,
-    `jax.devices()` are those of all processes, `fit` trains on all of them, and a sharded scorer scores this process's
-    own images. When a process dies, or ends with an error, the others end with an error within about
-    `heartbeat_seconds`; start them all again to go on from the last checkpoint.
-
-    Args:
-      coordinator: address and port of process 0, `host:port`.
-      processes: how many there are.
-      process: which one this is, from 0.
-      heartbeat_seconds: after which silence a process counts as dead.
-      start_seconds: how long to wait for the others.
-
-    Raises:
-      ValueError: JAX finds no cluster, and not all arguments are given.
-      RuntimeError: JAX has already been used, or the others did not come.
-    """
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            process,
-            initialization_timeout=start_seconds,
-            heartbeat_timeout_seconds=heartbeat_seconds,
-        )
-    except ValueError as error:
-        raise ArgumentError(
-            f"coordinator={coordinator!r}, processes={processes}, process={process} where JAX finds no cluster by "
-            f"itself ({error})",
-            "all three, or a start by SLURM (srun), Open MPI or on a TPU pod",
-            field="coordinator",
-        ) from error
-    sys.excepthook = functools.partial(_end_at_once, sys.excepthook)
-
-
-def _end_at_once(
-    hook: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """Say what happened and end, since Python's way out waits for the others, and they wait for this process."""
-    hook(kind, error, trace)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
-
-
 def share(count: int) -> slice:
-    """Which of `count` images this process feeds, such that each is fed by one, and in the order of the processes.
+    """Which of `count` images this process reads. Each image is read by one process, in the order of the processes.
 
     >>> share(10)
     slice(0, 10, None)
@@ -90,10 +32,10 @@ def share(count: int) -> slice:
 
 
 def gather(tree: PyTree) -> PyTree:
-    """The rows of all processes one after another, on each process; all of them must call it.
+    """The rows of all processes one after another, on each process. All processes must call it.
 
     Args:
-      tree: arrays, whose first axis may have another length in each process.
+      tree: arrays, whose first axis may have a different length in each process.
 
     Returns:
       NumPy arrays of the same dtypes, 64 bits included.
@@ -122,7 +64,7 @@ def gather(tree: PyTree) -> PyTree:
 
 
 def is_first(mesh: Mesh) -> bool:
-    """Whether this process is the one that writes files and shows progress.
+    """Whether this process writes files and shows progress.
 
     >>> from jaxunreg.parallel.mesh import data_mesh
     >>> is_first(data_mesh())
@@ -135,15 +77,15 @@ _MESSAGE_BYTES = 1024
 
 
 def on_first(mesh: Mesh, action: Callable[[], T], otherwise: T) -> T:
-    """Do something on the first process alone; the others wait for it, and stop where it fails.
+    """Run an action on the first process alone. The other processes wait for it, and fail if it fails.
 
     Args:
       mesh: from `data_mesh`.
-      action: what to do.
-      otherwise: what the others return.
+      action: what to run.
+      otherwise: the result on the other processes.
 
     Raises:
-      ProcessError: on the others, where `action` raised; the first raises what `action` raised.
+      ProcessError: on the other processes, if `action` raised. The first process raises the error of `action`.
 
     >>> from jaxunreg.parallel.mesh import data_mesh
     >>> on_first(data_mesh(), lambda: 3, 4)
@@ -163,15 +105,19 @@ def on_first(mesh: Mesh, action: Callable[[], T], otherwise: T) -> T:
     if error is not None:
         raise error
     if heard:
-        raise ProcessError(f"got an error in process 0: {heard.decode(errors='replace')}")
+        raise ProcessError(
+            f"an error in process 0: {heard.decode(errors='replace')}",
+            "none in any process",
+            "remove its cause and start all processes again",
+        )
     return result
 
 
 def from_first(mesh: Mesh, tree: PyTree) -> PyTree:
-    """The arrays of the first process, on each.
+    """The arrays of the first process, on each process.
 
-    >>> from jaxunreg.parallel.mesh import data_mesh
     >>> import numpy as np
+    >>> from jaxunreg.parallel.mesh import data_mesh
     >>> from_first(data_mesh(), np.arange(3)).tolist()
     [0, 1, 2]
     """
@@ -181,10 +127,15 @@ def from_first(mesh: Mesh, tree: PyTree) -> PyTree:
 
 
 def check_same(mesh: Mesh, what: str, value: Any) -> None:
-    """Stop where not all processes have the same JSON data, rather than train on a mixture.
+    """Refuse JSON data that is not the same in all processes.
+
+    Args:
+      mesh: from `data_mesh`.
+      what: name of the data, for the error.
+      value: JSON data.
 
     Raises:
-      ValueError: on all of them.
+      ArgumentError: on all processes, if it differs between them.
 
     >>> from jaxunreg.parallel.mesh import data_mesh
     >>> check_same(data_mesh(), "model", {"depth": 4})
@@ -199,5 +150,5 @@ def check_same(mesh: Mesh, what: str, value: Any) -> None:
             f"another {what} in the processes {others} than in process 0",
             "the same in all",
             "give each process all images; it reads its own share of them",
-            what,
+            field=what,
         )
