@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from jaxunreg.cli.console import logging_on_stderr, say, say_error, show_traceback
 from jaxunreg.cli.exit_codes import ERROR, INTERRUPTED, USAGE
-from jaxunreg.cli.options import as_options, option_names, with_options
+from jaxunreg.cli.options import option_names, with_options
 from jaxunreg.cli.parsing import RefusedError, command_of, parsed
 from jaxunreg.errors import JaxunregError
 
@@ -82,11 +82,9 @@ def _message(error: Exception, words: Sequence[str]) -> str | None:
     """What a user should read in place of a traceback, or None for a bug."""
     if isinstance(error, JaxunregError):
         command = command_of(words)
-        return as_options(error.worded(with_options(option_names(command) if command else ())))
+        return error.worded(with_options(option_names(command) if command else ()))
     if isinstance(error, OSError | MemoryError):
         return str(error) or type(error).__name__
-    if isinstance(error, ValueError):
-        return as_options(str(error))
     import jax  # is imported by whatever filled a device
 
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):

@@ -2,9 +2,7 @@
 
 import ast
 import dataclasses
-import functools
 import inspect
-import re
 import shlex
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, get_type_hints
@@ -70,42 +68,3 @@ def _typed(value: str) -> str:
     ('linear', "''", '3e-05', 'nan')
     """
     return shlex.quote(ast.literal_eval(value)) if value[:1] in "'\"" else value
-
-
-@functools.cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    from jaxunreg.inspection.config import DetectorConfig
-    from jaxunreg.training.config import TrainConfig
-
-    names = sorted(
-        {
-            *(field.name for config in (DetectorConfig, TrainConfig) for field in dataclasses.fields(config)),
-            *("on_error", "color", "test_fraction", "heat_map_stride", "bootstrap"),
-        },
-        key=len,
-        reverse=True,
-    )
-    return (
-        re.compile(rf"\b({'|'.join(names)})(?:=| is )(['\"]?)([\w.+-]+)\2"),
-        re.compile(rf"(?<![\w-])({'|'.join(name for name in names if '_' in name)})\b"),
-        re.compile(rf"\b(?:model\.config|train)\.({'|'.join(names)})\b"),
-    )
-
-
-def as_options(message: str) -> str:
-    """An error in one line, and in terms of the command line.
-
-    >>> as_options("got stride=0; expected 1 to 96; or raise the false_positive_rate")
-    'got --stride 0; expected 1 to 96; or raise the --false-positive-rate'
-    >>> as_options("train.learning_rate was 3e-05, is now 0.001; model.config.depth was 5, is now 4")
-    '--learning-rate was 3e-05, is now 0.001; --depth was 5, is now 4'
-    """
-
-    def option(name: str) -> str:
-        return "--" + name.replace("_", "-")
-
-    message = " ".join(message.split())
-    assigned, named, prefixed = _patterns()
-    message = prefixed.sub(lambda match: option(match[1]), message)
-    message = assigned.sub(lambda match: f"{option(match[1])} {match[3]}", message)
-    return named.sub(lambda match: option(match[1]), message)

@@ -22,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.images import check_images
 from jaxunreg.models.base import Model
 from jaxunreg.models.registry import describe_model
@@ -120,9 +121,11 @@ def fit_sweep(
     (2, (16,))
     """
     if not isinstance(images, np.ndarray | jax.Array):
-        raise TypeError(
-            f"got {type(images).__name__}; expected an array of images of the model's size; cut crops of larger images "
-            "before, with jaxunreg.training.random_crops"
+        raise ArgumentTypeError(
+            type(images).__name__,
+            "an array of images of the model's size",
+            "cut crops of larger images before, with jaxunreg.training.random_crops",
+            "images",
         )
     check_whole_images(images, model.config.image_shape, config.batch_size)
     if held_out is not None:
@@ -130,9 +133,9 @@ def fit_sweep(
     members = checked_members(model, config, members)
     devices = jax.local_devices() if devices is None else list(devices)
     if not devices:
-        raise ValueError("got no devices; expected at least one")
+        raise ArgumentError("no devices", "at least one", field="devices")
     if members_at_once is not None and members_at_once < 1:
-        raise ValueError(f"got members_at_once={members_at_once}; expected at least 1")
+        raise ArgumentError(argument("members_at_once", members_at_once), "at least 1")
     parts = -(-len(members) // min(members_at_once or len(members), len(members)))
     size = -(-len(members) // parts)
     mesh, slots = place_members(size, devices)

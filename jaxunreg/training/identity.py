@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from jaxunreg.errors import CheckpointError
+from jaxunreg.errors import CheckpointError, argument
 from jaxunreg.training.checkpoints import Checkpoints
 from jaxunreg.training.config import TrainConfig
 
@@ -43,4 +43,4 @@ def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
         for part in sorted({*found, *wanted}):
             yield from _differences(found.get(part), wanted.get(part), f"{name}.{part}" if name else part)
     elif found != wanted:
-        yield f"{name} was {found}, is now {wanted}"
+        yield f"{argument(name)} was {found}, is now {wanted}"

@@ -56,7 +56,7 @@ def test_its_traceback_is_shown_on_demand(error, place, failing, capsys):
     assert err.splitlines()[-1] == line
 
 
-@pytest.mark.parametrize("kind", [TypeError, KeyError, RuntimeError, AssertionError, ZeroDivisionError])
+@pytest.mark.parametrize("kind", [ValueError, TypeError, KeyError, RuntimeError, AssertionError, ZeroDivisionError])
 def test_a_bug_shows_its_traceback_and_asks_to_be_reported(kind, failing, capsys):
     assert failing(kind("odd")) == 1
     out, err = capsys.readouterr()
