@@ -1,0 +1,1 @@
+"""Feature networks, frozen and pretrained, and the Gaussians of what they see."""
