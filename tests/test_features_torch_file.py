@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jaxunreg.features import torch_file
-from jaxunreg.features.torch_file import WeightsError, read_torch_tensors
+from jaxunreg.features.torch_file import read_torch_tensors
+from jaxunreg.features.weights_file import WeightsError
 
 
 class Storage:

