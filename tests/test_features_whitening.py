@@ -18,6 +18,7 @@ from jaxunreg.features.whitening import (
     best_config,
     fit_whitening,
     held_out_nats,
+    inflate,
 )
 
 ALL = WhiteningConfig(per_place=False)
@@ -149,12 +150,51 @@ def test_it_composes(config):
     passed = jax.jit(lambda own, x: jax.vmap(own)(x))(whitening, batch)
     chex.assert_trees_all_close(passed, loop, rtol=1e-4)
     gradient = jax.grad(lambda x: whitening(x).m.sum())(batch[0])
-    wanted = jnp.einsum("ijd,ijcd->ijc", whitening.whiten(batch[0]), jnp.broadcast_to(*_factor(whitening)))
+    factor = jnp.broadcast_to(whitening.factor, (ROWS, COLUMNS, CHANNELS, CHANNELS))
+    wanted = jnp.einsum("ijd,ijcd->ijc", whitening.whiten(batch[0]), factor)
     np.testing.assert_allclose(gradient, wanted, rtol=1e-3, atol=1e-3)
 
 
-def _factor(whitening) -> tuple[jax.Array, tuple[int, ...]]:
-    return whitening.factor, (ROWS, COLUMNS, CHANNELS, CHANNELS)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_inflated_to_held_out_images_m_is_half_the_features_on_them(config):
+    features, held_out = correlated(30), jnp.asarray(correlated(50, seed=1))
+    wider = inflate(fit_whitening(features, config), held_out, prior_images=0.0)
+    m = jax.vmap(wider)(held_out).m.mean(axis=0)
+    np.testing.assert_allclose(m if config.per_place else m.mean(), CHANNELS / 2, rtol=1e-3)
+    # It is still a density: A + M is scipy's, with the covariance multiplied.
+    mean, covariance = by_hand(features, config)
+    x, scale = held_out[0], np.broadcast_to(wider.scale, (ROWS, COLUMNS))
+    for place in np.ndindex(ROWS, COLUMNS):
+        density = scipy.stats.multivariate_normal(mean[place], covariance[place] * scale[place] ** 2)
+        np.testing.assert_allclose(wider(x).nelbo[place], -density.logpdf(np.asarray(x[place])), rtol=1e-3)
+
+
+def test_inflation_brings_the_nats_of_further_images_down_where_images_are_few():
+    features, held_out, further = (
+        correlated(16),
+        jnp.asarray(correlated(20, seed=1)),
+        jnp.asarray(correlated(50, seed=2)),
+    )
+    whitening = fit_whitening(features, WhiteningConfig(per_place=True, shrinkage=0.1))
+    before, after = (jax.vmap(own)(further).nelbo.mean() for own in (whitening, inflate(whitening, held_out)))
+    assert float(after) < float(before) - 1.0
+    # Twice is once: what was inflated reaches what it should.
+    again = inflate(inflate(whitening, held_out, prior_images=0.0), held_out, prior_images=0.0)
+    np.testing.assert_allclose(again.scale, inflate(whitening, held_out, prior_images=0.0).scale, rtol=1e-4)
+
+
+def test_a_large_prior_inflates_all_places_alike():
+    features, held_out = correlated(30), correlated(5, seed=1)
+    scale = inflate(fit_whitening(features, CONFIGS[2]), held_out, prior_images=1e6).scale
+    np.testing.assert_allclose(scale, scale.mean(), rtol=1e-4)
+
+
+def test_inflation_needs_held_out_images_that_are_finite():
+    whitening = fit_whitening(correlated(20), ALL)
+    with pytest.raises(FeatureError, match="no held-out images; expected at least 1; hold out normal images"):
+        inflate(whitening, correlated(2)[:0])
+    with pytest.raises(FeatureError, match="NaN or infinity, first in image 1 at row 0, column 0"):
+        inflate(whitening, np.stack([correlated(1)[0], np.full((ROWS, COLUMNS, CHANNELS), np.inf, np.float32)]))
 
 
 def test_memory_mapped_float16_maps_will_do(tmp_path):
