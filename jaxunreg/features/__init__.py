@@ -1,1 +1,32 @@
 """Feature networks, frozen and pretrained, and the Gaussians of what they see."""
+
+from jaxunreg.features.efficientnet_lite import EfficientNetLite0
+from jaxunreg.features.network import FeatureError, FeatureNetwork, map_shape, wrap
+from jaxunreg.features.resnet import ResNet
+from jaxunreg.features.weights_file import WeightsError
+from jaxunreg.features.whitening import (
+    HeldOutNats,
+    Whitening,
+    WhiteningConfig,
+    best_config,
+    fit_whitening,
+    held_out_nats,
+    inflate,
+)
+
+__all__ = [
+    "EfficientNetLite0",
+    "FeatureError",
+    "FeatureNetwork",
+    "HeldOutNats",
+    "ResNet",
+    "WeightsError",
+    "Whitening",
+    "WhiteningConfig",
+    "best_config",
+    "fit_whitening",
+    "held_out_nats",
+    "inflate",
+    "map_shape",
+    "wrap",
+]

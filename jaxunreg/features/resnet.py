@@ -13,10 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors
+import safetensors.numpy
 from jax import lax
 from jaxtyping import Array
 
-from jaxunreg.errors import MissingPackageError
 from jaxunreg.features.convolutions import Convolution, convolve, fold_batch_norm
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.network import FeatureMaps, to_rgb
@@ -85,16 +86,7 @@ class ResNet:
 
         Raises:
           WeightsError: no such file, another SHA-256, another format, or the weights of another network.
-          MissingPackageError: the package `safetensors` is not installed.
         """
-        try:
-            import safetensors
-            import safetensors.numpy
-        except ImportError as error:
-            raise MissingPackageError(
-                "the package safetensors, which reads .safetensors files, is not installed",
-                advice="install it with: pip install safetensors",
-            ) from error
         content, found = read_weights(Path(path), sha256)
         try:
             tensors = safetensors.numpy.load(content)

@@ -1,19 +1,16 @@
 """Residual networks with random weights against one written with PyTorch's functions, and files that do not fit."""
 
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from jaxunreg.errors import MissingPackageError
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.resnet import ResNet
 from jaxunreg.features.weights_file import WeightsError
-
-safetensors = pytest.importorskip("safetensors.numpy")
 
 # Blocks a layer, channels a layer, and width of a bottleneck's 3x3 convolution relative to its planes.
 RESNET18 = {"blocks": (2, 2, 2), "bottleneck": False}
@@ -90,7 +87,7 @@ def of_pytorch(tensors: dict[str, np.ndarray], images: np.ndarray) -> list[np.nd
 
 def saved(folder: Path, tensors: dict[str, np.ndarray]) -> Path:
     path = folder / "resnet.safetensors"
-    safetensors.save_file(tensors, path)
+    safetensors.numpy.save_file(tensors, path)
     return path
 
 
@@ -138,9 +135,3 @@ def test_files_that_do_not_fit_end_in_a_sentence(tmp_path):
     grouped["layer1.0.conv2.weight"] = grouped["layer1.0.conv2.weight"][:, :2]
     with pytest.raises(WeightsError, match=r"layer1.0.conv2.weight of shape \[8, 2, 3, 3\]; expected \[N, 8, 3, 3\]"):
         ResNet.from_file(saved(tmp_path, grouped))
-
-
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises(MissingPackageError, match="install it with: pip install safetensors"):
-        ResNet.from_file(tmp_path / "resnet.safetensors")
