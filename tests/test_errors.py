@@ -1,7 +1,10 @@
 """Errors carry data, and each edge words them for its reader."""
 
+import ast
+import builtins
 import inspect
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +67,20 @@ def test_an_error_keeps_its_data_on_its_way_from_another_process(kind):
 def test_a_python_program_may_catch_the_builtin_kind(kind, builtin):
     with pytest.raises(builtin, match="got x=1"):
         raise kind(argument("x", 1), "2")
+
+
+PACKAGE = Path(errors.__file__).parent
+
+# Of Python itself: a broken invariant, the end of the program, and a module without a name.
+FREE = {"AssertionError", "SystemExit", "AttributeError"}
+
+
+def test_the_package_raises_no_error_without_data():
+    raised = {
+        f"{file.relative_to(PACKAGE)}:{node.lineno}": ast.unparse(node.exc.func)
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+    }
+    assert len(raised) > 100
+    assert {place: name for place, name in raised.items() if hasattr(builtins, name) and name not in FREE} == {}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from jaxunreg.decomposition import Term
-from jaxunreg.errors import CheckpointError
+from jaxunreg.errors import ArgumentError, CheckpointError
 from jaxunreg.files import replacing, temporary_sibling
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
 from jaxunreg.scoring.scorer import Scorer, make_scorer
@@ -111,7 +111,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T]) -> _T:
     try:
         content = json.loads((directory / FILE).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
+            raise ArgumentError(f"format {content['format']!r}", str(FORMAT), field="format")
         fields = {name: content[name] for name in _SETTINGS}
         fields["held_out"] = {term: _padded(content["held_out"][term]) for term in get_args(Term)}
         fields["pixel_levels"] = {
@@ -155,5 +155,5 @@ def _without_padding(held_out: HeldOutScores) -> dict[str, list[list[float]]]:
 
 def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray:
     if not rows or not all(rows):
-        raise ValueError("a held-out image without a score")
+        raise ArgumentError("a held-out image without a score", "one at least", field="held_out")
     return np.stack([kept_scores(np.array(row, np.float32)) for row in rows])
