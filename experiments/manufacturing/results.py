@@ -11,7 +11,8 @@ from experiments.manufacturing.models import Candidate
 from experiments.manufacturing.scores import CandidateScores, Scores, auc
 from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders.image_file import GOOD
-from jaxunreg.metrics.png_complexity import bytes_a_pixel, explained_by_complexity
+from jaxunreg.metrics.explained import explained_by_complexity
+from jaxunreg.metrics.png_size import bytes_a_pixel
 from jaxunreg.metrics.ranking import average_precision, roc_auc
 from jaxunreg.scoring.aggregation import mean_of_highest
 

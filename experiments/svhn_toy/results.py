@@ -8,7 +8,7 @@ import numpy as np
 from experiments.svhn_toy.config import EXPERIMENT, ToyRun
 from experiments.toy_data import Data
 from experiments.toy_scores import KINDS, Scores
-from jaxunreg.metrics.png_complexity import explained_by_class
+from jaxunreg.metrics.explained import explained_by_class
 from jaxunreg.metrics.ranking import roc_auc
 
 

@@ -99,8 +99,8 @@ class GaussianMixture:
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 1), dtype=np.uint8)
-    >>> detector = GaussianMixture(GaussianMixtureConfig(n_components=1)).fit(images)
-    >>> scores = detector.scores(np.stack([images[0], np.full_like(images[0], 255)]))
+    >>> baseline = GaussianMixture(GaussianMixtureConfig(n_components=1)).fit(images)
+    >>> scores = baseline.scores(np.stack([images[0], np.full_like(images[0], 255)]))
     >>> bool(scores["m"][1] > scores["m"][0])
     True
     """

@@ -62,9 +62,9 @@ class IsolationForest:
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(100, 120, (300, 4, 4, 1), dtype=np.uint8)
-    >>> detector = IsolationForest(IsolationForestConfig(n_trees=50)).fit(images)
-    >>> score = detector.scores(np.stack([images[0], np.full_like(images[0], 255)]))["score"]
-    >>> bool(score[1] > detector.threshold_)
+    >>> baseline = IsolationForest(IsolationForestConfig(n_trees=50)).fit(images)
+    >>> score = baseline.scores(np.stack([images[0], np.full_like(images[0], 255)]))["score"]
+    >>> bool(score[1] > baseline.threshold_)
     True
     """
 

@@ -72,8 +72,8 @@ class OneClassSVM:
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(100, 120, (300, 4, 4, 1), dtype=np.uint8)
-    >>> detector = OneClassSVM(OneClassSVMConfig(n_landmarks=50)).fit(images)
-    >>> score = detector.scores(np.stack([images[0], np.full_like(images[0], 255)]))["score"]
+    >>> baseline = OneClassSVM(OneClassSVMConfig(n_landmarks=50)).fit(images)
+    >>> score = baseline.scores(np.stack([images[0], np.full_like(images[0], 255)]))["score"]
     >>> bool(score[1] > 0.0 and score[1] > score[0])
     True
     """

@@ -53,10 +53,10 @@ class PCAResidual:
 
     >>> import numpy as np
     >>> brightness = np.linspace(0, 1, 100).reshape(100, 1, 1, 1) * np.ones((1, 4, 4, 1))
-    >>> detector = PCAResidual(PCAResidualConfig(n_components=1)).fit(brightness)
+    >>> baseline = PCAResidual(PCAResidualConfig(n_components=1)).fit(brightness)
     >>> spot = brightness[:1].copy()
     >>> spot[0, 0, 0] = 1.0
-    >>> detector.scores(np.concatenate([brightness[:1], spot]))["score"].round(3).tolist()
+    >>> baseline.scores(np.concatenate([brightness[:1], spot]))["score"].round(3).tolist()
     [0.0, 0.938]
     """
 

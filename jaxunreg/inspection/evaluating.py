@@ -15,7 +15,7 @@ from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.inspection.stored_heat_maps import StoredHeatMaps
 from jaxunreg.inspection.unseen import check_unseen
 from jaxunreg.inspection.verdict import Box
-from jaxunreg.metrics.png_complexity import bytes_a_pixel
+from jaxunreg.metrics.png_size import bytes_a_pixel
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring.patches import check_stride
 

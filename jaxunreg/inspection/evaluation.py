@@ -14,7 +14,7 @@ from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.decomposition import TERMS
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.verdict import Box
-from jaxunreg.metrics.png_complexity import explained_by_complexity
+from jaxunreg.metrics.explained import explained_by_complexity
 from jaxunreg.metrics.ranking import average_precision, roc_auc
 from jaxunreg.serialization import to_json
 

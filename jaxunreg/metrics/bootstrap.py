@@ -10,7 +10,26 @@ from jaxunreg.errors import ArgumentError, argument
 def bootstrap_interval(
     statistic: Callable[..., float], sizes: Sequence[int], *, resamples: int, confidence: float, seed: int
 ) -> tuple[float, float]:
-    """Ends of the percentile interval of `statistic(*counts)`, how often each image of each sample is drawn."""
+    """Ends of the percentile bootstrap interval of a statistic.
+
+    Args:
+      statistic: of one array of counts per sample, which say how often each image is drawn.
+      sizes: number of images in each sample.
+      resamples: how many.
+      confidence: coverage of the interval, between zero and one.
+      seed: of the resampling, not negative.
+
+    Raises:
+      ArgumentError: `resamples` or `confidence` is out of its range.
+
+    >>> import numpy as np
+    >>> values = np.arange(100.0)
+    >>> low, high = bootstrap_interval(
+    ...     lambda counts: float(np.average(values, weights=counts)), [100], resamples=200, confidence=0.95, seed=0
+    ... )
+    >>> 40 < low < 49.5 < high < 60
+    True
+    """
     if resamples < 1:
         raise ArgumentError(argument("bootstrap", resamples), "at least 1 resample")
     if not 0.0 < confidence < 1.0:
@@ -22,5 +41,5 @@ def bootstrap_interval(
 
 
 def _resample(rng: np.random.Generator, n: int) -> np.ndarray:
-    """How often each of n images is drawn in n draws with replacement, int64 `[n]`."""
+    """How often each of `n` images is drawn in `n` draws with replacement, int64 `[n]`."""
     return np.bincount(rng.integers(n, size=n), minlength=n)

@@ -34,15 +34,15 @@ def box_statistics(scores: ArrayLike, labels: ArrayLike, *, center: float | None
     Args:
       scores: `[N]`.
       labels: `[N]`, their classes: integers, booleans or strings.
-      center: what is subtracted, None for the median of all `scores`. Boxes of normal and of anomalous images
-        that stand in one plot need a common one.
+      center: the number to subtract; None for the median of all `scores`. Boxes of normal and of anomalous images in
+        one plot need a common center.
 
     Returns:
       Arrays `[classes]`, in the units of the scores.
 
     Raises:
-      TypeError: the scores are not real numbers, or the labels are floating point.
-      ValueError: scores or labels are empty, not one-dimensional or differ in number; a score is not finite.
+      ArgumentTypeError: the scores are not real numbers, or the labels are floating point.
+      ArgumentError: scores or labels are empty, not one-dimensional or differ in number; a score is not finite.
 
     >>> box_statistics([1.0, 2.0, 3.0, 11.0, 12.0, 13.0], [0, 0, 0, 1, 1, 1], center=2.0).median.tolist()
     [0.0, 10.0]

@@ -1,4 +1,4 @@
-"""How well a heat map finds the anomalous pixels of a mask: pixel ROC AUC and the overlap with each region."""
+"""How well a heat map finds the anomalous pixels of a mask: pixel ROC AUC and per-region overlap."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -26,11 +26,11 @@ def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) 
     """The area under the ROC curve of the pixels of all images together.
 
     `AUC = P(anomalous > normal) + 1/2 P(anomalous = normal)` over all pairs of an anomalous and a normal pixel,
-    of the same image or of two. Exact: every pixel counts, ties count half. A large defect weighs more than
-    many small ones; `per_region_overlap` weighs them alike.
+    of the same image or of two. The value is exact: every pixel counts, and ties count half. A large defect weighs more
+    than many small ones; `per_region_overlap` gives every defect the same weight.
 
-    Time and memory are those of sorting the pixels once, in a copy of their own dtype: 500 maps of 400x400 in
-    float32 take 320 MB beside the maps.
+    Time and memory are those of sorting a copy of all pixels once: 500 maps of 400x400 in float32 take 320 MB beside
+    the maps.
 
     Args:
       maps: a heat map `[height, width]` of each image, of any size; higher is more anomalous. Infinite scores
@@ -41,8 +41,8 @@ def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) 
       0.5 for chance, 1 where every anomalous pixel scores higher than every normal one.
 
     Raises:
-      TypeError: a map that does not hold real numbers, or a mask that is not boolean.
-      ValueError: maps and masks differ in number or in shape; a map is empty, not two-dimensional or holds NaN;
+      ArgumentTypeError: a map that does not hold real numbers, or a mask that is not boolean.
+      ArgumentError: maps and masks differ in number or in shape; a map is empty, not two-dimensional or holds NaN;
         there is no normal pixel, or no anomalous one.
 
     >>> maps = np.array([[0.0, 1.0], [2.0, 9.0]]), np.zeros((1, 3))
@@ -75,12 +75,11 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
       masks: boolean `[height, width]` of each image, or None, as for `pixel_roc_auc`.
 
     Returns:
-      The corners of the curve, which is straight between them: a threshold that normal and anomalous pixels
-      share passes both at once.
+      The corners of the curve, which is straight between them. A score that normal and anomalous pixels share adds
+      both kinds at once.
 
     Raises:
-      TypeError: as for `pixel_roc_auc`.
-      ValueError: as for `pixel_roc_auc`.
+      ArgumentError, ArgumentTypeError: the errors of `pixel_roc_auc`.
 
     >>> curve = per_region_overlap_curve([[[5.0, 4.0, 1.0, 3.0]]], [[[True, True, False, False]]])
     >>> list(zip(curve.fpr.tolist(), curve.overlap.tolist()))
@@ -101,7 +100,7 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
     after = count - np.searchsorted(normal, scores, side="left")[::-1]
     fpr = np.concatenate([[0], np.stack([before, after], axis=1).ravel(), [count]]) / count
     overlap = np.concatenate([[0.0], np.stack([above[::-1], at_or_above[::-1]], axis=1).ravel(), [1.0]])
-    # Inside a vertical stretch nothing bends: between two normal pixels lie hundreds of anomalous ones.
+    # Points inside a vertical stretch are left out: hundreds of anomalous pixels lie between two normal ones.
     kept = np.concatenate([[True], (fpr[1:-1] != fpr[:-2]) | (fpr[1:-1] != fpr[2:]), [True]])
     return OverlapCurve(fpr[kept], np.minimum(overlap[kept], 1.0))
 
@@ -109,8 +108,8 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
 def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None], *, max_fpr: float = 0.3) -> float:
     """The area under the per-region overlap curve up to a false-positive rate, over that rate (AUPRO).
 
-    Beyond a third of the normal pixels a segmentation means nothing, so the curve is cut there, linearly
-    between the points around the limit. A perfect map reaches 1; a constant or random one `max_fpr / 2`.
+    A segmentation that marks more than a third of the normal pixels is useless, so the curve is cut at `max_fpr`, by
+    linear interpolation. A perfect map reaches 1; a constant or random one reaches `max_fpr / 2`.
 
     Args:
       maps: a heat map `[height, width]` of each image, as for `pixel_roc_auc`.
@@ -121,8 +120,7 @@ def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | No
       A number in [0, 1].
 
     Raises:
-      TypeError: as for `pixel_roc_auc`.
-      ValueError: as for `pixel_roc_auc`, or `max_fpr` out of its range.
+      ArgumentError, ArgumentTypeError: the errors of `pixel_roc_auc`; also a `max_fpr` out of its range.
 
     >>> per_region_overlap([[[0.0, 0.0, 0.0, 0.0]]], [[[True, False, False, False]]])
     0.15
@@ -141,7 +139,8 @@ def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | No
 def _split(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the normal and of the anomalous pixels, and the weight of the latter in the mean overlap.
 
-    The arrays are new, in no order, of the maps' common dtype, float32 at least; weights float64 that sum to one.
+    The arrays are new and in no order. Scores have the maps' common dtype, at least float32; weights are float64 and
+    sum to one.
     """
     if len(maps) != len(masks):
         raise ArgumentError(

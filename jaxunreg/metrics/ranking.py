@@ -33,8 +33,8 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
       The corners of the curve; most points on a straight line between two others are left out.
 
     Raises:
-      TypeError: the scores are not real numbers.
-      ValueError: the scores are empty, not one-dimensional, or hold NaN.
+      ArgumentTypeError: the scores are not real numbers.
+      ArgumentError: the scores are empty, not one-dimensional, or hold NaN.
 
     >>> curve = roc_curve([0.0, 2.0], [1.0, 3.0])
     >>> list(zip(curve.fpr.tolist(), curve.tpr.tolist()))
@@ -44,7 +44,7 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
     # Ranks instead of scores: scikit-learn refuses infinities, and only the order counts.
     _, ranks = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
     truth = np.repeat([0, 1], [len(normal), len(anomalous)])
-    import sklearn.metrics  # 0.4 s, which a command that computes no curve need not wait
+    import sklearn.metrics  # 0.4 s, which a command without a curve need not wait
 
     fpr, tpr, _ = sklearn.metrics.roc_curve(truth, ranks)
     return Roc(fpr=fpr, tpr=tpr)
@@ -64,11 +64,12 @@ def roc_auc(
     `AUC = P(anomalous > normal) + 1/2 P(anomalous = normal)` over all pairs of an anomalous and a normal
     image: 0.5 for chance, 1 for a perfect separation, below 0.5 where the score ranks anomalies lower.
 
-    The bootstrap draws images with replacement. With `paired`, `normal[i]` and `anomalous[i]` are two copies
-    of one image, as in the toy test set, and an image is drawn with both; since the copies rise and fall
-    together, the interval is narrower than that of independent images, and rightly so.
+    The bootstrap draws images with replacement. With `paired`, `normal[i]` and `anomalous[i]` are two copies of one
+    image, as in the toy test set, and both are drawn together. The scores of two copies are correlated, so the interval
+    is narrower than that of independent images.
 
-    A resample is counted, not sorted again: 1,000 of 2 x 26,032 scores take half a second and 3 MB.
+    The scores are sorted once and not for every resample: 1,000 resamples of 2 x 26,032 scores take half a second and
+    3 MB.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
@@ -79,12 +80,12 @@ def roc_auc(
       seed: of the resampling, not negative.
 
     Returns:
-      The AUC and the quantiles `(1 - confidence) / 2` and `(1 + confidence) / 2` of its resamples. Where the
-      separation is perfect every resample is too, and the interval has no width.
+      The AUC and the quantiles `(1 - confidence) / 2` and `(1 + confidence) / 2` of its resamples. If the separation
+      is perfect, it is perfect in every resample, and the interval has no width.
 
     Raises:
-      TypeError: the scores are not real numbers.
-      ValueError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
+      ArgumentTypeError: the scores are not real numbers.
+      ArgumentError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
         `bootstrap` or `confidence` is out of its range.
 
     >>> roc_auc([0.0, 1.0, 2.0], [2.0, 3.0, 4.0]).value
@@ -93,7 +94,7 @@ def roc_auc(
     normal, anomalous = two_kinds(normal, anomalous, paired)
     normal_order, anomalous_order = np.argsort(normal), np.argsort(anomalous)
     ascending = normal[normal_order]
-    # For every anomalous score, ascending: how many normal ones lie below it, and how many not above it.
+    # For every anomalous score, ascending: the number of normal scores below it, and the number not above it.
     below = np.searchsorted(ascending, anomalous[anomalous_order], side="left")
     not_above = np.searchsorted(ascending, anomalous[anomalous_order], side="right")
 
@@ -123,11 +124,11 @@ def average_precision(
     """The average precision with its percentile bootstrap interval: the area under the precision-recall curve.
 
     `AP = sum_t (recall_t - recall_{t-1}) precision_t` over all thresholds, from the highest, without
-    interpolation. Of the images above a threshold, precision is the share that is anomalous: what an inspector
-    meets who looks at the worst first. It depends on how many anomalous images there are to begin with: chance
-    is `M / (N + M)`, so that only figures on the same test set compare.
+    interpolation. Precision is the share of anomalous images among those above a threshold, as an inspector sees it who
+    looks at the worst images first. It depends on the share of anomalous images: the level of chance is `M / (N + M)`,
+    so compare only figures on the same test set.
 
-    The bootstrap is that of `roc_auc`. Both kinds keep their number, and with it the level of chance.
+    The bootstrap is that of `roc_auc`. It keeps the number of images of each kind, and so the level of chance.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
@@ -142,8 +143,8 @@ def average_precision(
       its resamples.
 
     Raises:
-      TypeError: the scores are not real numbers.
-      ValueError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
+      ArgumentTypeError: the scores are not real numbers.
+      ArgumentError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
         `bootstrap` or `confidence` is out of its range.
 
     >>> average_precision([0.0, 1.0], [2.0, 0.5]).value
@@ -161,13 +162,13 @@ def average_precision(
         counts = np.concatenate([normal_counts, anomalous_counts])[order]
         above = np.cumsum(counts)[last]
         found = np.cumsum(counts * truth[order])[last]
-        # Above the first image drawn there is none, and nothing to be gained.
+        # No image is above the first one that is drawn, and there recall does not change.
         return float(np.sum(np.diff(found, prepend=0) * found / np.maximum(above, 1)) / len(anomalous))
 
     sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
     low, high = bootstrap_interval(
         lambda *counts: precision(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
     )
-    import sklearn.metrics  # see roc_curve
+    import sklearn.metrics  # 0.4 s, as in roc_curve
 
     return Interval(value=float(sklearn.metrics.average_precision_score(truth, ranks)), low=low, high=high)

@@ -1,4 +1,4 @@
-"""Scores that are checked before they are measured."""
+"""Checks of scores and labels, before anything is computed from them."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -8,6 +8,11 @@ from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 
 
 def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Checked scores of normal and of anomalous images, the same number of each if they are `paired`.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also pairs that are incomplete.
+    """
     normal, anomalous = checked_scores("normal", normal), checked_scores("anomalous", anomalous)
     if paired and len(normal) != len(anomalous):
         raise ArgumentError(
@@ -20,6 +25,19 @@ def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np
 
 
 def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
+    """Scores as float64 `[N]`; infinite ones are allowed.
+
+    Args:
+      name: of the scores, for the error.
+      scores: one for each image.
+
+    Raises:
+      ArgumentTypeError: they are not real numbers.
+      ArgumentError: they are empty, not one-dimensional, or hold NaN.
+
+    >>> checked_scores("normal", [1, 2])
+    array([1., 2.])
+    """
     array = np.asarray(scores)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ArgumentTypeError(f"{name} scores of dtype {array.dtype}", "real numbers", field=name)
@@ -38,6 +56,11 @@ def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
 
 
 def finite_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
+    """Finite scores as float64 `[N]`.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also infinite scores.
+    """
     finite = checked_scores(name, scores)
     if not np.isfinite(finite).all():
         raise ArgumentError(
@@ -50,6 +73,12 @@ def finite_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
 
 
 def labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Finite scores, and the class of each.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `finite_scores`; also labels that are floating point, or that
+        differ from the scores in number.
+    """
     finite = finite_scores("given", scores)
     classes = np.asarray(labels)
     if np.issubdtype(classes.dtype, np.inexact):

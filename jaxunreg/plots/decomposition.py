@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.boxes import BoxStatistics, box_statistics
-from jaxunreg.metrics.png_complexity import explained_by_class
+from jaxunreg.metrics.explained import explained_by_class
 from jaxunreg.plots.roc import NormalAndAnomalous, check_scores, draw_roc
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, PAGE_WIDTH, QUIET, SCORES, STYLE, padded, percent
 

@@ -47,7 +47,7 @@ def maps_each(
 
     Args:
       scorer: from `make_scorer`.
-      images: see `score_each`.
+      images: as for `score_each`.
       stride: pixels from one patch to the next.
       pixels: whether to make the maps of the pixels, too.
       pixel_stride: stride of the patches that the maps of the pixels are averaged over, at most the size of a patch;

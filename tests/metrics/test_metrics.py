@@ -10,8 +10,9 @@ import scipy.stats
 import sklearn.metrics
 
 from jaxunreg.metrics.boxes import box_statistics
+from jaxunreg.metrics.explained import explained_by_class, explained_by_complexity
 from jaxunreg.metrics.interval import Interval
-from jaxunreg.metrics.png_complexity import complexity, explained_by_class, explained_by_complexity
+from jaxunreg.metrics.png_size import complexity
 from jaxunreg.metrics.ranking import average_precision, roc_auc, roc_curve
 
 
