@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxunreg.files import replacing
 from jaxunreg.serialization import to_json
+from jaxunreg.training.state import StepMetrics
 
 
 class MetricsLog:
@@ -37,3 +38,18 @@ class MetricsLog:
                 break  # The line that the kill cut short; nothing follows it.
         with replacing(self.path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str, Any]]:
+    """The lines of the steps after `step`."""
+    return [
+        {
+            "step": step + k + 1,
+            "loss": metrics.loss[k],
+            "d": metrics.terms.d[k],
+            "a": metrics.terms.a[k],
+            "m": metrics.terms.m[k],
+            "images_per_second": round(rate, 1),
+        }
+        for k in range(len(metrics.loss))
+    ]

@@ -52,11 +52,11 @@ CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from jaxunreg.cli.main import main
-from jaxunreg.training import loop
+from jaxunreg.training import run
 slow = {{"sklearn", "matplotlib", "tensorflow_datasets", "torch"}} & set(sys.modules)
 assert not slow, slow
-train_steps = loop.train_steps
-loop.train_steps = lambda *arguments: (time.sleep(1.5), train_steps(*arguments))[1]
+train_steps = run.train_steps
+run.train_steps = lambda *arguments: (time.sleep(1.5), train_steps(*arguments))[1]
 sys.exit(main({arguments!r}))
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.sweep import loop, program
+from jaxunreg.sweep import part, program, setup
 from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes
 from jaxunreg.training.state import init_state
@@ -81,7 +81,7 @@ def spy() -> Spy:
 def swept(spy) -> ju.SweepResult:
     spy.run.clear_cache()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "sweep_steps", spy.sweep_steps)
+        patch.setattr(part, "sweep_steps", spy.sweep_steps)
         patch.setattr(program, "train_step", spy.train_step)
         return fit_sweep(held_out=images(7), evaluate=used)
 
@@ -207,7 +207,7 @@ def test_a_folder_has_one_sweep_at_a_time(tmp_path):
 def test_other_devices_and_parts_change_nothing(swept, monkeypatch):
     """Three members in four slots on two devices, vectorised there, for three in a loop on one in two parts."""
     spy = Spy()
-    monkeypatch.setattr(loop, "sweep_steps", spy.sweep_steps)
+    monkeypatch.setattr(part, "sweep_steps", spy.sweep_steps)
     again = fit_sweep(devices=jax.devices()[:2], members_at_once=None, vectorize=True, held_out=images(7))
     assert again.members == swept.members
     chex.assert_trees_all_close(again.stacked, swept.stacked, rtol=1e-3, atol=2e-5)
@@ -223,7 +223,7 @@ def test_other_devices_and_parts_change_nothing(swept, monkeypatch):
 
 
 def test_images_on_the_host_train_alike(swept, monkeypatch):
-    monkeypatch.setattr(loop, "stay_on_device", lambda *_: False)
+    monkeypatch.setattr(setup, "stay_on_device", lambda *_: False)
     chex.assert_trees_all_equal(fit_sweep().stacked, swept.stacked)
 
 
@@ -254,9 +254,9 @@ def test_a_sweep_that_was_killed_ends_with_the_same_bits(swept, tmp_path):
     finally:
         child.kill()
         child.communicate()
-    part = tmp_path / "part-000"
-    assert [path.name for path in (part / "checkpoints").iterdir()] == ["6"]
-    assert records(part)[-1]["step"] == 8
+    folder = tmp_path / "part-000"
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["6"]
+    assert records(folder)[-1]["step"] == 8
     evaluate = {"held_out": images(7), "evaluate": used}
     resumed = fit_sweep(directory=tmp_path, **evaluate)
     chex.assert_trees_all_equal(resumed.stacked, swept.stacked)
@@ -264,19 +264,19 @@ def test_a_sweep_that_was_killed_ends_with_the_same_bits(swept, tmp_path):
     assert resumed.evaluations == swept.evaluations
 
     # Once more: nothing is left to do, on whatever devices.
-    before = (part / "metrics.jsonl").read_bytes()
+    before = (folder / "metrics.jsonl").read_bytes()
     elsewhere = dataclasses.replace(CONFIG, loader_threads=1)
     again = fit_sweep(directory=tmp_path, devices=jax.devices()[:2], config=elsewhere, **evaluate)
     chex.assert_trees_all_equal(again.stacked, swept.stacked)
     chex.assert_trees_all_equal(again.history, swept.history)
     assert again.evaluations == resumed.evaluations
-    assert (part / "metrics.jsonl").read_bytes() == before
+    assert (folder / "metrics.jsonl").read_bytes() == before
     assert {record["member"] for record in records(tmp_path / "part-001") if "member" in record} == {2}
 
     other = [MEMBERS[0], ju.Member(seed=5), MEMBERS[2]]
     with pytest.raises(ju.CheckpointError, match=r"these differ: members was .*'seed': 1.* is now .*'seed': 5"):
         fit_sweep(other, directory=tmp_path)
-    assert (part / "metrics.jsonl").read_bytes() == before
+    assert (folder / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_member_that_diverges_is_reported_and_stops_no_other(swept, tmp_path, capsys, monkeypatch):
@@ -285,8 +285,8 @@ def test_a_member_that_diverges_is_reported_and_stops_no_other(swept, tmp_path, 
     options = {"directory": tmp_path, "held_out": images(7), "description": "tile A"}
     result = fit_sweep([wild, MEMBERS[0]], progress=True, **options)
     shown = capsys.readouterr().err
-    for part in ("tile A", "10/10", "2 members", "loss", " to ", "images/s", "1 failed"):
-        assert part in shown
+    for words in ("tile A", "10/10", "2 members", "loss", " to ", "images/s", "1 failed"):
+        assert words in shown
     chex.assert_trees_all_equal(result.variables(1)[1], swept.variables(0)[1])
     (failure,) = result.failures.values()
     # The first update, of a warm-up from zero, changes nothing; the second does its harm, and the third step sees it.
@@ -316,7 +316,7 @@ def test_a_parameter_that_is_not_finite_fails_a_member(swept, monkeypatch):
             state = state._replace(variables={**state.variables, "params": spoil})
         return state, metrics
 
-    monkeypatch.setattr(loop, "sweep_steps", poisoned)
+    monkeypatch.setattr(part, "sweep_steps", poisoned)
     result = fit_sweep(MEMBERS[:2])
     assert list(result.failures) == [1]
     with pytest.raises(ju.NonFiniteLossError, match="parameter that is NaN or infinite at step 10"):
@@ -326,7 +326,7 @@ def test_a_parameter_that_is_not_finite_fails_a_member(swept, monkeypatch):
 
 def test_a_sweep_whose_members_have_all_failed_ends(monkeypatch):
     calls, run = [], program.sweep_steps
-    monkeypatch.setattr(loop, "sweep_steps", lambda *arguments: (calls.append(1), run(*arguments))[-1])
+    monkeypatch.setattr(part, "sweep_steps", lambda *arguments: (calls.append(1), run(*arguments))[-1])
     result = fit_sweep([ju.Member(seed=k, learning_rate=1e30, latent_dim=2) for k in range(2)])
     assert sorted(result.failures) == [0, 1]
     assert len(calls) == 1

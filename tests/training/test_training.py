@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.training import loop
+from jaxunreg.training import run
 from jaxunreg.training import step as step_module
 from jaxunreg.training.batches import batch_indices
 from jaxunreg.training.optimizer import make_optimizer
@@ -437,7 +437,7 @@ def test_one_key_gives_the_same_bits_twice():
 
 
 def test_a_log_without_a_terminal_gets_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(loop.ProgressBar, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(run.ProgressBar, "SECONDS_A_LINE", 0.0)
     ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), progress=True, description="tile A")
     lines = [line for line in capsys.readouterr().err.splitlines() if re.match(r"tile A \d+/\d+  loss ", line)]
     assert len(lines) > 1
