@@ -46,7 +46,7 @@ def test_the_package_is_imported_when_a_name_of_it_is_asked_for():
     )
     assert "jax" in found
     assert not found & {"sklearn", "matplotlib", "tensorflow_datasets", "torch"}
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="No jaxunreg attribute nothing"):
         _ = ju.nothing
     assert set(ju.__all__) <= set(dir(ju))
 
