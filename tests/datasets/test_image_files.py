@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxunreg.datasets.folders import ImageFile, ImageFileError, ImageFiles, checking, image_files, load_files
+from jaxunreg.datasets.folders import ImageFile, ImageFileError, ImageFiles, checking, image_files, load_files, room
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.pixels import decode
 from jaxunreg.datasets.folders.splitting import held_out
@@ -43,6 +43,7 @@ def test_files_and_folders_to_score(tmp_path):
 def test_images_are_lazy_and_a_sequence(tmp_path, monkeypatch):
     for i in range(6):
         write(tmp_path / f"{i}.png", gray(i, height=5 + i))
+    monkeypatch.setattr(room, "MOST_BYTES", 0)
     images = load_folder(tmp_path).train
     decoded = []
     monkeypatch.setattr(image_files, "decode", lambda file: decoded.append(file.path) or decode(file))
@@ -81,7 +82,8 @@ _LISTENERS: list[list[str]] = []
 def _note_opened(event: str, arguments: tuple) -> None:
     if event == "open" and _LISTENERS and isinstance(arguments[0], str | Path):
         for names in _LISTENERS:
-            names.append(Path(arguments[0]).name)
+            if not str(arguments[0]).startswith("/proc/"):
+                names.append(Path(arguments[0]).name)
 
 
 sys.addaudithook(_note_opened)  # which sees what any library opens, and stays for as long as the process lives
@@ -115,6 +117,37 @@ def test_every_file_is_read_once_for_its_pixels_and_its_hash(tmp_path, opened):
     assert (copy.hashes, copy.fingerprint) == (everything.hashes, everything.fingerprint)
     assert opened == []
     assert hashes == [hashlib.sha256(file.path.read_bytes()).hexdigest() for file in everything.files]
+
+
+def test_what_is_decoded_is_kept_as_far_as_there_is_room(tmp_path, opened, monkeypatch):
+    pictures = [gray(i) for i in range(4)]
+    folder = tmp_path / "lot"
+    for i, picture in enumerate(pictures):
+        write(folder / f"{i}.png", picture)
+    images = load_files([folder])
+    opened.clear()
+    images[0][:] = 0  # A caller's own copy.
+    for images_again in (images, images.select([0, 1, 2, 3]), pickle.loads(pickle.dumps(images))):
+        for image, picture in zip(images_again, pictures, strict=True):
+            np.testing.assert_array_equal(image[:, :, 0], picture, strict=True)
+    assert sorted(opened) == [f"{i}.png" for i in range(4)]  # The pickled ones, which carry no pixels along.
+    monkeypatch.setattr(room, "MOST_BYTES", 3 * pictures[0].nbytes - 1)
+    images = load_files([folder])
+    opened.clear()
+    for image, picture in zip(images, pictures, strict=True):
+        np.testing.assert_array_equal(image[:, :, 0], picture, strict=True)
+    assert len(opened) == 2
+
+
+def test_kept_masks_are_those_of_the_files(tmp_path, opened):
+    data = load_folder(write_tree(tmp_path))
+    opened.clear()
+    masks = [data.test.mask(k) for k in range(len(data.test))]
+    assert opened == []
+    copy = pickle.loads(pickle.dumps(data.test))
+    for mask, k in zip(masks, range(len(copy)), strict=True):
+        np.testing.assert_array_equal(mask, copy.mask(k))
+    assert any(mask is not None and mask.any() for mask in masks)
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path, opened):

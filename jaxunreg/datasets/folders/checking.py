@@ -12,9 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
 from jaxunreg.datasets.folders.image_files import Color, OnError, check_size
 from jaxunreg.datasets.folders.pixels import decode, decode_mask
+from jaxunreg.datasets.folders.room import Room
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.text import printable
@@ -56,6 +58,8 @@ def check_files(
 ) -> CheckedFiles:
     """Decode every image and mask of a data set once, in threads, and choose gray or RGB for all of them.
 
+    What is decoded is kept as far as there is room.
+
     Args:
       files: at least one.
       color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are gray, even if some are stored as RGB.
@@ -73,9 +77,11 @@ def check_files(
     if on_error not in ("raise", "skip"):
         raise ArgumentError(argument("on_error", on_error), "'raise' or 'skip'", "give one of these")
 
+    room = Room.in_memory()
+
     def attempt(file: ImageFile) -> _Look | ImageFileError:
         try:
-            return _look_at(file, min_size)
+            return _look_at(file, min_size, room)
         except ImageFileError as error:
             return error
 
@@ -125,7 +131,7 @@ def check_files(
     )
 
 
-def _look_at(file: ImageFile, min_size: int | None) -> _Look:
+def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
     if printable(str(file.path)) != str(file.path):
         raise ImageFileError(
             file.path, "has a name that is not UTF-8", advice="rename it, or the folder that has such a name"
@@ -145,9 +151,18 @@ def _look_at(file: ImageFile, min_size: int | None) -> _Look:
                 f"marks {int(mask.sum())} pixels of {file.path.name}, which is among the normal images",
                 advice="empty the mask, or move the image to a folder of defects",
             )
+        _keep(file.mask_content, mask, room)
+    _keep(file.content, pixels, room)
     rgb = pixels.shape[2] == 3
     colored = rgb and bool((pixels[:, :, :1] != pixels[:, :, 1:]).any())
     return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, bool(transparent), mask_is_empty)
+
+
+def _keep(content: HashedFile, decoded: np.ndarray, room: Room) -> None:
+    # An array may be a view of a larger one: one channel of three, or of the decoder's own.
+    whole = np.ascontiguousarray(decoded)
+    if room.take(whole.nbytes):
+        content.kept = whole
 
 
 def _map_with_bar(function: Callable, items: Sequence[Any], progress: bool) -> Iterator[Any]:

@@ -1,19 +1,25 @@
-"""A file on disk whose SHA-256 is computed once, from the same read that serves its pixels."""
+"""A file on disk that is read once: for its SHA-256, and for its pixels where there is room to keep them."""
 
 import hashlib
 import threading
 from pathlib import Path
 
+import numpy as np
+
 
 class HashedFile:
     """A file whose bytes are hashed the first time that they are read, and never again.
 
-    All selections of a data set share these objects, and so does every thread. A pickled one carries its hash along.
-    Comparing, copying and printing neither read nor hash the file.
+    All selections of a data set share these objects, and so does every thread. A pickled one carries its hash along,
+    and not its pixels. Comparing, copying and printing neither read nor hash the file.
 
     Args:
       path: the file, which need not exist yet.
       sha256: its hash where it is known, in hexadecimal.
+
+    Attributes:
+      path: as above.
+      kept: what was decoded of it, or None where there was no room to keep that.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -27,6 +33,7 @@ class HashedFile:
 
     def __init__(self, path: Path, sha256: str | None = None) -> None:
         self.path = path
+        self.kept: np.ndarray | None = None
         self._sha256 = sha256
         self._hashing = threading.Lock()
 

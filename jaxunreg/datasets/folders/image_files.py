@@ -1,4 +1,4 @@
-"""Image files on disk as a sequence of arrays: every pixel is looked at once when loading, and read again when used."""
+"""Image files on disk as a sequence of arrays, which are decoded once as long as there is room for them."""
 
 import hashlib
 import operator
@@ -28,11 +28,12 @@ class SelectionError(JaxunregError, IndexError):
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(Sequence):
-    """Images of any sizes, decoded when they are asked for; made by `load_files` and `load_folder`.
+    """Images of any sizes as a sequence of arrays; made by `load_files` and `load_folder`.
 
     `x[i]` is `[height, width, channels]`, uint8 if all images of the data set have 8 bits, otherwise float32
     in [0, 1]. Images are turned as their EXIF orientation says, palettes are resolved, and alpha channels are
-    dropped. Nothing is held in memory, and the object can be pickled and sent to other processes.
+    dropped. What was decoded when the images were loaded stays in memory as far as there is room (`Room.in_memory`).
+    The rest is decoded again when it is asked for. A pickled one carries no pixels along.
 
     Attributes:
       files: where the images are, and what is known of them.
@@ -42,7 +43,7 @@ class ImageFiles(Sequence):
       skipped: files that `load_files` left out.
 
     Raises:
-      ImageFileError: on access, if a file has changed or gone since it was loaded.
+      ImageFileError: on access, if a file that must be read again has changed or gone since it was loaded.
     """
 
     files: tuple[ImageFile, ...]
@@ -113,9 +114,11 @@ class ImageFiles(Sequence):
             return self.select(range(len(self))[index])
         i = operator.index(index)
         content = self.files[i].content
-        pixels = convert(decode(content).pixels, self.channels, as_float=self.bits > 8)
+        stored = decode(content).pixels if content.kept is None else content.kept
+        pixels = convert(stored, self.channels, as_float=self.bits > 8)
         check_size(content.path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "as it was when it was loaded")
-        return pixels
+        # What is kept is not the caller's to change.
+        return pixels.copy() if pixels is content.kept else pixels
 
     def mask(self, index: SupportsIndex) -> Bool[np.ndarray, "height width"] | None:
         """The pixels of the defect: all false for a normal image, `None` where no mask is known."""
@@ -123,7 +126,10 @@ class ImageFiles(Sequence):
         file = self.files[i]
         if file.label == GOOD:
             return np.zeros(self.sizes[i], bool)
-        return None if file.mask_content is None else decode_mask(file.mask_content)
+        if file.mask_content is None:
+            return None
+        kept = file.mask_content.kept
+        return decode_mask(file.mask_content) if kept is None else kept.copy()
 
     def select(self, indices: Any) -> "ImageFiles":
         """Some of the images, in the order asked for.
