@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks import side
 from benchmarks.side import Dtype, Network, Phase
 from benchmarks.speed import Runner, images_per_second
+from jaxunreg.errors import ArgumentError, argument
 
 Peer = Literal["eager", "compile"]
 
@@ -60,9 +61,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or not self.seconds > 0 or self.processes < 0:
-            raise ValueError(
-                f"got rounds={self.rounds}, seconds={self.seconds}, processes={self.processes};"
-                " expected at least 1, above zero, and at least 0"
+            raise ArgumentError(
+                ", ".join(argument(name, getattr(self, name)) for name in ("rounds", "seconds", "processes")),
+                "at least 1, above zero, and at least 0",
             )
 
 

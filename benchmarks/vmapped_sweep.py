@@ -34,6 +34,7 @@ import jaxunreg as ju
 from benchmarks import side
 from benchmarks.fake_devices import ensure_devices
 from benchmarks.speed import images_per_second
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes, place_members, sweep_steps
 from jaxunreg.training.optimizer import Hyperparameters
@@ -81,9 +82,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.steps < 1 or not self.seconds > 0:
-            raise ValueError(
-                f"got rounds={self.rounds}, steps={self.steps}, seconds={self.seconds}; expected at least 1, at least "
-                "1, and above zero"
+            raise ArgumentError(
+                ", ".join(argument(name, getattr(self, name)) for name in ("rounds", "steps", "seconds")),
+                "at least 1, at least 1, and above zero",
             )
 
 

@@ -52,27 +52,22 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
     header = ["model", *(LETTERS[term] for term in TERMS)]
 
     def row(model: str, values: Mapping[str, Any], cell: Callable[[Any], Any]) -> list[Any]:
-        # The one score of the forest and of the PCA is of its own kind; it stands where the others have L.
-        return [
-            LABELS[model],
-            *(cell(values[key]) if key in values else None for key in TERMS),
-        ]
-
-    def named(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {"nelbo": values["score"]} if "score" in values else dict(values)
+        # The one score of the forest and of the PCA is shown in the first column, where the others have L.
+        first = values.get("nelbo", values.get("score"))
+        return [LABELS[model], cell(first), *(cell(values[term]) if term in values else None for term in TERMS[1:])]
 
     return [
         Table(
             "ROC AUC with its 95 % interval",
             header,
-            [row(model, named(values), lambda cell: Interval(**cell)) for model, values in results["auc"].items()],
+            [row(model, values, lambda cell: Interval(**cell)) for model, values in results["auc"].items()],
             note="Bootstrap over test digits, each with its normal and its anomalous copy. An autoencoder has its mean "
             "squared error, PCA and the Isolation Forest their one score in place of L.",
         ),
         Table(
             "Share of the normal samples' variance that the digit explains",
             header,
-            [row(model, named(values), float) for model, values in results["explained_by_class"].items()],
+            [row(model, values, float) for model, values in results["explained_by_class"].items()],
             best="min",
             note="Between-class share of the variance (eta squared).",
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import devices, memory, profile, side, throughput, vmapped_sweep
+from jaxunreg.errors import ArgumentError
 
 with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the peer")
 
@@ -87,6 +88,12 @@ def test_without_a_peer_bfloat16_is_compared_with_our_float32(tiny, tmp_path, ph
     assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     assert row["share_of_matmul"] == pytest.approx(row["gflops"] / row["matmul_gflops"])
     assert json.loads(path.read_text()) == [row]
+
+
+@pytest.mark.parametrize("options", [throughput.Options, vmapped_sweep.Options])
+def test_settings_that_measure_nothing_are_refused(options):
+    with pytest.raises(ArgumentError, match=r"got rounds=0, .*; expected at least 1, "):
+        options(rounds=0)
 
 
 def test_a_missing_peer_is_named_with_the_command_that_installs_it(monkeypatch):
