@@ -54,7 +54,7 @@ def export_onnx(
 
     Raises:
       MissingPackageError: jax2onnx, onnx or onnxruntime is not installed.
-      ValueError: an unknown dtype.
+      ArgumentError: an unknown dtype.
       OnnxMismatchError: the scores differ by more than rounding; nothing is written.
       OSError: the file cannot be written.
     """

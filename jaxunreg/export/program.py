@@ -1,4 +1,4 @@
-"""What every exported scorer has in common: its program, its input and its description."""
+"""The parts that all exported scorers share: the program, its input and its description."""
 
 from typing import Any, Literal, get_args
 

@@ -53,7 +53,7 @@ def export_scorer(
       What was written; its `call` takes images and returns D, A and M, float32 `[batch]`, in nats.
 
     Raises:
-      ValueError: no platform or an unknown one, an unknown dtype, or a negative `vjp_order`.
+      ArgumentError: no platform or an unknown one, an unknown dtype, or a negative `vjp_order`.
       OSError: the file cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju

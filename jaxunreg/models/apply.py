@@ -52,7 +52,7 @@ def training_terms(
 
 
 def reconstruct(model: Model, variables: Variables, images: Images) -> Images:
-    """What the model expects in place of the images, same shape; see `Model.reconstruct`."""
+    """The images as the model expects them, same shape; see `Model.reconstruct`."""
     return model.apply(variables, images, method=model.reconstruct)
 
 
@@ -62,7 +62,7 @@ def folded(model: Model, variables: Variables, images: Images) -> Variables:
     Args:
       model: the model.
       variables: its variables.
-      images: a batch of the model's images, of which only the shape counts.
+      images: a batch of the model's images; only its shape counts.
     """
     _, collections = model.apply(variables, images, method=model.terms, mutable=["folded"])
     return collections

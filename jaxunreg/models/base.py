@@ -1,4 +1,4 @@
-"""What a model must offer, as a type; and its first variables."""
+"""The contract of a model as a type, and a model's first variables."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from jaxunreg.typing import AnyImages, Images, PRNGKey, Variables
 
 @runtime_checkable
 class ModelConfig(Protocol):
-    """What a model's config must offer: it is a frozen dataclass of JSON data, saved beside the weights."""
+    """The contract of a model's config: a frozen dataclass of JSON data and tuples, saved beside the weights."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -27,7 +27,7 @@ class ModelConfig(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """What a model must offer to be trained, scored, saved, calibrated and exported.
+    """The contract of a model that can be trained, scored, saved, calibrated and exported.
 
     A model is a Flax module with a config, and is hashable. `terms`, `pixel_terms`, `all_terms`, `training_terms` and
     `reconstruct` run with variables bound to the module; `jaxunreg.models.apply` calls them as functions of variables.
@@ -91,7 +91,7 @@ class Model(Protocol):
         ...
 
     def reconstruct(self, images: Images) -> Images:
-        """What the model expects in place of the images, same shape."""
+        """The images as the model expects them, same shape."""
         ...
 
     def for_platform(self, platform: str) -> "Model":

@@ -1,4 +1,4 @@
-"""What the models of an encoder and a decoder have in common."""
+"""The base of the models that have an encoder and a decoder."""
 
 import dataclasses
 import math

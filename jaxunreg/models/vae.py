@@ -109,7 +109,7 @@ class VAE(NetworkModel):
         return AllTerms(by_image, by_pixel)
 
     def _image_terms(self, images: Images, posterior: Gaussian, planes: Array) -> Decomposition:
-        """What `terms` returns, from planes: a CPU makes them faster, and sums do not ask for the order of pixels."""
+        """The result of `terms`, from planes. A CPU computes planes faster; sums need no order of pixels."""
         mean, log_var, inverse_var = self._likelihood(planes, axis=0)
         by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
         return by_image(to_planes(images), mean, log_var, *posterior, inverse_var)

@@ -35,7 +35,7 @@ class NetworkConfig:
         faster where the machine has it; parameters, activations' statistics, D, A and M stay float32.
 
     Raises:
-      ValueError: a size that the depth does not divide, or a field out of its range.
+      ArgumentError: a size is not a multiple of `2**depth`, or a field is out of its range.
 
     >>> NetworkConfig(image_shape=(32, 32, 3), depth=4).bottom_shape
     (2, 2, 256)

@@ -94,8 +94,8 @@ def conv(
       `[n, height / 2, width / 2, c_out]`, the dtype of `x`.
 
     Raises:
-      ValueError: wrong rank, odd height or width, a kernel that does not fit `x`, or an unknown lowering.
-      TypeError: a kernel wider than `x`, a `dtype` wider than the kernel, or one that is not floating point.
+      ArgumentError: wrong rank, odd height or width, a kernel that does not fit `x`, or an unknown lowering.
+      ArgumentTypeError: a kernel wider than `x`, a `dtype` wider than the kernel, or one that is not floating point.
 
     >>> import jax.numpy as jnp
     >>> conv(jnp.ones((1, 4, 6, 3)), jnp.ones((4, 4, 3, 8)))[0, :, :, 0].tolist()
@@ -141,8 +141,8 @@ def conv_transpose(
       `[n, 2 height, 2 width, c_out]`, or with `planes` `[c_out, 4, n, height width]`, the dtype of `x`.
 
     Raises:
-      ValueError: wrong rank, a kernel that does not fit `x`, or an unknown lowering.
-      TypeError: a kernel wider than `x`, a `dtype` wider than the kernel, or one that is not floating point.
+      ArgumentError: wrong rank, a kernel that does not fit `x`, or an unknown lowering.
+      ArgumentTypeError: a kernel wider than `x`, a `dtype` wider than the kernel, or one that is not floating point.
 
     >>> import jax.numpy as jnp
     >>> conv_transpose(jnp.ones((1, 2, 2, 8)), jnp.ones((4, 4, 8, 3)))[0, 0, :, 0].tolist()

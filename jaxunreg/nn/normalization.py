@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 class Normalized(NamedTuple):
-    """What `batch_norm_relu` returns.
+    """The result of `batch_norm_relu`.
 
     Attributes:
       y: the activations.

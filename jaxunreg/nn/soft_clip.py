@@ -64,7 +64,7 @@ def _lifted(x: Array, low: float, high: float) -> Array:
 
 
 def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:
-    """What `soft_clip` bounds to `y`, or to within a twentieth of the bound where `y` is nearer to it or beyond.
+    """The value that `soft_clip` bounds to `y`; for a `y` within 0.05 of a bound, or beyond, to 0.05 inside of it.
 
     >>> import numpy as np
     >>> inverse_soft_clip(np.array([-100.0, 1.0]), -10.0, 10.0).round(2).tolist()

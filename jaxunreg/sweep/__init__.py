@@ -3,13 +3,16 @@
 from jaxunreg.sweep.loop import fit_sweep
 from jaxunreg.sweep.members import Member, MemberGroup, group_members
 from jaxunreg.sweep.program import MemberBytes, member_bytes
-from jaxunreg.sweep.result import Failure, SweepResult
+from jaxunreg.sweep.result import Failure, NoSuchMemberError, SweepResult
+from jaxunreg.sweep.setup import EvaluateMember
 
 __all__ = [
+    "EvaluateMember",
     "Failure",
     "Member",
     "MemberBytes",
     "MemberGroup",
+    "NoSuchMemberError",
     "SweepResult",
     "fit_sweep",
     "group_members",

@@ -1,4 +1,4 @@
-"""What is known of the members of a part while they train: losses, evaluations and failures."""
+"""The record of the members of a part while they train: losses, evaluations and failures."""
 
 import math
 from typing import Any
@@ -70,7 +70,7 @@ class PartHistory:
         ]
 
     def shown(self, step: int, rate: float) -> str:
-        """What the progress bar says after a step."""
+        """The text of the progress bar after a step."""
         losses = self.metrics.loss[:, step - 1]
         losses = losses[np.isfinite(losses)]
         spread = f"loss {rounded(float(losses.min()))} to {rounded(float(losses.max()))}  " if losses.size else ""

@@ -13,7 +13,7 @@ from jaxunreg.typing import Latents, PRNGKey, PyTree, Variables
 
 
 class PaddedLatentSpace(LatentSpace):
-    """A latent space of which only the first dimensions exist; how many is a variable, and may be traced.
+    """A latent space in which only the first dimensions exist. Their number is a variable, and may be traced.
 
     With the variable at n, every method of the model is exactly that of the model with `latent_dim=n` whose weights,
     padded with zeros, the variables hold. So members of several latent sizes are one program.

@@ -62,7 +62,8 @@ def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
 def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]:
     """A mesh for so many members, and how many slots it has for them: each device has the same number.
 
-    Of all devices as few as finish as early: nine members on eight devices take five, with two each.
+    It takes the smallest number of devices that finishes in the same time: nine members on eight devices take five,
+    with two each.
 
     >>> import jax
     >>> mesh, slots = place_members(9, jax.devices()[:8])

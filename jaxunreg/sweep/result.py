@@ -1,4 +1,4 @@
-"""What a sweep returns."""
+"""The result of a sweep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What `fit_sweep` returns; arrays are NumPy's, so that no device's memory is held.
+    """The result of `fit_sweep`. Its arrays are NumPy's, so that they hold no device's memory.
 
     Attributes:
       model: the model with the largest latent size. Where members have several sizes, it masks what each lacks.
@@ -48,7 +48,7 @@ class SweepResult:
         that was not finite. `loss` is `kl_weight * D + A + M`.
       evaluations: for each member the records that `fit` writes into `metrics.jsonl` when it evaluates: `step`,
         `held_out` with the means `loss`, `d`, `a`, `m`, and what `evaluate` returned.
-      failures: members, by index, whose loss or parameters became NaN or infinite. The others are not touched by it.
+      failures: members, by index, whose loss or parameters became NaN or infinite. The others are not affected.
       stacked: variables of all members on a leading axis, padded to the largest latent size. With `model` they score
         as the small models do, so that `jax.vmap` over them runs an ensemble of mixed latent sizes as one program.
         A member that failed has what it failed with.

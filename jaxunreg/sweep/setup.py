@@ -1,4 +1,4 @@
-"""What all parts of a sweep share, and how arrays reach its devices."""
+"""The setup that all parts of a sweep share, and how arrays reach its devices."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ EvaluateMember: TypeAlias = Callable[[Model, Variables], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class SweepSetup:
-    """What all parts of a sweep share.
+    """The setup that all parts of a sweep share.
 
     Attributes:
       model: of the largest latent size, as it was given.

@@ -136,7 +136,7 @@ class Checkpoints:
             )
 
     def config(self, step: int) -> dict[str, Any]:
-        """What was given as `config` when step `step` was saved.
+        """The `config` with which step `step` was saved.
 
         Raises:
           CheckpointError: it is missing or damaged.
@@ -182,9 +182,9 @@ class Checkpoints:
     def _read(self, step: int, **items: Any) -> Any:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
-        # Orbax and tensorstore raise what comes to hand when files are missing or cut short.
+        # Orbax and tensorstore raise many kinds of errors when files are missing or cut short.
         except Exception as error:
-            # What follows in them are objects of theirs.
+            # The rest of the text prints objects of theirs.
             lines = str(error).split("<", 1)[0].strip().splitlines()
             raise self._damaged(step, lines[0] if lines else type(error).__name__) from error
 

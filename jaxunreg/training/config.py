@@ -26,7 +26,7 @@ class TrainConfig:
       b2: Adam's beta_2.
       weight_decay: L2 coefficient, on all parameters.
       start: `random` weights, or `linear`: the best linear model that the network can express, which stands where some
-        tens of thousands of steps from random weights lead; see `jaxunreg.training.linear_start`. It wants a rate of
+        tens of thousands of steps from random weights lead; see `jaxunreg.models.linear_start`. It wants a rate of
         3e-6 to 3e-5 with a warm-up, or what it knows is lost.
       batch_statistics: what batch normalisation normalises by while it trains. `batch`: each batch's own, with running
         averages for scoring. `fixed`: what a linear start has measured, in training as in scoring. A batch's own differ
@@ -43,7 +43,7 @@ class TrainConfig:
         device; 0 reads when a step asks. The batches are the same.
 
     Raises:
-      ValueError: a field out of its range.
+      ArgumentError: a field is out of its range.
 
     >>> TrainConfig(steps=0)
     Traceback (most recent call last):

@@ -44,7 +44,7 @@ def fit(
       model: a `VAE`, an `Autoencoder`, or another model of the same contract; see `jaxunreg.models.Model`.
       images: training images, all assumed normal; uint8, or floating point in [0, 1]. An array
         `[N, height, width, channels]` of the model's size; or a sequence of images `[height, width, channels]` of any
-        sizes from the model's on, of which crops of the model's size are drawn afresh at each step, uniformly over all
+        sizes from the model's on. At each step crops of the model's size are drawn from them afresh, uniformly over all
         places, one of each image an epoch.
       config: see `TrainConfig`.
       key: PRNG key, `jax.random.key(seed)`.

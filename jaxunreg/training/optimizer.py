@@ -10,7 +10,7 @@ from jaxunreg.training.config import TrainConfig
 
 
 class Hyperparameters(NamedTuple):
-    """What may differ between members that train in one program, as arrays in place of `TrainConfig`'s numbers.
+    """The settings in which members of one program may differ, as arrays in place of `TrainConfig`'s numbers.
 
     Attributes:
       learning_rate: Adam's alpha at its highest.

@@ -49,7 +49,7 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
     """Variables, optimizer state and key before the first step.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: any model.
       config: see `TrainConfig`.
       key: PRNG key.
 
@@ -71,13 +71,16 @@ def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: Trai
     """`init_state`, or with `start="linear"` the linear start on these images or on random crops of them.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: any model.
       config: see `TrainConfig`.
       key: PRNG key.
       images: training images; see `fit`.
 
     Returns:
       A state at step 0.
+
+    Raises:
+      ArgumentError: `start="linear"` for a model that has no linear start.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))

@@ -29,7 +29,7 @@ def train_step(
     """One update: negative ELBO at one reparameterised sample, its gradient, Adam.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: any model.
       config: see `TrainConfig`.
       state: the state before.
       images: one batch `[batch, height, width, channels]`; uint8, or floating point in [0, 1].
@@ -106,7 +106,7 @@ def train_steps(
     """Several updates in one program; `state` is donated.
 
     Args:
-      model: a `VAE` or an `Autoencoder`.
+      model: any model.
       config: see `TrainConfig`.
       state: the state before; its buffers are reused.
       images: all images, all their pixels, or the batches of these steps; see `jaxunreg.training.select`.

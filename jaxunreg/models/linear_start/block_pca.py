@@ -32,7 +32,7 @@ def block_pca(x: np.ndarray, channels: int) -> Level:
 
 
 def above(level: Level, features: np.ndarray) -> np.ndarray:
-    """What a level's features stand for on the map above it, twice as high and wide."""
+    """The map above a level, twice as high and wide, that the level's features stand for."""
     n, height, width, k = features.shape
     return _unblocks(features.reshape(-1, k) @ level.basis.T + level.mean, n, height, width)
 

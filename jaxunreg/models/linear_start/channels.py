@@ -39,8 +39,13 @@ def write_normalization(params: Any, stats: Any, config: NetworkConfig, features
 
 
 def write_random_taps(kernel: np.ndarray, features: np.ndarray, lift: Lift | None, channels: slice) -> np.ndarray:
-    """Leave of the kernel to random features the taps in the middle, where no border shows, and give each linear
-    channel below the same share in them. Returns what the lift of those adds, `[2, 2, outputs]`."""
+    """Keep the middle taps of the kernel to random features, where no border shows, and set the others to zero.
+
+    Each linear channel below gets the same share in the random features.
+
+    Returns:
+      What the lift of the linear channels adds, `[2, 2, outputs]`.
+    """
     middle = kernel[MIDDLE, MIDDLE, :, channels].copy()
     kernel[..., channels] = 0.0
     k = features.shape[-1]
@@ -52,6 +57,9 @@ def write_random_taps(kernel: np.ndarray, features: np.ndarray, lift: Lift | Non
 
 
 def thresholds(count: int) -> np.ndarray:
-    """Biases of random features. They make of what grows with the size of something any concave function of that size,
-    such as the logarithm that is regressed on them."""
+    """Biases of random features that grow with the size of something.
+
+    With several thresholds they can form any concave function of that size, such as the logarithm that is regressed on
+    them.
+    """
     return -np.linspace(0.0, _THRESHOLD, count)

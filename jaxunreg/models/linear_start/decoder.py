@@ -41,7 +41,7 @@ def write_decoder(
         if last:
             kernel[...] = 0.0
         else:
-            # A transposed layer's start is scaled for 2x2 taps that reach an output, of which here is one.
+            # A transposed layer starts with weights for 2x2 taps that reach an output; here only one tap does.
             kernel[:, :, :, k_out:] *= 2.0
             kernel[:, :, k:-1, k_out:] *= _SPARE_GAIN
             constant = write_random_taps(kernel, features, lift, slice(k_out, None))

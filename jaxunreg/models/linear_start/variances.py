@@ -81,13 +81,13 @@ def regress_log_variance(model: NetworkModel, variables: Variables, x: np.ndarra
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encoded(model: NetworkModel, variables: Variables, images: jax.Array) -> jax.Array:
-    """What the encoder's last hidden layer returns."""
+    """The output of the encoder's last hidden layer."""
     return _kept(model, variables, "encoder", images)[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _decoded(model: NetworkModel, variables: Variables, images: jax.Array, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
-    """What the decoder's last hidden layer returns for samples of the posterior, and the squared errors."""
+    """The output of the decoder's last hidden layer for samples of the posterior, and the squared errors."""
     posterior = model.apply(variables, images, method=model.encode)
     noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
     z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
@@ -96,7 +96,7 @@ def _decoded(model: NetworkModel, variables: Variables, images: jax.Array, key: 
 
 
 def _kept(model: NetworkModel, variables: Variables, part: str, x: jax.Array) -> tuple[Any, jax.Array]:
-    """What the encoder or the decoder returns, and what its last hidden layer does."""
+    """The output of the encoder or the decoder, and that of its last hidden layer."""
     name = last_hidden(part, model.config)
     returned, kept = model.apply(
         variables,

@@ -1,4 +1,4 @@
-"""What feeds training: whole images in random order, or random crops, from the device's memory or read ahead."""
+"""Batches for training: whole images in random order, or random crops, from the device's memory or read ahead."""
 
 from jaxunreg.training.batches.make import Batches, make_batches
 from jaxunreg.training.batches.memory import stay_on_device

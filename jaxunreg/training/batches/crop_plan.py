@@ -38,7 +38,7 @@ class CropPlan:
 
 
 def describe_crops(images: ImageSequence, plan: CropPlan) -> dict[str, Any]:
-    """What identifies images of which crops are drawn, as JSON data; it reads all of them."""
+    """JSON data that identifies images from which crops are drawn. It reads all of them."""
     content = (
         images.fingerprint if knows_sizes(images) else fingerprint([np.asarray(images[k]) for k in range(len(images))])
     )

@@ -29,16 +29,16 @@ class Feed:
         self._mesh = mesh
 
     def resident(self, source: Array | np.ndarray) -> Array:
-        """What stays on each device."""
+        """The array, on each device, where it stays."""
         return jnp.asarray(source) if self._mesh is None else replicate(source, self._mesh)
 
     def rows(self, source: Array, indices: np.ndarray) -> tuple[Array, Array | np.ndarray]:
-        """What `steps` returns where `indices`, `[steps, batch, ...]`, point into what stays there."""
+        """What `Batches.steps` returns where `indices`, `[steps, batch, ...]`, point into an array that stays there."""
         indices = filled(indices, self.a_dispatch)
         return source, indices if self._mesh is None else self._split(indices[:, self.own])
 
     def batches(self, images: np.ndarray) -> tuple[Array, np.ndarray]:
-        """What `steps` returns where the images of the steps are sent, this process's own `[steps, own, ...]`."""
+        """What `Batches.steps` returns where the images themselves are sent, this process's own `[steps, own, ...]`."""
         images = filled(images, self.a_dispatch)
         if self._mesh is not None:
             return self._split(images), np.arange(self.a_dispatch, dtype=np.int32)

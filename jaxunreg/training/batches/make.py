@@ -1,4 +1,4 @@
-"""What a training step sees: whole images in random order, or random crops."""
+"""The choice of batches for some images: whole images in random order, or random crops."""
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
