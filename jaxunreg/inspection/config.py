@@ -22,7 +22,7 @@ class DetectorConfig:
       latent_dim: dimensions of the latent space.
       stride: pixels from one scored patch to the next. Half of it takes four times as long.
       term: the score. m is the unregularized score; nelbo is the sum of d, a and m.
-      top_k: an image's score is the mean of its `top_k` most anomalous patches.
+      top_k: an image's score is the mean of this many of its most anomalous patches.
       calibration_fraction: share of the normal parts that are held out from training and set the threshold.
       false_positive_rate: share of normal images that may be called anomalous. 0.05 needs 19 held-out parts, 0.01
         needs 99.
