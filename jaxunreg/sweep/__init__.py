@@ -4,10 +4,8 @@ from jaxunreg.sweep.loop import fit_sweep
 from jaxunreg.sweep.members import Member, MemberGroup, group_members
 from jaxunreg.sweep.program import MemberBytes, member_bytes
 from jaxunreg.sweep.result import Failure, NoSuchMemberError, SweepResult
-from jaxunreg.sweep.setup import EvaluateMember
 
 __all__ = [
-    "EvaluateMember",
     "Failure",
     "Member",
     "MemberBytes",

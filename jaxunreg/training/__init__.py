@@ -2,7 +2,6 @@
 
 from jaxunreg.training.config import TrainConfig
 from jaxunreg.training.crops import random_crops
-from jaxunreg.training.evaluation import Evaluate, HeldOut
 from jaxunreg.training.loop import fit
 from jaxunreg.training.optimizer import make_optimizer
 from jaxunreg.training.saved_model import load_model, save_model
@@ -10,8 +9,6 @@ from jaxunreg.training.state import StepMetrics, TrainState, init_state, startin
 from jaxunreg.training.step import train_step
 
 __all__ = [
-    "Evaluate",
-    "HeldOut",
     "StepMetrics",
     "TrainConfig",
     "TrainState",
