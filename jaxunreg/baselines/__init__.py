@@ -1,4 +1,4 @@
-"""Baselines from scikit-learn, all with the protocol `Baseline`, on images or on patches.
+"""Baselines, all with the protocol `Baseline`: scikit-learn's on images or patches, PaDiM and PatchCore on features.
 
 scikit-learn's scores are higher for *normal* images. This room, and no other, turns their signs, so that every score of
 this package is higher for the more anomalous image.
@@ -8,9 +8,13 @@ For images that are larger than a patch, fit a baseline on `jaxunreg.training.ra
 """
 
 from jaxunreg.baselines.base import Baseline, NotFittedError
+from jaxunreg.baselines.coreset import greedy_coreset
+from jaxunreg.baselines.feature_maps import Localization, to_pixels
 from jaxunreg.baselines.gaussian_mixture import GaussianMixture, GaussianMixtureConfig
 from jaxunreg.baselines.isolation_forest import IsolationForest, IsolationForestConfig
 from jaxunreg.baselines.one_class_svm import OneClassSVM, OneClassSVMConfig
+from jaxunreg.baselines.padim import PaDiM, PaDiMConfig
+from jaxunreg.baselines.patchcore import PatchCore, PatchCoreConfig
 from jaxunreg.baselines.pca_residual import PCAResidual, PCAResidualConfig
 
 __all__ = [
@@ -19,9 +23,16 @@ __all__ = [
     "GaussianMixtureConfig",
     "IsolationForest",
     "IsolationForestConfig",
+    "Localization",
     "NotFittedError",
     "OneClassSVM",
     "OneClassSVMConfig",
     "PCAResidual",
     "PCAResidualConfig",
+    "PaDiM",
+    "PaDiMConfig",
+    "PatchCore",
+    "PatchCoreConfig",
+    "greedy_coreset",
+    "to_pixels",
 ]

@@ -12,16 +12,18 @@ from jaxunreg.images import check_images
 
 @runtime_checkable
 class Baseline(Protocol):
-    """What every baseline offers: `fit` on images assumed normal, then scores that are higher for anomalies.
+    """What every baseline offers: `fit` on what is assumed normal, then scores that are higher for anomalies.
 
-    Images are `[N, height, width, channels]`, uint8 or floating point in [0, 1].
+    `GaussianMixture`, `IsolationForest`, `OneClassSVM` and `PCAResidual` take images `[N, height, width, channels]`,
+    uint8 or floating point in [0, 1]. `PaDiM` and `PatchCore` take what a feature network sees in images, maps
+    `[N, rows, columns, features]`, floating point.
     """
 
-    def fit(self, images: np.ndarray | Array) -> "Baseline":
-        """Learns from normal images and returns the baseline itself."""
+    def fit(self, images: np.ndarray | Array, /) -> "Baseline":
+        """Learns from normal images, or their maps, and returns the baseline itself."""
         ...
 
-    def scores(self, images: np.ndarray | Array) -> dict[str, np.ndarray]:
+    def scores(self, images: np.ndarray | Array, /) -> dict[str, np.ndarray]:
         """Anomaly scores by name, float64 `[N]`: "nelbo", "d", "a" and "m" for a density, else "score"."""
         ...
 
@@ -34,9 +36,9 @@ def check_fitted(baseline: Baseline) -> None:
     """Refuse a baseline before its fit.
 
     Raises:
-      NotFittedError: it has no `image_shape_`, which a fit sets.
+      NotFittedError: it has no attribute with an underscore at the end. A fit sets them, as in scikit-learn.
     """
-    if not hasattr(baseline, "image_shape_"):
+    if not any(name.endswith("_") for name in vars(baseline)):
         raise NotFittedError(
             f"a {type(baseline).__name__} that is not fitted", "a fitted one", "call fit with normal images first"
         )

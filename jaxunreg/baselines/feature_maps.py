@@ -1,0 +1,94 @@
+"""What the baselines on maps of features share: the check of the maps, their results, and heat maps in pixels."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Array, Float, Float32, Float64
+
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+from jaxunreg.features.levels import resize
+from jaxunreg.features.network import FeatureError
+
+
+class Localization(NamedTuple):
+    """How anomalous each image is, and each place of its map; higher is more anomalous.
+
+    Attributes:
+      score: of each image.
+      maps: the distance of each place from normal ones. `to_pixels` makes heat maps of it.
+    """
+
+    score: Float64[np.ndarray, "n"]
+    maps: Float32[np.ndarray, "n rows columns"]
+
+
+def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] = (None, None, None, None)) -> None:
+    """Refuse what is no batch of maps of finite features.
+
+    Args:
+      features: `[N, rows, columns, features]`, floating point; a memory-mapped file, or float16, will do.
+      shape: the expected shape; `None` stands for any length above zero.
+
+    Raises:
+      ArgumentTypeError: another dtype.
+      FeatureError: another shape, an empty array, NaN or infinity.
+
+    >>> check_features(np.zeros((2, 4, 4, 3), np.float32), (None, None, None, 152))
+    Traceback (most recent call last):
+    jaxunreg.features.network.FeatureError: got features of shape [2, 4, 4, 3]; expected [N, rows, columns, 152]; pass
+    maps of the network and of the image size that were fitted on
+    """
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise ArgumentTypeError(
+            f"features of dtype {features.dtype}",
+            "floating point",
+            "pass the maps of a feature network, such as EfficientNetLite0",
+            "features",
+        )
+    names = ("N", "rows", "columns", "features")
+    wanted = f"[{', '.join(name if want is None else str(want) for name, want in zip(names, shape, strict=True))}]"
+    if 0 in features.shape:
+        raise FeatureError(f"an empty array of shape {list(features.shape)}", wanted, field="features")
+    if features.ndim != 4 or any(want not in (None, got) for got, want in zip(features.shape, shape, strict=True)):
+        raise FeatureError(
+            f"features of shape {list(features.shape)}",
+            wanted,
+            "pass maps of the network and of the image size that were fitted on",
+            "features",
+        )
+    for number, of_image in enumerate(features):
+        if not np.isfinite(np.asarray(of_image, np.float32)).all():
+            raise FeatureError(
+                f"features with NaN or infinity, first in image {number}",
+                "finite numbers",
+                "look at that image and at the feature network",
+                "features",
+            )
+
+
+def to_pixels(
+    maps: Float[Array | np.ndarray, "n rows columns"], height: int, width: int, sigma: float = 4.0
+) -> Float32[np.ndarray, "n {height} {width}"]:
+    """Heat maps: distances of places, enlarged bilinearly to pixels and smoothed by a Gaussian.
+
+    Args:
+      maps: `Localization.maps`.
+      height: of the images, in pixels.
+      width: of the images, in pixels.
+      sigma: of the Gaussian, in pixels. 4 is that of PaDiM and of PatchCore; 0 for none.
+
+    Returns:
+      In the unit of `maps`.
+
+    Raises:
+      ArgumentError: a sigma that is negative or not finite.
+
+    >>> to_pixels(np.array([[[0.0, 4.0]]]), 1, 4, sigma=0.0).tolist()
+    [[[0.0, 1.0, 3.0, 4.0]]]
+    """
+    if not 0.0 <= sigma < np.inf:
+        raise ArgumentError(argument("sigma", sigma), "a finite number that is not negative")
+    enlarged = np.asarray(resize(jnp.asarray(maps, jnp.float32)[..., None], height, width)[..., 0])
+    return scipy.ndimage.gaussian_filter(enlarged, (0.0, sigma, sigma)) if sigma else enlarged
