@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxunreg.models.base import Model
 from jaxunreg.models.base_model import PIXELS_A_BATCH, BaseModel, power_of_two
 from jaxunreg.nn.config import NetworkConfig, Precision
-from jaxunreg.nn.convolution import on_platform
+from jaxunreg.nn.lowering import on_platform
 
 # Positions of the deepest feature map, whatever the pixels say: 32 images of 96x96. Fewer make thin products.
 _FEWEST_POSITIONS_A_BATCH = 2**8

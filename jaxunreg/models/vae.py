@@ -19,8 +19,8 @@ from jaxunreg.models.linear_start import linear_vae
 from jaxunreg.models.network_model import NetworkModel
 from jaxunreg.models.registry import register_model
 from jaxunreg.models.vae_config import VAEConfig
-from jaxunreg.nn.convolution import from_planes, to_planes
 from jaxunreg.nn.networks import Decoder, Encoder
+from jaxunreg.nn.planes import from_planes, to_planes
 from jaxunreg.nn.soft_clip import soft_clip, soft_clip_with_inverse
 from jaxunreg.typing import AnyImages, Images, Latents, PRNGKey, Variables
 

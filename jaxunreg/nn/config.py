@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.nn.convolution import Lowering
+from jaxunreg.nn.lowering import Lowering
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -10,7 +10,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxunreg.nn.config import NetworkConfig
-from jaxunreg.nn.convolution import Prepared, conv, conv_transpose, on_platform, prepare
+from jaxunreg.nn.convolution import conv, conv_transpose, prepare
+from jaxunreg.nn.lowering import Prepared, on_platform
 from jaxunreg.nn.normalization import batch_norm_relu
 
 

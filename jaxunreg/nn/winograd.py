@@ -29,6 +29,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from jaxunreg.nn import rounding
+from jaxunreg.nn.slices import add_shifted, pad, pad_ends, unstack
 
 Grid: TypeAlias = list[list[Array]]
 
@@ -313,24 +314,3 @@ def _weighted_sum(weights: np.ndarray, parts: Sequence[Array]) -> Array:
         # Not by operators, which take longer to trace.
         total = lax.add(total, part) if weight > 0 else lax.sub(total, part)
     return total
-
-
-def unstack(x: Array, axis: int) -> list[Array]:
-    """The slices of `x` along an axis, which is dropped."""
-    # Split and not sliced: the transpose of `split` joins its parts, that of slices adds padded arrays.
-    return [lax.squeeze(part, (axis,)) for part in lax.split(x, (1,) * x.shape[axis], axis=axis)]
-
-
-def add_shifted(x: Array, y: Array, axis: int) -> Array:
-    """`x` plus `y` moved on by one along an axis, which grows by one."""
-    return lax.add(pad(x, axis, 0, 1), pad(y, axis, 1, 0))
-
-
-def pad(x: Array, axis: int, before: int, after: int) -> Array:
-    """Zeros at both ends of one axis."""
-    return pad_ends(x, [(before, after) if index == axis else (0, 0) for index in range(x.ndim)])
-
-
-def pad_ends(x: Array, widths: Sequence[tuple[int, int]]) -> Array:
-    """Zeros at both ends of every axis, as by `jnp.pad`, which takes several times as long to trace."""
-    return lax.pad(x, np.zeros((), x.dtype), [(before, after, 0) for before, after in widths])

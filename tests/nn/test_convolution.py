@@ -11,7 +11,8 @@ from jax import export
 from jax.sharding import PartitionSpec as P
 from scipy.signal import correlate2d
 
-from jaxunreg.nn.convolution import conv, conv_transpose, prepare, to_planes
+from jaxunreg.nn.convolution import conv, conv_transpose, prepare
+from jaxunreg.nn.planes import to_planes
 
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
 FORMS = {**FUNCTIONS, "planes": partial(conv_transpose, planes=True)}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxunreg.nn import winograd
-from jaxunreg.nn.convolution import Prepared, conv, conv_transpose, prepare
+from jaxunreg.nn.convolution import conv, conv_transpose, prepare
+from jaxunreg.nn.lowering import Prepared
 
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
 BY_WINOGRAD = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}

@@ -1,0 +1,36 @@
+"""The convolutions as XLA has them."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from jaxunreg.nn.lowering import Prepared
+from jaxunreg.nn.planes import to_planes
+
+
+def conv_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype) -> Array:
+    """`conv` whose operands have the dtype."""
+    y = lax.conv_general_dilated(
+        x.astype(dtype),
+        kernel.kernel.astype(dtype),
+        window_strides=(2, 2),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y.astype(x.dtype)
+
+
+def conv_transpose_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype, planes: bool) -> Array:
+    """`conv_transpose` whose operands have the dtype."""
+    # A convolution over x with a zero between neighbours; the kernel turned by 180 degrees scatters, not
+    # gathers.
+    y = lax.conv_general_dilated(
+        x.astype(dtype),
+        kernel.kernel[::-1, ::-1].astype(dtype),
+        window_strides=(1, 1),
+        padding=((2, 2), (2, 2)),
+        lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    y = y.astype(x.dtype)
+    return to_planes(y) if planes else y
