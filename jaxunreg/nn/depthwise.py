@@ -10,11 +10,14 @@ On a CPU, XLA lowers a grouped convolution to a slow generic loop. EfficientNet-
 image of 256x256 with it, and 9 ms with shifted copies (two AVX-512 cores, batch 1).
 """
 
+import functools
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
@@ -83,7 +86,10 @@ def depthwise_conv(
             f"at least the {kernel.shape[0]}x{kernel.shape[0]} of the filter",
             "pad more, or pass a larger input",
         )
-    shifted = partial(_shifted, stride=stride, padding=pads)
+
+    def shifted(x: Array, kernel: Array) -> Array:
+        return _shifted(x, kernel, stride, pads)
+
     native = partial(_native, stride=stride, padding=pads)
     if lowering == "auto":
         return lax.platform_dependent(x, kernel, cpu=shifted, default=native)
@@ -116,16 +122,66 @@ def _native(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
     )
 
 
-def _shifted(x: Array, kernel: Array, *, stride: int, padding: Padding) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _shifted(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     # The barrier has XLA write the padded input once. Without it each of the k * k terms computes the layer before and
     # compares indices with the border again: 339 ms and not 251 for EfficientNet-Lite0 and 16 images of 256x256.
     padded = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
+    return _sum_of_copies(padded, kernel, stride)
+
+
+@partial(_shifted.defjvp, symbolic_zeros=True)
+def _shifted_jvp(
+    stride: int, padding: Padding, primals: tuple[Array, Array], tangents: tuple[Any, Any]
+) -> tuple[Array, Any]:
+    """The function is linear in each argument. Its tangent in `x` is written so that its transpose is fast.
+
+    A gradient transposes the tangent. JAX would make a padded copy of the cotangent for each of the k * k slices and
+    add them up. So the tangent is the transpose of `_backward`, and JAX gets `_backward` back. The gradient of
+    EfficientNet-Lite0 with respect to an image of 256x256 takes 57 ms instead of 130, and 4.3 instead of 6 processor
+    seconds to trace and compile. Forward mode is slower in return.
+    """
+    (x, kernel), (x_dot, kernel_dot) = primals, tangents
+    y = _shifted(x, kernel, stride, padding)
+    parts = []
+    if not isinstance(x_dot, SymbolicZero):
+        backward = partial(_backward, kernel=kernel, size=(x.shape[1], x.shape[2]), stride=stride, padding=padding)
+        parts += jax.linear_transpose(backward, y)(x_dot)
+    if not isinstance(kernel_dot, SymbolicZero):
+        parts.append(_shifted(x, kernel_dot, stride, padding))
+    return y, functools.reduce(lax.add, parts) if parts else jnp.zeros_like(y)
+
+
+def _backward(y: Array, *, kernel: Array, size: tuple[int, int], stride: int, padding: Padding) -> Array:
+    """The transpose of `_shifted` in `x`: from a cotangent of the output to one of the input, again by shifted copies.
+
+    A convolution of stride 1 of `y`, spread out by the stride, with the flipped filters.
+    """
     k = kernel.shape[0]
-    rows, columns = ((padded.shape[axis] - k) // stride + 1 for axis in (1, 2))
-    taps = [
-        padded[:, u : u + (rows - 1) * stride + 1 : stride, v : v + (columns - 1) * stride + 1 : stride]
-        * kernel[u, v].reshape(1, 1, 1, -1)
-        for u in range(k)
-        for v in range(k)
-    ]
-    return sum(taps[1:], start=taps[0])
+    border = []
+    for length, out, (before, _) in zip(size, y.shape[1:3], padding, strict=True):
+        first = k - 1 - before
+        border.append((first, length + k - 1 - first - ((out - 1) * stride + 1), stride - 1))
+    zero = jnp.zeros((), y.dtype)
+    spread = lax.optimization_barrier(lax.pad(y, zero, [(0, 0, 0), *border, (0, 0, 0)]))
+    return _sum_of_copies(spread, lax.rev(kernel, (0, 1)), 1)
+
+
+# With `jit`, layers of one shape are traced once. Operations of `lax` are traced faster than indexing. Without the
+# checkpoint, a gradient would keep taps that are broadcast to the size of the output: 1.1 GB for 8 images of 256x256,
+# and 0.6 GB with it.
+@partial(jax.jit, static_argnums=2)
+@partial(jax.checkpoint, static_argnums=2, prevent_cse=False)
+def _sum_of_copies(x: Array, kernel: Array, stride: int) -> Array:
+    batch, height, width, channels = x.shape
+    k = kernel.shape[0]
+    rows, columns = (height - k) // stride + 1, (width - k) // stride + 1
+    shape = (batch, rows, columns, channels)
+    terms = []
+    for u in range(k):
+        for v in range(k):
+            end = (batch, u + (rows - 1) * stride + 1, v + (columns - 1) * stride + 1, channels)
+            copy = lax.slice(x, (0, u, v, 0), end, (1, stride, stride, 1))
+            tap = lax.reshape(lax.slice(kernel, (u, v, 0), (u + 1, v + 1, channels)), (channels,))
+            terms.append(lax.mul(copy, lax.broadcast_in_dim(tap, shape, (3,))))
+    return functools.reduce(lax.add, terms)

@@ -45,6 +45,32 @@ def test_it_is_the_grouped_convolution_in_value_and_in_both_gradients(k, stride,
     chex.assert_trees_all_close(own, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("k", "stride", "size"), CASES)
+def test_forward_mode_and_second_derivatives_are_those_of_the_grouped_convolution(k, stride, size):
+    x, kernel = arrays(k, size)
+    tangents = (jnp.sin(3.0 * x), jnp.sin(5.0 * kernel))
+
+    def derivatives(convolve):
+        def gradients(a, b):
+            return jax.grad(lambda a, b: jnp.sum(jnp.sin(convolve(a, b))), argnums=(0, 1))(a, b)
+
+        return jax.jvp(convolve, (x, kernel), tangents), jax.jvp(gradients, (x, kernel), tangents)
+
+    own = jax.jit(lambda: derivatives(lambda a, b: depthwise_conv(a, b, stride=stride, lowering="shifted")))()
+    wanted = derivatives(lambda a, b: grouped(a, b, stride))
+    chex.assert_trees_all_close(own, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_gradient_pads_once_and_not_for_each_tap():
+    x, kernel = arrays(5, (9, 8))
+
+    def gradient(image):
+        return jax.grad(lambda a: jnp.sum(jnp.sin(depthwise_conv(a, kernel, lowering="shifted"))))(image)
+
+    assert jax.jit(gradient).lower(x).compile().as_text().count(" pad(") <= 2
+    chex.assert_trees_all_close(jax.vmap(lambda one: gradient(one[None])[0])(x), gradient(x), rtol=1e-5)
+
+
 @pytest.mark.parametrize("lowering", ["native", "shifted"])
 def test_it_is_the_sum_that_the_docstring_states(lowering):
     x, kernel = arrays(3, (4, 5))
