@@ -2,7 +2,10 @@
 
 from jaxunreg.scoring.aggregation import image_score
 from jaxunreg.scoring.batched import reconstruct_images, score_images
-from jaxunreg.scoring.each import ImageMaps, heat_map_each, maps_each, score_each
+from jaxunreg.scoring.each import heat_map_each, maps_each, score_each
+from jaxunreg.scoring.feature_scorer import FeatureScorer
+from jaxunreg.scoring.image_maps import ImageMaps
+from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.scoring.patch_stream import average_patches, map_patches
 from jaxunreg.scoring.patches import PatchGrid, extract_patches, patch_grid
 from jaxunreg.scoring.scorer import Scorer, decompose, fold, make_scorer
@@ -10,7 +13,9 @@ from jaxunreg.scoring.sharded import ShardedScorer, sharded_scorer
 from jaxunreg.scoring.tiled import heat_map, score_image
 
 __all__ = [
+    "FeatureScorer",
     "ImageMaps",
+    "MapScorer",
     "PatchGrid",
     "Scorer",
     "ShardedScorer",

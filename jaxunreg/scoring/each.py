@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array
@@ -11,23 +11,10 @@ from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
+from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.patch_stream import StreamedMaps, stream_maps
-from jaxunreg.scoring.patches import PatchGrid, check_stride
+from jaxunreg.scoring.patches import check_stride
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
-
-
-class ImageMaps(NamedTuple):
-    """The maps of one image.
-
-    Attributes:
-      patches: NumPy float32 maps `[rows, columns]`, in nats a patch.
-      pixels: NumPy float64 maps `[height, width]`, in nats a pixel; None where they were not asked for.
-      grid: where the patches lie.
-    """
-
-    patches: Decomposition
-    pixels: Decomposition | None
-    grid: PatchGrid
 
 
 def maps_each(

@@ -1,16 +1,29 @@
 """A trained model taken apart into D, A and M: as a pure function, and as a callable pytree."""
 
+import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.errors import ArgumentError
 from jaxunreg.images import check_images, to_float
 from jaxunreg.models import apply
 from jaxunreg.models.base import Model
+from jaxunreg.scoring.image_maps import ImageMaps
+from jaxunreg.scoring.map_scorer import Space
+from jaxunreg.scoring.patches import check_stride
 from jaxunreg.typing import AnyImage, Variables
+
+# Standard deviation of the Gaussian by which shown heat maps are smoothed, in patches. A pixel's term depends on one
+# draw of its noise, and the eye looks for what goes on around the pixel.
+_SMOOTHING = 1 / 32
 
 
 def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposition:
@@ -62,6 +75,73 @@ class Scorer:
     def __call__(self, image: AnyImage) -> Decomposition:
         """D, A and M of one image `[height, width, channels]`; see `decompose`."""
         return decompose(self.model, self.variables, image)
+
+    @property
+    def space(self) -> Space:
+        """`pixels`."""
+        return "pixels"
+
+    @property
+    def unit(self) -> str:
+        """Unit of D, A and M, the model's."""
+        return self.model.unit
+
+    @property
+    def channels(self) -> int:
+        """1 for gray images, 3 for RGB."""
+        return self.model.config.image_shape[2]
+
+    @property
+    def smallest_image(self) -> int:
+        """Height and width of a patch, the model's."""
+        return min(self.model.config.image_shape[:2])
+
+    @property
+    def smoothing(self) -> float:
+        """Standard deviation by which shown heat maps are smoothed, in pixels: 3 for patches of 96."""
+        return self.smallest_image * _SMOOTHING
+
+    @property
+    def learned(self) -> Variables:
+        """The variables."""
+        return self.variables
+
+    def describe(self) -> dict[str, Any]:
+        """The model's config."""
+        return dataclasses.asdict(self.model.config)
+
+    def check_stride(self, name: str, stride: int) -> None:
+        """Refuse a stride that is no step or longer than a patch, and a model of images that are not square.
+
+        Args:
+          name: of the argument, for the error.
+          stride: pixels from one patch to the next.
+
+        Raises:
+          ArgumentError: as above.
+        """
+        height, width, _ = self.model.config.image_shape
+        if height != width:
+            raise ArgumentError(
+                f"a model of {height}x{width} images",
+                "as many rows as columns for a detector",
+                "train a model of square images",
+                field="scorer",
+            )
+        check_stride(name, stride, height)
+
+    def maps_each(
+        self,
+        images: Iterable[Array | np.ndarray],
+        *,
+        stride: int,
+        pixels: bool = True,
+        pixel_stride: int | None = None,
+    ) -> Iterator[ImageMaps]:
+        """D, A and M of every patch, and of every pixel, of images of any sizes; see `jaxunreg.scoring.maps_each`."""
+        from jaxunreg.scoring.each import maps_each  # is made of scorers
+
+        return maps_each(self, images, stride=stride, pixels=pixels, pixel_stride=pixel_stride)
 
 
 def make_scorer(model: Model, variables: Variables) -> Scorer:

@@ -1,0 +1,216 @@
+"""A scorer whose x is what a frozen, pretrained network sees, and not the pixels."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.features.network import FeatureNetwork, features_of, map_shape
+from jaxunreg.features.whitening import Whitening
+from jaxunreg.images import check_images, to_float
+from jaxunreg.scoring.feature_stream import stream_working_images
+from jaxunreg.scoring.image_maps import ImageMaps
+from jaxunreg.scoring.map_scorer import Space
+from jaxunreg.scoring.patches import PatchGrid
+from jaxunreg.scoring.working_size import SMALLEST_IMAGE, resized
+from jaxunreg.typing import AnyImage, PyTree
+
+# Height and width of the box around a place, in places. A place's features are averages over 3x3 places.
+_PLACES_A_BOX = 4
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["network", "whitening"], meta_fields=["size", "channels"])
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+class FeatureScorer:
+    """A feature network and the Gaussians of its features as one callable pytree: image in, `Decomposition` out.
+
+    An image of any size is resized to the working size, the network makes a map of features of it, and each place of
+    the map has D, A and M under its Gaussian; see `jaxunreg.features.Whitening`. M is half the squared Mahalanobis
+    distance of the place's features from the mean of normal ones.
+
+    Attributes:
+      network: any feature network; its weights are leaves.
+      whitening: the Gaussians, leaves.
+      size: height and width of the working image, static.
+      channels: of the images, 1 or 3, static.
+
+    >>> import jax, numpy as np
+    >>> from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
+    >>> network = wrap(lambda weights, images: images[:, ::8, ::8], (), name="thinned")
+    >>> images = jax.random.uniform(jax.random.key(0), (9, 32, 48, 3))
+    >>> whitening = fit_whitening(network(images), WhiteningConfig(per_place=False))
+    >>> scorer = FeatureScorer(network, whitening, (32, 48), channels=3)
+    >>> jax.jit(jax.vmap(scorer))(images).m.shape, scorer.maps(images[0]).m.shape
+    ((9,), (4, 6))
+    >>> [maps] = scorer.maps_each([np.zeros((50, 70, 3), np.uint8)], stride=8)
+    >>> maps.patches.m.shape, maps.pixels.m.shape
+    ((4, 6), (50, 70))
+    """
+
+    network: FeatureNetwork
+    whitening: Whitening
+    size: tuple[int, int]
+    channels: int
+
+    def __call__(self, image: AnyImage) -> Decomposition:
+        """D, A and M of one image: the sums over its places.
+
+        Args:
+          image: `[height, width, channels]` of any size; uint8, or floating point in [0, 1].
+
+        Returns:
+          Float32 scalars, in nats, higher is more anomalous.
+
+        Raises:
+          ArgumentError, ArgumentTypeError: the errors of `decompose`, but for the size.
+        """
+        return jax.tree.map(jnp.sum, self.maps(image))
+
+    def maps(self, image: AnyImage) -> Decomposition:
+        """D, A and M of each place of one image; a pure function.
+
+        Args:
+          image: as above.
+
+        Returns:
+          Float32 `[rows, columns]`, in nats a place, higher is more anomalous.
+
+        Raises:
+          ArgumentError, ArgumentTypeError: as above.
+        """
+        check_images(image, (None, None, self.channels))
+        return self.whitening(features_of(self.network, resized(to_float(image), self.size)))
+
+    @property
+    def space(self) -> Space:
+        """`features`."""
+        return "features"
+
+    @property
+    def unit(self) -> str:
+        """`nats`."""
+        return "nats"
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the working image from one place to the next, the network's."""
+        return self.network.stride
+
+    @property
+    def smallest_image(self) -> int:
+        """Height and width that an image has at least."""
+        return SMALLEST_IMAGE
+
+    @property
+    def smoothing(self) -> float:
+        """Zero: between places, heat maps are interpolated."""
+        return 0.0
+
+    @property
+    def learned(self) -> PyTree:
+        """The whitening."""
+        return self.whitening
+
+    def describe(self) -> dict[str, Any]:
+        """Network and Gaussians."""
+        return {
+            "network": self.network.name,
+            "sha256": self.network.sha256,
+            "working_size": self.size,
+            "map": map_shape(self.network, *self.size),
+            "per_place": self.whitening.per_place,
+        }
+
+    def check_stride(self, name: str, stride: int) -> None:
+        """Refuse a stride that is not the network's.
+
+        Args:
+          name: of the argument, for the error.
+          stride: pixels from one place to the next.
+
+        Raises:
+          ArgumentError: it is another.
+        """
+        if stride != self.stride:
+            raise ArgumentError(
+                argument(name, stride),
+                f"{self.stride}, the stride of the feature network",
+                f"leave {argument(name)} out, or fit at a higher {argument('resolution')} for finer maps",
+            )
+
+    def maps_each(
+        self,
+        images: Iterable[Array | np.ndarray],
+        *,
+        stride: int,
+        pixels: bool = True,
+        pixel_stride: int | None = None,
+    ) -> Iterator[ImageMaps]:
+        """D, A and M of every place, and of every pixel, of each of many images of any sizes, by one compiled program.
+
+        The value of a pixel is interpolated between places, in such a way that the sum over all pixels of an image is
+        the sum over all its places.
+
+        Args:
+          images: `[height, width, channels]` each; uint8, or floating point in [0, 1]. They are read one after another.
+          stride: the network's stride.
+          pixels: whether to make the maps of the pixels, too.
+          pixel_stride: the network's stride, or None.
+
+        Yields:
+          For each image, in order, its maps. `grid` has a box of about four by four places around each place.
+
+        Raises:
+          ArgumentError, ArgumentTypeError: another stride, or the errors of `decompose`, but for the size.
+        """
+        self.check_stride("stride", stride)
+        self.check_stride("pixel_stride", stride if pixel_stride is None else pixel_stride)
+        found = stream_working_images(partial(_maps_of_batch, self), images, self.size, self.channels)
+        for one, patches in found:
+            enlarged = Decomposition(*(_enlarged(term, one.size) for term in patches)) if pixels else None
+            yield ImageMaps(patches, enlarged, _boxes(np.shape(patches.m), one.size))
+
+
+@jax.jit
+def _maps_of_batch(scorer: FeatureScorer, images: Float[Array | np.ndarray, "batch _ _ _"]) -> Decomposition:
+    return jax.vmap(scorer.whitening)(scorer.network(jnp.asarray(images)))
+
+
+def _enlarged(places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of places as one of pixels, with the same sum."""
+    rows, columns = (_shares(count, length) for count, length in zip(places.shape, size, strict=True))
+    return rows @ (columns @ places.T.astype(np.float64)).T
+
+
+@functools.lru_cache(maxsize=16)
+def _shares(places: int, pixels: int) -> Any:
+    """The share of each place that each pixel of an axis has, by linear interpolation between the places' centres.
+
+    A sparse matrix `[pixels, places]`.
+    """
+    import scipy.sparse  # slow to import, and no score needs it
+
+    centers = np.clip((np.arange(pixels) + 0.5) * places / pixels - 0.5, 0, places - 1)
+    reach = max(1.0, places / pixels)
+    weights = np.maximum(0.0, 1.0 - np.abs(centers[:, None] - np.arange(places)[None]) / reach)
+    return scipy.sparse.csr_array(weights / weights.sum(axis=0, keepdims=True))
+
+
+def _boxes(shape: tuple[int, ...], size: tuple[int, int]) -> PatchGrid:
+    """The box of each place in the pixels of an image."""
+
+    def starts(places: int, pixels: int) -> tuple[np.ndarray, int]:
+        length = min(pixels, -(-_PLACES_A_BOX * pixels // places))
+        centers = (np.arange(places) + 0.5) * pixels / places
+        return np.clip(np.round(centers - length / 2), 0, pixels - length).astype(np.int64), length
+
+    (tops, tall), (lefts, wide) = (starts(places, pixels) for places, pixels in zip(shape, size, strict=True))
+    return PatchGrid(tops, lefts, tall, wide)

@@ -1,0 +1,101 @@
+"""The size at which a feature network sees images, and images at that size."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int64, Num
+from PIL import Image as PillowImage
+
+from jaxunreg.images import check_images
+from jaxunreg.typing import Image
+
+SMALLEST_IMAGE = 16
+"""Height and width that an image has at least, in pixels: a smaller one shows a pretrained network next to nothing."""
+
+# A working image has so many places at least in height and in width, even where it must be enlarged for it.
+_FEWEST_PLACES = 4
+
+# Height and width are multiples of it, so that the maps of all levels of a network divide the image evenly.
+_MULTIPLE = 16
+
+
+class WorkingImage(NamedTuple):
+    """An image at the working size.
+
+    Attributes:
+      pixels: float32 `[height, width, channels]` in [0, 1], at the working size.
+      size: height and width of the image as it came.
+    """
+
+    pixels: Float32[np.ndarray, "_ _ _"]
+    size: tuple[int, int]
+
+
+def working_size(sizes: Int64[np.ndarray, "n 2"], resolution: int, stride: int) -> tuple[int, int]:
+    """Height and width at which images are looked at: about `resolution**2` pixels with their median aspect ratio.
+
+    Images are not enlarged, but for a map of at least 4x4 places. Height and width are multiples of 16.
+
+    Args:
+      sizes: height and width of each image.
+      resolution: square root of the number of pixels.
+      stride: the feature network's.
+
+    >>> working_size(np.array([[450, 450]]), 384, 8), working_size(np.array([[1250, 500]]), 384, 8)
+    ((384, 384), (608, 240))
+    >>> working_size(np.array([[300, 200], [310, 200], [20, 200]]), 384, 8), working_size(np.array([[20, 90]]), 384, 8)
+    ((288, 192), (32, 80))
+    """
+    height, width = (float(length) for length in np.median(sizes, axis=0))
+    aspect = float(np.median(sizes[:, 0] / sizes[:, 1]))
+    pixels = min(float(resolution) ** 2, height * width)
+    smallest = -(-_FEWEST_PLACES * stride // _MULTIPLE) * _MULTIPLE
+
+    def fitting(wanted: float, own: float) -> int:
+        most = int(own) // _MULTIPLE * _MULTIPLE
+        return max(smallest, min(round(wanted / _MULTIPLE) * _MULTIPLE, most))
+
+    return fitting((pixels * aspect) ** 0.5, height), fitting((pixels / aspect) ** 0.5, width)
+
+
+def resized(image: Image, size: tuple[int, int]) -> Float[Array, "_ _ channels"]:
+    """An image at another size, by linear interpolation with antialiasing; inside JAX.
+
+    >>> import jax.numpy as jnp
+    >>> resized(jnp.ones((40, 30, 3)), (32, 48)).shape
+    (32, 48, 3)
+    """
+    if image.shape[:2] == size:
+        return image
+    return jax.image.resize(image, (*size, image.shape[2]), "linear", antialias=True)
+
+
+def shrunk(image: Num[Array | np.ndarray, "_ _ _"], size: tuple[int, int], channels: int) -> WorkingImage:
+    """The same on the host, to rounding, which compiles nothing for a new size of images.
+
+    Args:
+      image: `[height, width, channels]`; uint8, or floating point in [0, 1].
+      size: height and width of the result.
+      channels: that the image must have.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `check_images`.
+
+    >>> one = shrunk(np.full((40, 30, 3), 255, np.uint8), (32, 48), channels=3)
+    >>> one.pixels.shape, one.pixels.dtype.name, float(one.pixels.min()), one.size
+    ((32, 48, 3), 'float32', 1.0, (40, 30))
+    """
+    check_images(image, (None, None, channels))
+    pixels = np.asarray(image)
+    full = np.float32(255 if pixels.dtype == np.uint8 else 1)
+    height, width = size
+    if pixels.shape[:2] != size:
+        planes = [
+            PillowImage.fromarray(pixels[..., k].astype(np.float32)).resize(
+                (width, height), PillowImage.Resampling.BILINEAR
+            )
+            for k in range(channels)
+        ]
+        pixels = np.stack([np.asarray(plane) for plane in planes], axis=-1)
+    return WorkingImage(pixels.astype(np.float32) / full, (image.shape[0], image.shape[1]))
