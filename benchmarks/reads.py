@@ -86,7 +86,14 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
     Returns:
       For each command its last run, JSON data.
     """
-    network = {"patch": options.patch, "depth": 3, "base-channels": 8, "latent-dim": 8, "stride": options.stride}
+    network = {
+        "space": "pixels",
+        "patch": options.patch,
+        "depth": 3,
+        "base-channels": 8,
+        "latent-dim": 8,
+        "stride": options.stride,
+    }
     training = {
         "steps": options.steps,
         "warmup-steps": options.steps // 4,

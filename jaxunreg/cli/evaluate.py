@@ -54,9 +54,9 @@ def evaluate(
       directory: folder of images with defects.
       model: folder that `jaxunreg fit` wrote.
       output: folder for the page, the figures and the numbers.
-      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring.
+      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. For models of pixels.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
-      top_k: the score is the mean of so many most anomalous patches; default: as fitted.
+      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
       on_error: what to do with an image that cannot be used: stop, or list and skip it.
       bootstrap: resamples of the intervals.
     """
@@ -75,7 +75,7 @@ def evaluate(
         directory,
         color=color_of(detector),
         on_error=on_error,
-        min_size=detector.patch,
+        min_size=detector.smallest_image,
         fallback_fraction=made_of.get("test_fraction"),
         seed=detector.record.get("config", {}).get("seed", 0),
     )

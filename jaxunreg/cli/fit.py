@@ -20,14 +20,24 @@ HELP = (
 Learn from normal images, and set a threshold from some that are held out.
 
   jaxunreg fit good_parts --output model
-  jaxunreg fit good_parts --output model --steps 20000 --false-positive-rate 0.01
+  jaxunreg fit good_parts --output model --resolution 768 --false-positive-rate 0.01
+  jaxunreg fit good_parts --output model --space pixels --steps 20000
+
+By default (--space features) a pretrained network looks at the images, and a Gaussian learns what it sees in normal
+ones. Which kind of Gaussian serves best is found out on normal images that are set apart, so no defect is needed. That
+takes seconds to minutes. With --space pixels a variational autoencoder is trained on the pixels, as in the paper, which
+takes minutes to hours; --patch, --depth, --base-channels, --latent-dim, --stride and all options of the training belong
+to it alone, and --resolution to features alone.
+
+The images are resized to about 384x384 pixels, and are not enlarged. Raise --resolution when the smallest defect would
+be fewer than about 8 pixels wide at that size.
 
 DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
 with `good` beside one folder for each kind of defect; only normal images are learned from. PNG, JPEG, BMP and TIFF of 8
-or 16 bits, gray or RGB, of any sizes from a patch on.
+or 16 bits, gray or RGB, of any sizes from 16x16 (features) or from a patch on (pixels).
 
-Started again with the same output after Ctrl-C, or after it was killed, it goes on where it stopped. A model that is
-finished is not trained again. The path of the model is printed on stdout.
+Started again with the same output after Ctrl-C, or after it was killed, a training goes on where it stopped, and a fit
+to features begins anew. A model that is finished is not made again. The path of the model is printed on stdout.
 """
     + "\n"
     + EXIT_CODES.format(success="the model is ready", anomalies="", interrupted="; start it again to go on")
@@ -61,7 +71,7 @@ def fit(
         directory,
         color=color,
         on_error=on_error,
-        min_size=detector.patch,
+        min_size=detector.smallest_image,
         test_fraction=test_fraction,
         seed=detector.seed,
     )

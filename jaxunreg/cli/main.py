@@ -90,6 +90,6 @@ def _message(error: Exception, words: Sequence[str]) -> str | None:
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
         return (
             f"the device has too little memory: {str(error).splitlines()[0]}; free some, or fit with a smaller "
-            "--batch-size, --base-channels or --patch"
+            "--resolution (features) or --batch-size, --base-channels or --patch (pixels)"
         )
     return None

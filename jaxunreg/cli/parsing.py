@@ -19,7 +19,7 @@ Command: TypeAlias = Callable[..., int]
 DESCRIPTION = """\
 Find what is odd in images, with nothing but normal images to learn from.
 
-  jaxunreg fit good_parts --output model              learn from a folder of normal images (minutes to hours)
+  jaxunreg fit good_parts --output model              learn from a folder of normal images
   jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
   jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
 

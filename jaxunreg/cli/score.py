@@ -20,7 +20,6 @@ from jaxunreg.datasets.folders.image_files import ImageFiles, OnError
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.verdict import ImageVerdict
 from jaxunreg.progress import with_bar
-from jaxunreg.scoring.patches import check_stride
 
 HELP = (
     """\
@@ -31,7 +30,7 @@ Score images: a row for each as soon as it is scored.
   jaxunreg score new_parts --model model --format jsonl | jq 'select(.verdict == "anomalous").path'
 
 Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
-threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous patch in pixels,
+threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous place in pixels,
 heat_map (its file), reason (why a file was skipped). Skipped files come first, and do not change the exit code.
 
 Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
@@ -68,20 +67,20 @@ def score(
         that were there are in FILE.part.
       heat_maps: folder for a PNG of each image, beside its heat map over it.
       heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. Half of it is finer and
-        takes four times as long.
+        takes four times as long. For models of pixels.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
-      top_k: the score is the mean of so many most anomalous patches; default: as fitted.
+      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
       on_error: what to do with a file that cannot be used: stop, or list and skip it.
     """
     if not targets:
         raise CommandError("nothing to score", "images or folders", field="targets")
     detector = load_detector(model, false_positive_rate, top_k)
     if heat_map_stride is not None:
-        check_stride("heat_map_stride", heat_map_stride, detector.patch)
+        detector.scorer.check_stride("heat_map_stride", heat_map_stride)
     check_file(output)
     if heat_maps is not None:
         check_outside("--heat-maps", heat_maps, targets)
-    images = load_files(targets, color=color_of(detector), on_error=on_error, min_size=detector.patch)
+    images = load_files(targets, color=color_of(detector), on_error=on_error, min_size=detector.smallest_image)
     if heat_maps is not None:
         check_apart(heat_maps, [file.path for file in images.files])
         make_folder("--heat-maps", heat_maps)

@@ -6,17 +6,16 @@ from typing import Any, get_args
 import numpy as np
 
 from jaxunreg.decomposition import Term
-from jaxunreg.inspection.checks import check_rate, check_scoring, patch_of
+from jaxunreg.inspection.checks import check_rate, check_scoring
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.held_out import kept_scores, pixel_levels, some_pixels
-from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
+from jaxunreg.inspection.smoothing import smoothed
 from jaxunreg.progress import with_bar
-from jaxunreg.scoring.each import maps_each
-from jaxunreg.scoring.scorer import Scorer
+from jaxunreg.scoring.map_scorer import MapScorer
 
 
 def calibrate_detector(
-    scorer: Scorer,
+    scorer: MapScorer,
     images: Sequence[np.ndarray],
     *,
     stride: int,
@@ -32,9 +31,9 @@ def calibrate_detector(
     Each image is read once, and passes through the network once.
 
     Args:
-      scorer: from `make_scorer`.
+      scorer: from `make_scorer`, or a `FeatureScorer`.
       images: normal images that the model was not trained on, one a part; see `AnomalyDetector.inspect`.
-      stride: pixels from one patch to the next.
+      stride: pixels from one patch to the next; with features that of their network.
       term: the score.
       top_k: see `AnomalyDetector`.
       false_positive_rate: wanted share of normal images above the threshold.
@@ -50,15 +49,15 @@ def calibrate_detector(
       TypeError, ValueError: the errors of `score_image`.
     """
     check_rate(len(images), false_positive_rate)
-    patch = patch_of(scorer)
-    check_scoring(term, stride, patch, top_k)
+    scorer.check_stride("stride", stride)
+    check_scoring(term, top_k)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
     pixels: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
-    found = maps_each(scorer, iter(images), stride=stride)
+    found = scorer.maps_each(iter(images), stride=stride)
     for maps in with_bar(found, len(images), "calibrating", visible=progress):
         for name in rows:
             rows[name].append(kept_scores(np.asarray(getattr(maps.patches, name))))
-            pixels[name].append(some_pixels(smoothed(getattr(maps.pixels, name), patch * SMOOTHING)))
+            pixels[name].append(some_pixels(smoothed(getattr(maps.pixels, name), scorer.smoothing)))
     return AnomalyDetector(
         scorer,
         {name: np.stack(row) for name, row in rows.items()},

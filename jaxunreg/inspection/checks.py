@@ -4,8 +4,6 @@ from jaxunreg.decomposition import check_term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.held_out import MOST_TOP_K
-from jaxunreg.scoring.patches import check_stride
-from jaxunreg.scoring.scorer import Scorer
 
 
 def check_rate(held_out_images: int, false_positive_rate: float) -> None:
@@ -30,30 +28,12 @@ def check_rate(held_out_images: int, false_positive_rate: float) -> None:
         )
 
 
-def check_scoring(term: str, stride: int, patch: int, top_k: int) -> None:
+def check_scoring(term: str, top_k: int) -> None:
     """Check the settings that an `AnomalyDetector` and a `DetectorConfig` share.
 
     Raises:
       ArgumentError: a value is out of its range.
     """
     check_term(term)
-    check_stride("stride", stride, patch)
     if not 1 <= top_k <= MOST_TOP_K:
         raise ArgumentError(argument("top_k", top_k), f"1 to {MOST_TOP_K}", f"change {argument('top_k')}")
-
-
-def patch_of(scorer: Scorer) -> int:
-    """Height and width of the model's images.
-
-    Raises:
-      ArgumentError: they differ.
-    """
-    height, width, _ = scorer.model.config.image_shape
-    if height != width:
-        raise ArgumentError(
-            f"a model of {height}x{width} images",
-            "as many rows as columns for a detector",
-            "train a model of square images",
-            field="scorer",
-        )
-    return height

@@ -1,13 +1,29 @@
 """How a detector is made of normal images."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_args
 
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.checks import check_scoring
 from jaxunreg.models.vae import VAE, VAEConfig
+from jaxunreg.scoring.map_scorer import Space
+from jaxunreg.scoring.patches import check_stride
+from jaxunreg.scoring.working_size import SMALLEST_IMAGE
 from jaxunreg.training.config import TrainConfig
+
+# A map of features has some thousand places, and a defect covers several. Patches of pixels are few and large.
+DEFAULT_TOP_K: Mapping[Space, int] = {"features": 10, "pixels": 1}
+"""How many of an image's most anomalous patches, or places of its map, make its score by default."""
+
+MOST_RESOLUTION = 4096
+
+_OF_ONE_SPACE: Mapping[str, Space] = {
+    "resolution": "features",
+    **dict.fromkeys(("patch", "depth", "base_channels", "latent_dim", "stride", "train"), "pixels"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +31,20 @@ class DetectorConfig:
     """How a detector is made of a folder of normal images.
 
     Attributes:
+      space: what is learned. features: what a pretrained network sees, by a Gaussian; seconds to minutes. pixels: the
+        paper's VAE, trained on random crops; minutes to hours.
+      resolution: images are resized to about resolution**2 pixels, with the aspect ratio of the data set, and are not
+        enlarged. Raise it when the smallest defect is fewer than about 8 pixels wide in the resized image; twice the
+        resolution takes four times as long. For features only.
       patch: height and width of the crops that the model is trained on and of the patches that are scored, in pixels;
-        a multiple of 2**depth. No image may be smaller.
+        a multiple of 2**depth. No image may be smaller. For pixels only, as are the next four, and training.
       depth: convolution layers of the encoder and of the decoder.
       base_channels: channels of the first feature map. Half of them train about three times as fast.
       latent_dim: dimensions of the latent space.
       stride: pixels from one scored patch to the next. Half of it takes four times as long.
       term: the score. m is the unregularized score; nelbo is the sum of d, a and m.
-      top_k: an image's score is the mean of this many of its most anomalous patches.
+      top_k: an image's score is the mean of this many of its most anomalous places (features) or patches (pixels); by
+        default 10 for features, 1 for pixels.
       calibration_fraction: share of the normal parts that are held out from training and set the threshold.
       false_positive_rate: share of normal images that may be called anomalous. 0.05 needs 19 held-out parts, 0.01
         needs 99.
@@ -30,21 +52,27 @@ class DetectorConfig:
       train: how the model is trained.
 
     Raises:
-      ArgumentError: a field is out of its range.
+      ArgumentError: a field is out of its range, or belongs to the other space and is not its default.
 
-    >>> DetectorConfig(patch=100)
+    >>> DetectorConfig(patch=64)
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got patch=64, which belongs to the space of pixels; expected space='pixels' with it;
+    add space='pixels', or leave patch out
+    >>> DetectorConfig(space="pixels", patch=100)
     Traceback (most recent call last):
     jaxunreg.errors.ArgumentError: got patch=100 with depth=5; expected a multiple of 2**5 = 32, e.g. 96; change patch,
     or lower depth
     """
 
+    space: Space = "features"
+    resolution: int = 384
     patch: int = 96
     depth: int = 5
     base_channels: int = 32
     latent_dim: int = 50
     stride: int = 16
     term: Term = "m"
-    top_k: int = 1
+    top_k: int | None = None
     calibration_fraction: float = 0.25
     false_positive_rate: float = 0.05
     seed: int = 0
@@ -59,6 +87,13 @@ class DetectorConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.space not in get_args(Space):
+            raise ArgumentError(argument("space", self.space), f"one of {list(get_args(Space))}")
+        self._check_fields_of_the_other_space()
+        if not 32 <= self.resolution <= MOST_RESOLUTION:
+            raise ArgumentError(
+                argument("resolution", self.resolution), f"32 to {MOST_RESOLUTION}", f"change {argument('resolution')}"
+            )
         if self.depth < 1:
             raise ArgumentError(argument("depth", self.depth), "at least 1", f"raise {argument('depth')}")
         step = 2**self.depth
@@ -70,7 +105,8 @@ class DetectorConfig:
                 f"change {argument('patch')}, or lower {argument('depth')}",
             )
         self.model(channels=1)
-        check_scoring(self.term, self.stride, self.patch, self.top_k)
+        check_stride("stride", self.stride, self.patch)
+        check_scoring(self.term, self.patches_that_count)
         if not 0.0 < self.calibration_fraction < 1.0:
             raise ArgumentError(
                 argument("calibration_fraction", self.calibration_fraction),
@@ -83,6 +119,28 @@ class DetectorConfig:
                 argument("seed", self.seed), "an integer of 64 bits, -2**63 to 2**63 - 1", f"change {argument('seed')}"
             )
 
+    @property
+    def patches_that_count(self) -> int:
+        """`top_k`, or its default in this space."""
+        return DEFAULT_TOP_K[self.space] if self.top_k is None else self.top_k
+
+    @property
+    def smallest_image(self) -> int:
+        """Height and width that an image must have at least, in pixels."""
+        return {"features": SMALLEST_IMAGE, "pixels": self.patch}[self.space]
+
+    def _check_fields_of_the_other_space(self) -> None:
+        for field in fields(self):
+            space = _OF_ONE_SPACE.get(field.name, self.space)
+            if space == self.space:
+                continue
+            for name, value in _differing(field.name, getattr(self, field.name), field.default):
+                raise ArgumentError(
+                    f"{argument(name, value)}, which belongs to the space of {space}",
+                    f"{argument('space', space)} with it",
+                    f"add {argument('space', space)}, or leave {argument(name)} out",
+                )
+
     def model(self, channels: int) -> VAE:
         """The network for gray (1) or RGB (3) images."""
         return VAE(
@@ -93,3 +151,12 @@ class DetectorConfig:
                 latent_dim=self.latent_dim,
             )
         )
+
+
+def _differing(name: str, value: Any, default: Any) -> Iterator[tuple[str, Any]]:
+    """The settings that differ from their defaults, those of a config in a config by their own names."""
+    if is_dataclass(value):
+        for field in fields(value):
+            yield from _differing(field.name, getattr(value, field.name), getattr(default, field.name))
+    elif value != default:
+        yield name, value

@@ -1,4 +1,4 @@
-"""A detector: a trained model with all that its verdicts rest on, and its verdicts."""
+"""A detector: a scorer with all that its verdicts rest on, and its verdicts."""
 
 import dataclasses
 import functools
@@ -14,31 +14,31 @@ from jaxtyping import Bool, Float32, Float64
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.errors import ArgumentError
+from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.inspection.calibration import Calibration, calibrate
-from jaxunreg.inspection.checks import check_scoring, patch_of
+from jaxunreg.inspection.checks import check_scoring
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
 from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
 from jaxunreg.inspection.remembered_files import remembered_hashes
-from jaxunreg.inspection.smoothing import SMOOTHING, smoothed
+from jaxunreg.inspection.smoothing import smoothed
 from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
 from jaxunreg.scoring.aggregation import mean_of_highest
-from jaxunreg.scoring.each import heat_map_each, maps_each
-from jaxunreg.scoring.patches import PatchGrid, check_stride
-from jaxunreg.scoring.scorer import Scorer
+from jaxunreg.scoring.map_scorer import MapScorer
+from jaxunreg.scoring.patches import PatchGrid
 
 
 @dataclass(frozen=True, eq=False)
 class AnomalyDetector:
-    """A trained model, calibrated on held-out normal images; made by `fit_detector` or `calibrate_detector`.
+    """A scorer, calibrated on held-out normal images; made by `fit_detector` or `calibrate_detector`.
 
     With another term, `top_k` or false-positive rate it is calibrated anew from what it keeps of the held-out images:
     `dataclasses.replace(detector, top_k=3)`. Another stride needs `calibrate_detector`, since it changes the scores.
 
     Attributes:
-      scorer: the model.
+      scorer: D, A and M of patches of pixels, or of places of a map of features.
       held_out: the highest patch scores of each held-out normal image, for each term.
       pixel_levels: the median and the 99.9th percentile of the pixels of normal heat maps, for each term.
-      stride: pixels from one patch to the next.
+      stride: pixels from one patch to the next; with features that of their network.
       term: the score.
       top_k: an image's score is the mean of its `top_k` highest patches, or of all where it has fewer.
       false_positive_rate: of the verdicts.
@@ -50,7 +50,7 @@ class AnomalyDetector:
         support the rate.
     """
 
-    scorer: Scorer
+    scorer: MapScorer
     held_out: HeldOutScores
     pixel_levels: PixelLevels
     stride: int
@@ -61,7 +61,8 @@ class AnomalyDetector:
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_scoring(self.term, self.stride, patch_of(self.scorer), self.top_k)
+        self.scorer.check_stride("stride", self.stride)
+        check_scoring(self.term, self.top_k)
         missing = set(get_args(Term)) - (set(self.held_out) & set(self.pixel_levels))
         if missing:
             raise ArgumentError(
@@ -73,19 +74,19 @@ class AnomalyDetector:
         self.calibration.threshold(self.false_positive_rate)
 
     @property
-    def patch(self) -> int:
-        """Height and width of a patch, the model's."""
-        return patch_of(self.scorer)
+    def smallest_image(self) -> int:
+        """Height and width that an image has at least, in pixels."""
+        return self.scorer.smallest_image
 
     @property
     def channels(self) -> int:
         """1 for gray images, 3 for RGB."""
-        return self.scorer.model.config.image_shape[2]
+        return self.scorer.channels
 
     @functools.cached_property
     def calibration(self) -> Calibration:
         """Of the image scores of the term."""
-        unit = self.scorer.model.unit
+        unit = self.scorer.unit
         return calibrate([float(mean_of_highest(row, self.top_k)) for row in self.held_out[self.term]], unit=unit)
 
     @property
@@ -124,7 +125,7 @@ class AnomalyDetector:
           TypeError, ValueError: the errors of `score_image`.
         """
         stride = self.stride if heat_map_stride is None else heat_map_stride
-        check_stride("heat_map_stride", stride, self.patch)
+        self.scorer.check_stride("heat_map_stride", stride)
         waiting: deque[np.ndarray] = deque()
 
         def noted() -> Iterator[np.ndarray]:
@@ -132,7 +133,7 @@ class AnomalyDetector:
                 waiting.append(image)
                 yield image
 
-        for maps in maps_each(self.scorer, noted(), stride=self.stride, pixels=pixels, pixel_stride=stride):
+        for maps in self.scorer.maps_each(noted(), stride=self.stride, pixels=pixels, pixel_stride=stride):
             yield InspectedImage(waiting.popleft(), self._verdict(maps.patches, maps.grid), maps.pixels)
 
     def scores(self, images: Iterable[np.ndarray]) -> Iterator[ImageVerdict]:
@@ -152,7 +153,7 @@ class AnomalyDetector:
     def heat_maps(
         self, images: Iterable[np.ndarray], *, stride: int | None = None, smooth: bool = False
     ) -> Iterator[Float64[np.ndarray, "height width"]]:
-        """The term for each pixel of images of any sizes, by one compiled program; see `heat_map_each`.
+        """The term for each pixel of images of any sizes, by one compiled program.
 
         Args:
           images: see `inspect`.
@@ -165,8 +166,9 @@ class AnomalyDetector:
         Raises:
           TypeError, ValueError: the errors of `heat_map`.
         """
-        for maps in heat_map_each(self.scorer, images, stride=self.stride if stride is None else stride):
-            yield self.heat_map(maps, smooth=smooth)
+        for maps in self.scorer.maps_each(images, stride=self.stride if stride is None else stride):
+            assert maps.pixels is not None  # for mypy: they were asked for
+            yield self.heat_map(maps.pixels, smooth=smooth)
 
     def heat_map(self, pixels: Decomposition, *, smooth: bool = False) -> Float64[np.ndarray, "height width"]:
         """The heat map of one image: the detector's term of its pixels.
@@ -183,8 +185,8 @@ class AnomalyDetector:
 
     @property
     def smoothing(self) -> float:
-        """Standard deviation by which shown heat maps are smoothed, in pixels: 3 for patches of 96."""
-        return self.patch * SMOOTHING
+        """Standard deviation by which shown heat maps are smoothed, in pixels."""
+        return self.scorer.smoothing
 
     @property
     def heat_scale(self) -> tuple[float, float]:
@@ -203,7 +205,9 @@ class AnomalyDetector:
         return np.array([remembered in seen for remembered in remembered_hashes(images)], bool)
 
     def save(self, directory: str | Path) -> None:
-        """Save the detector: model, calibration and record together, without pickle; whole or not at all.
+        """Save the detector: what was learned, calibration and record together, without pickle; whole or not at all.
+
+        Of a feature network its name and SHA-256 are saved, and not its weights.
 
         Args:
           directory: a folder that does not exist yet, or is empty.
@@ -222,19 +226,21 @@ class AnomalyDetector:
         write_detector(directory, self.scorer, self._content())
 
     @classmethod
-    def load(cls, directory: str | Path) -> "AnomalyDetector":
+    def load(cls, directory: str | Path, *, network: FeatureNetwork | None = None) -> "AnomalyDetector":
         """Load what `save`, or `fit_detector` with a directory, wrote.
 
         Args:
           directory: the folder.
+          network: the feature network that the detector was made with, if that was one of the user's own.
 
         Returns:
           A detector that scores to the same bits.
 
         Raises:
-          CheckpointError: the folder holds no detector, or one that is unfinished, damaged or of another version.
+          CheckpointError: the folder holds no detector, or one that is unfinished, damaged, of another version, or made
+            with another feature network.
         """
-        return read_detector(directory, cls)
+        return read_detector(directory, cls, network)
 
     def _content(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "scorer"}
@@ -250,6 +256,6 @@ class AnomalyDetector:
             p_value=float(self.calibration.p_values([score])[0]),
             threshold=self.threshold,
             is_anomalous=score > self.threshold,
-            worst=Box(int(grid.rows[row]), int(grid.columns[column]), self.patch, self.patch),
+            worst=Box(int(grid.rows[row]), int(grid.columns[column]), grid.height, grid.width),
             maps=maps,
         )

@@ -1,4 +1,4 @@
-"""A detector on disk: the model and what its verdicts rest on, in one folder without pickle."""
+"""A detector on disk: its scorer and what its verdicts rest on, in one folder without pickle."""
 
 import json
 import os
@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, CheckpointError
+from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.files import replacing, temporary_sibling
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
-from jaxunreg.scoring.scorer import Scorer, make_scorer
+from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
+from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.serialization import fingerprint, to_json
-from jaxunreg.training.saved_model import load_model, save_model
 
 FORMAT = 1
 
@@ -31,12 +32,12 @@ _SETTINGS = ("stride", "term", "top_k", "false_positive_rate", "bits", "record")
 _T = TypeVar("_T")
 
 
-def save_detector(directory: str | Path, scorer: Scorer, fields: Mapping[str, Any]) -> None:
+def save_detector(directory: str | Path, scorer: MapScorer, fields: Mapping[str, Any]) -> None:
     """Write a detector into a folder of its own, whole or not at all; see `AnomalyDetector.save`.
 
     Args:
       directory: a folder that does not exist yet, or is empty.
-      scorer: the model.
+      scorer: what scores.
       fields: the other fields of `AnomalyDetector`, and what else should be readable in the file.
 
     Raises:
@@ -56,14 +57,14 @@ def save_detector(directory: str | Path, scorer: Scorer, fields: Mapping[str, An
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_detector(directory: Path, scorer: Scorer, fields: Mapping[str, Any]) -> None:
-    """Write the model and then `detector.json` into a folder that exists.
+def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]) -> None:
+    """Write the scorer and then `detector.json` into a folder that exists.
 
     A folder called `model` there is replaced.
 
     Args:
       directory: the folder.
-      scorer: the model.
+      scorer: what scores.
       fields: see `save_detector`.
 
     Raises:
@@ -72,30 +73,33 @@ def write_detector(directory: Path, scorer: Scorer, fields: Mapping[str, Any]) -
     temporary = directory / f".{MODEL}.tmp"
     for leftover in (temporary, directory / MODEL):
         shutil.rmtree(leftover, ignore_errors=True)
-    save_model(temporary, scorer.model, scorer.variables)
+    save_scorer(temporary, scorer)
     os.replace(temporary, directory / MODEL)
     content = {
         "format": FORMAT,
         **fields,
-        "model_sha256": fingerprint(scorer.variables),
+        "space": scorer.space,
+        "model_sha256": fingerprint(scorer.learned),
         "held_out": _without_padding(fields["held_out"]),
     }
     with replacing(directory / FILE) as file:
         file.write_text(json.dumps(to_json(content), allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_detector(directory: str | Path, make: Callable[..., _T]) -> _T:
+def read_detector(directory: str | Path, make: Callable[..., _T], network: FeatureNetwork | None = None) -> _T:
     """Read what `write_detector` wrote.
 
     Args:
       directory: the folder.
       make: from the fields of `AnomalyDetector` to a detector.
+      network: the feature network, if the detector was made with one of the user's own.
 
     Returns:
       What `make` made.
 
     Raises:
-      CheckpointError: the folder holds no detector, or one that is unfinished, damaged or of another version.
+      CheckpointError: the folder holds no detector, or one that is unfinished, damaged, of another version, or made
+        with another feature network.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -117,14 +121,14 @@ def read_detector(directory: str | Path, make: Callable[..., _T]) -> _T:
         fields["pixel_levels"] = {
             term: (float(low), float(high)) for term, (low, high) in content["pixel_levels"].items()
         }
-        model_hash = content["model_sha256"]
+        model_hash, space = content["model_sha256"], content.get("space", "pixels")
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
-    model, variables = load_model(directory / MODEL)
-    if fingerprint(variables) != model_hash:
+    scorer = load_scorer(directory / MODEL, space, network)
+    if fingerprint(scorer.learned) != model_hash:
         raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with")
     try:
-        return make(scorer=make_scorer(model, variables), **fields)
+        return make(scorer=scorer, **fields)
     except (TypeError, ValueError) as error:
         raise _damaged(directory / FILE, str(error)) from error
 

@@ -17,7 +17,6 @@ from jaxunreg.inspection.unseen import check_unseen
 from jaxunreg.inspection.verdict import Box
 from jaxunreg.metrics.png_size import bytes_a_pixel
 from jaxunreg.progress import with_bar
-from jaxunreg.scoring.patches import check_stride
 
 
 def evaluate_detector(
@@ -57,7 +56,7 @@ def evaluate_detector(
             field="images",
         )
     stride = detector.stride if heat_map_stride is None else heat_map_stride
-    check_stride("heat_map_stride", stride, detector.patch)
+    detector.scorer.check_stride("heat_map_stride", stride)
     if bootstrap < 1:
         raise ArgumentError(argument("bootstrap", bootstrap), "at least 1", f"raise {argument('bootstrap')}")
     check_unseen(detector, images)

@@ -1,6 +1,5 @@
 """How good a detector is on labelled images: what it made of them, and all that follows."""
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,12 +97,12 @@ class Evaluation:
     def describe(self) -> dict[str, Any]:
         """What was evaluated, JSON data."""
         detector = self.detector
-        settings = ("patch", "stride", "term", "top_k", "false_positive_rate")
+        settings = ("stride", "term", "top_k", "false_positive_rate")
         return to_json(
             {
-                "detector": {name: getattr(detector, name) for name in settings},
+                "detector": {"space": detector.scorer.space, **{name: getattr(detector, name) for name in settings}},
                 "made_of": {name: value for name, value in detector.record.items() if name != "files"},
-                "model": dataclasses.asdict(detector.scorer.model.config),
+                "model": detector.scorer.describe(),
                 "fingerprint": self.images.fingerprint,
             }
         )

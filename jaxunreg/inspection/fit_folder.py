@@ -43,6 +43,20 @@ def note_beginning(target: Path, made_of: Mapping[str, Any]) -> None:
         write_note(target, made_of)
 
 
+def refuse_training(target: Path) -> None:
+    """Refuse a folder in which a training was stopped, for a fit that could not go on with it.
+
+    Raises:
+      CheckpointError: there are checkpoints.
+    """
+    if any(path.name.isdigit() for path in (target / TRAINING).glob("checkpoints/*")):
+        raise CheckpointError(
+            f"{target}, in which a training with {argument('space', 'pixels')} was stopped",
+            "a new or empty folder",
+            f"choose another output, or go on with {argument('space', 'pixels')}",
+        )
+
+
 def write_note(target: Path, made_of: Mapping[str, Any]) -> None:
     """Note what a detector is made of.
 

@@ -1,4 +1,4 @@
-"""From normal images to a detector: a VAE trained on random crops, calibrated on images that are held out."""
+"""From normal images to a detector: learned from most of them, calibrated on those that are held out."""
 
 import contextlib
 import dataclasses
@@ -10,18 +10,27 @@ import jax
 import numpy as np
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
+from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.inspection.calibrating import calibrate_detector
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.detector_folder import FILE, TRAINING, cannot_write
-from jaxunreg.inspection.fit_folder import check_same, clean_up, make_folder, note_beginning, write_note
-from jaxunreg.inspection.normal_images import NormalImages, check_sizes, normal_images
+from jaxunreg.inspection.feature_fitting import feature_learning
+from jaxunreg.inspection.fit_folder import (
+    check_same,
+    clean_up,
+    make_folder,
+    note_beginning,
+    refuse_training,
+    write_note,
+)
+from jaxunreg.inspection.normal_images import check_sizes, normal_images
+from jaxunreg.inspection.pixel_fitting import pixel_learning
 from jaxunreg.inspection.selection import hold_out, joined, one_of_each
 from jaxunreg.provenance import device, versions
-from jaxunreg.scoring.scorer import Scorer, make_scorer
 from jaxunreg.serialization import to_json
 from jaxunreg.training.checkpoints import alone_in
-from jaxunreg.training.loop import fit
 from jaxunreg.typing import PRNGKey
 
 
@@ -29,34 +38,42 @@ def fit_detector(
     images: ImageFiles | Sequence[np.ndarray],
     config: DetectorConfig,
     *,
-    key: PRNGKey,
+    key: PRNGKey | None = None,
     directory: str | Path | None = None,
     progress: bool = True,
     record: Mapping[str, Any] | None = None,
+    network: FeatureNetwork | None = None,
 ) -> AnomalyDetector:
-    """Train a VAE on random crops of normal images, and calibrate it on normal images that are held out.
+    """Learn from normal images, and calibrate on normal images that are held out.
+
+    By default a Gaussian is fitted to what a pretrained network sees in the images. It is chosen among several by how
+    well each predicts normal images that it was not fitted to, so that no defect is needed. With
+    `DetectorConfig(space="pixels")` a VAE is trained on random crops.
 
     Whole groups are held out. A group (`ImageFile.group`) is all photographs of one part; parts that share an image,
     byte by byte, are one group. The threshold rests on one image of each group, chosen by the seed, since several
     images of one part are alike and would promise more than they can keep.
 
     Args:
-      images: normal images of any sizes from a patch on, one channel or three.
+      images: normal images of any sizes from 16x16 or, with pixels, a patch on; one channel or three.
       config: see `DetectorConfig`.
-      key: PRNG key of the training.
-      directory: where the detector goes, with its training in `training/`. A training that was stopped there goes on.
-        A detector that is there and was made of the same images, config and key is loaded. Without a directory nothing
-        is written.
+      key: PRNG key of the training of a VAE; by default `jax.random.key(config.seed)`. Features need none.
+      directory: where the detector goes, with its training in `training/`. A training of a VAE that was stopped there
+        goes on; a fit to features begins anew. A detector that is there and was made of the same images, config and key
+        is loaded. Without a directory nothing is written.
       progress: whether to show progress bars.
       record: what else to note of how the detector was made, JSON data. Entries of this function win over entries of
         the same name.
+      network: a feature network of your own in place of `EfficientNetLite0`. The detector remembers its SHA-256, and
+        must be given it again by `AnomalyDetector.load`.
 
     Returns:
       The detector.
 
     Raises:
-      ArgumentError: too few images for the false-positive rate, or an image smaller than a patch, before anything is
-        trained.
+      ArgumentError: too few images for the false-positive rate or for a covariance, an image that is too small, or a
+        feature network for pixels; before anything is learned.
+      FeatureError: features that are not finite, or that do not vary.
       TypeError, ValueError, NonFiniteLossError: the errors of `fit`.
       CheckpointError: the directory cannot be written, another run is writing into it, or it holds something else, such
         as a detector or training of other images, another config or another key.
@@ -65,7 +82,8 @@ def fit_detector(
     >>> rng = np.random.default_rng(0)
     >>> images = [rng.integers(0, 256, (12, 16, 1), np.uint8) for _ in range(16)]
     >>> sizes = dict(patch=8, depth=2, base_channels=4, latent_dim=3, stride=4)
-    >>> config = ju.DetectorConfig(**sizes, false_positive_rate=0.2, train=ju.TrainConfig(steps=2, batch_size=8))
+    >>> training = ju.TrainConfig(steps=2, batch_size=8)
+    >>> config = ju.DetectorConfig(space="pixels", **sizes, false_positive_rate=0.2, train=training)
     >>> detector = ju.fit_detector(images, config, key=jax.random.key(0), progress=False)
     >>> detector.calibration.count
     4
@@ -76,7 +94,15 @@ def fit_detector(
     True
     """
     normal = normal_images(images)
-    check_sizes(normal, config.patch)
+    key = jax.random.key(config.seed) if key is None else key
+    check_sizes(normal, config.smallest_image)
+    if network is not None and config.space != "features":
+        raise ArgumentError(
+            f"a feature network, {network.name}, with {argument('space', config.space)}",
+            argument("space", "features"),
+            f"leave {argument('network')} out, or learn from features",
+            field="network",
+        )
     groups = joined(normal.groups, normal.hashes)
     copies = len(normal) - len(set(normal.hashes))
     out = hold_out(groups, config, copies)
@@ -90,29 +116,36 @@ def fit_detector(
         }
     )
     target = None if directory is None else Path(directory)
+    if target is not None and (target / FILE).exists():
+        detector = AnomalyDetector.load(target, network=network)
+        check_same(target, detector.record, made_of)
+        return detector
+    if config.space == "features":
+        if target is not None:
+            refuse_training(target)
+        learn = feature_learning(normal, ~out, groups, config, network, progress=progress)
+    else:
+        learn = pixel_learning(normal, ~out, config, key, progress=progress)
     if target is not None:
-        if (target / FILE).exists():
-            detector = AnomalyDetector.load(target)
-            check_same(target, detector.record, made_of)
-            return detector
         make_folder(target)
     with contextlib.nullcontext() if target is None else alone_in(target / TRAINING):
         if target is not None:
             note_beginning(target, made_of)
-        scorer = _train(normal, ~out, config, key, target, progress)
+        learned = learn(None if target is None else target / TRAINING)
         if target is not None:
             write_note(target, made_of)
         detector = calibrate_detector(
-            scorer,
+            learned.scorer,
             normal.select(chosen),
-            stride=config.stride,
+            stride=learned.stride,
             term=config.term,
-            top_k=config.top_k,
+            top_k=config.patches_that_count,
             false_positive_rate=config.false_positive_rate,
             bits=normal.bits,
             record={
                 **to_json(dict(record or {})),
                 **made_of,
+                **to_json(dict(learned.record)),
                 "parts": len(set(groups)),
                 "copies": copies,
                 "trained_on": int((~out).sum()),
@@ -131,23 +164,3 @@ def fit_detector(
                 raise cannot_write(target, error) from error
             clean_up(target)
         return detector
-
-
-def _train(
-    normal: NormalImages,
-    chosen: np.ndarray,
-    config: DetectorConfig,
-    key: PRNGKey,
-    target: Path | None,
-    progress: bool,
-) -> Scorer:
-    model = config.model(normal.channels)
-    state = fit(
-        model,
-        normal.select(np.flatnonzero(chosen).tolist()),
-        config.train,
-        key=key,
-        directory=None if target is None else target / TRAINING,
-        progress=progress,
-    )
-    return make_scorer(model, state.variables)

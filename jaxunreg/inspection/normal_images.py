@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.errors import ArgumentError
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.serialization import fingerprint
@@ -62,20 +62,24 @@ def normal_images(images: ImageFiles | Sequence[np.ndarray]) -> NormalImages:
     return _of_files(images) if isinstance(images, ImageFiles) else _of_arrays(images)
 
 
-def check_sizes(normal: NormalImages, patch: int) -> None:
-    """Refuse images that are smaller than a patch.
+def check_sizes(normal: NormalImages, smallest: int) -> None:
+    """Refuse images that are too small.
+
+    Args:
+      normal: the images.
+      smallest: height and width that they have at least, in pixels.
 
     Raises:
       ArgumentError: an image is smaller.
     """
-    small = np.flatnonzero((normal.sizes < patch).any(axis=1))
+    small = np.flatnonzero((normal.sizes < smallest).any(axis=1))
     if small.size:
         height, width = normal.sizes[small[0]]
         more = f" (and {small.size - 1} more)" if small.size > 1 else ""
         raise ArgumentError(
             f"{normal.names[small[0]]}, which has {height}x{width} pixels{more}",
-            f"at least a patch of {patch}x{patch}",
-            "leave it out, or choose a smaller patch",
+            f"at least {smallest}x{smallest}",
+            f"leave it out, enlarge it, or with {argument('space', 'pixels')} choose a smaller {argument('patch')}",
             field="images",
         )
 
@@ -100,6 +104,14 @@ def _of_arrays(images: Sequence[np.ndarray]) -> NormalImages:
     channels = images[0].shape[-1]
     if channels not in (1, 3):
         raise ArgumentError(f"images of {channels} channels", "1 (gray) or 3 (RGB)", "convert them", field="images")
+    for k, image in enumerate(images):
+        if image.shape[2:] != (channels,):
+            raise ArgumentError(
+                f"image {k} of shape {list(image.shape)} among images of {channels} channel{'s'[: channels - 1]}",
+                "all gray or all RGB",
+                "convert them to one kind",
+                field="images",
+            )
     return NormalImages(
         images=images,
         names=[f"image {k}" for k in range(len(images))],

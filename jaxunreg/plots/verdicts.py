@@ -48,7 +48,7 @@ def verdict_overlay(
 
 def scale_note(detector: AnomalyDetector) -> str:
     """How the colours of a detector's heat maps are to be read, in two sentences."""
+    smoothed = f", smoothed by {detector.smoothing:g} pixels" if detector.smoothing else ""
     return (
-        f"One scale for all images, smoothed by {detector.smoothing:g} pixels. The mark in it: 1 in 1,000 pixels of "
-        "held-out normal images is above it."
+        f"One scale for all images{smoothed}. The mark in it: 1 in 1,000 pixels of held-out normal images is above it."
     )

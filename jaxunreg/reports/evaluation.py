@@ -110,8 +110,29 @@ def _details(
         "SHA-256 of the images": found.images.fingerprint,
         "threshold": found.detector.summary(),
         "trained on": f"{record.get('trained_on')} images of {record.get('data', {}).get('name', 'arrays')}",
-        "training": json.dumps(record.get("config", {}).get("train", {})),
+        **_learning(record),
         "device": device(),
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         **{printable(f"skipped: {path}"): printable(reason) for path, reason in skipped},
     }
+
+
+def _learning(record: Mapping[str, Any]) -> dict[str, str]:
+    """How the detector was made: the choice of its Gaussian, or the training of its model."""
+    if "features" not in record:
+        return {"training": json.dumps(record.get("config", {}).get("train", {}))}
+    made = record["features"]
+    height, width = made["working_size"]
+    candidates = ", ".join(
+        f"{_gaussian(entry)} {entry['nats']:.1f}" for entry in sorted(made["held_out_nats"], key=lambda x: x["nats"])
+    )
+    return {
+        "feature network": f"{made['network']}, SHA-256 {made['sha256']}",
+        "working size": f"{height}x{width} pixels, a map of {made['map'][0]}x{made['map'][1]} places",
+        "Gaussian": _gaussian(made["whitening"]),
+        f"nats a place of {made['chosen_on']} images that were set apart": candidates,
+    }
+
+
+def _gaussian(config: Mapping[str, Any]) -> str:
+    return f"a place, shrinkage {config['shrinkage']:g}" if config["per_place"] else "one for all places"

@@ -8,7 +8,20 @@ import numpy as np
 from PIL import Image
 
 TINY = [
-    *("--patch", "8", "--depth", "2", "--base-channels", "4", "--latent-dim", "3", "--stride", "4"),
+    *(
+        "--space",
+        "pixels",
+        "--patch",
+        "8",
+        "--depth",
+        "2",
+        "--base-channels",
+        "4",
+        "--latent-dim",
+        "3",
+        "--stride",
+        "4",
+    ),
     *("--steps", "24", "--batch-size", "8", "--steps-per-dispatch", "4", "--checkpoint-every", "8"),
     *("--warmup-steps", "4"),
     *("--false-positive-rate", "0.2"),

@@ -17,7 +17,7 @@ from jaxunreg.cli.main import main
             "expected at least 99 held-out parts for a --false-positive-rate of 0.01; raise --false-positive-rate to",
         ),
         (["fit", "DATA", "--output", "DATA", *TINY], "already used for something else"),
-        (["fit", "DATA", "--output", "NEW"], "12x15 pixels (and 33 more files); expected at least 96x96"),
+        (["fit", "DATA", "--output", "NEW"], "12x15 pixels (and 33 more files); expected at least 16x16"),
         (["score", "DATA", "--model", "NEW"], "is not a folder; expected one that `jaxunreg fit` wrote"),
         (["score", "DATA/nothing.png", "--model", "MODEL"], "nothing.png does not exist"),
         (["score", "--model", "MODEL"], "got nothing to score"),

@@ -36,7 +36,7 @@ def test_fit_says_what_it_found_and_prints_the_path_alone(parts, tmp_path, capsy
 
 
 def test_a_finished_model_is_not_trained_again(parts, model, capsys, monkeypatch):
-    monkeypatch.setattr("jaxunreg.inspection.fitting.fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("jaxunreg.inspection.pixel_fitting.fit", lambda *_, **__: 1 / 0)
     before = (model / "detector.json").read_bytes()
     assert main(["fit", str(parts), "--output", str(model), *TINY]) == 0
     out, err = capsys.readouterr()

@@ -72,7 +72,7 @@ def test_another_failure_of_the_device_is_a_bug(failing, capsys):
 
 
 def test_the_traceback_of_a_refused_option_is_shown_on_demand(tmp_path, capsys):
-    words = ["fit", str(tmp_path), "--output", str(tmp_path / "new"), "--stride", "0"]
+    words = ["fit", str(tmp_path), "--output", str(tmp_path / "new"), "--space", "pixels", "--stride", "0"]
     for position in range(len(words) + 1):
         with pytest.raises(SystemExit) as stop:
             main([*words[:position], "--debug", *words[position:]])

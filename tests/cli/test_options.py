@@ -34,7 +34,8 @@ def refused_value(name: str, kind: Any, config: Any) -> str:
     """A value that the config does not take, as a shell says it."""
     if get_origin(kind) is Literal:
         return "neither"
-    for value in OUT_OF_RANGE[kind]:
+    [number] = {*OUT_OF_RANGE} & {kind, *get_args(kind)}
+    for value in OUT_OF_RANGE[number]:
         try:
             dataclasses.replace(config, **{name: value})
         except JaxunregError:

@@ -15,10 +15,12 @@ import jaxunreg as ju
 from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_file import ImageFile
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.inspection import detector_folder, fitting, selection
+from jaxunreg.inspection import detector_folder, fitting, pixel_fitting, scorer_folder, selection
+from jaxunreg.inspection.learned import Learned
 from jaxunreg.scoring import each
 
 CONFIG = ju.DetectorConfig(
+    space="pixels",
     patch=8,
     depth=2,
     base_channels=4,
@@ -64,7 +66,7 @@ def no_training(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(fitting, "fit", refuse)
+    monkeypatch.setattr(pixel_fitting, "fit", refuse)
 
 
 def test_scores_boxes_and_verdicts_are_those_of_a_loop_over_crops(detector):
@@ -97,8 +99,8 @@ def test_the_threshold_rests_on_one_image_of_each_part_that_was_not_trained_on(f
         seen.extend(file.path.name for file in images.files)
         return original(model, images, *_, **__)
 
-    original = fitting.fit
-    monkeypatch.setattr(fitting, "fit", fit)
+    original = pixel_fitting.fit
+    monkeypatch.setattr(pixel_fitting, "fit", fit)
     scored = []
     calibrate = fitting.calibrate_detector
 
@@ -198,7 +200,7 @@ def test_heat_maps_of_the_same_stride_cost_no_second_pass_of_the_network(detecto
 
 @pytest.mark.parametrize(("dtype", "bits"), [(np.uint8, 8), (np.float16, 32), (np.float32, 32), (np.float64, 32)])
 def test_the_bits_of_arrays_are_those_of_images(dtype, bits, monkeypatch, no_type_checks):
-    monkeypatch.setattr(fitting, "_train", lambda *_: None)
+    monkeypatch.setattr(fitting, "pixel_learning", lambda *_, **__: lambda _: Learned(None, 3, {}))
     monkeypatch.setattr(fitting, "calibrate_detector", lambda *_, **how: noted.append(how["bits"]))
     noted: list[int] = []
     images = [np.full((8, 8, 1), k if bits == 8 else k / 20, dtype) for k in range(20)]
@@ -227,7 +229,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_is_left(detector, tmp_p
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(detector_folder, "save_model", full)
+    monkeypatch.setattr(scorer_folder, "save_model", full)
     with pytest.raises(ju.CheckpointError, match=r"cannot be written: .*No space left"):
         detector.save(tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["used"]
@@ -300,7 +302,7 @@ def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(files,
             ju.fit_detector(files, other, key=jax.random.key(0), directory=tmp_path / "model", progress=False)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "fit", start_another)
+    monkeypatch.setattr(pixel_fitting, "fit", start_another)
     with pytest.raises(KeyboardInterrupt):
         ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "model", progress=False)
     note = json.loads((tmp_path / "model" / "training" / "config.json").read_text())
@@ -319,7 +321,7 @@ def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(files,
         ({"false_positive_rate": 0.01}, "99 held-out parts .* raise false_positive_rate to 0.143, or give 330 normal"),
         (
             {"patch": 16},
-            r"got part00-0.png, which has 12x15 pixels \(and 39 more\); expected at least a patch of 16x16",
+            r"got part00-0.png, which has 12x15 pixels \(and 39 more\); expected at least 16x16",
         ),
     ],
 )

@@ -1,0 +1,123 @@
+"""A detector's scorer in the space of features: Gaussians, chosen by held-out nats of normal images alone."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunreg.datasets.folders.splitting import held_out
+from jaxunreg.errors import ArgumentError
+from jaxunreg.features.efficientnet_lite import EfficientNetLite0
+from jaxunreg.features.network import FeatureNetwork, map_shape
+from jaxunreg.features.whitening import HeldOutNats, best_config, fit_whitening, held_out_nats
+from jaxunreg.inspection.config import DetectorConfig
+from jaxunreg.inspection.learned import Learn, Learned
+from jaxunreg.inspection.normal_images import NormalImages
+from jaxunreg.progress import status
+from jaxunreg.scoring.feature_scorer import FeatureScorer
+from jaxunreg.scoring.feature_stream import check_network, feature_maps
+from jaxunreg.scoring.working_size import working_size
+
+# Share of the parts that are learned from on which the Gaussian is chosen. Those that set the threshold stay untouched.
+_CHOICE_FRACTION = 0.2
+
+# With more places than this, every other one in height and width is enough to choose on.
+_PLACES_TO_CHOOSE_ON = 512
+
+
+def feature_learning(
+    normal: NormalImages,
+    chosen: np.ndarray,
+    groups: Sequence[str],
+    config: DetectorConfig,
+    network: FeatureNetwork | None,
+    *,
+    progress: bool,
+) -> Learn:
+    """The fit of Gaussians to what a feature network sees.
+
+    Of the images to learn from, whole parts are set apart. The Gaussian that predicts them best, in nats, after a fit
+    to the others is fitted anew to all of them; see `held_out_nats`.
+
+    Args:
+      normal: the normal images.
+      chosen: which of them to learn from, a truth value for each.
+      groups: the part that each image shows.
+      config: see `DetectorConfig`.
+      network: the feature network; by default `EfficientNetLite0`.
+      progress: whether to show progress bars.
+
+    Returns:
+      A function that fits.
+
+    Raises:
+      ArgumentError: too few images, or images that the network does not take.
+      FeatureError: a network that does not return what it says.
+      MissingPackageError, WeightsError: the errors of `EfficientNetLite0.pretrained`.
+    """
+    network = EfficientNetLite0.pretrained() if network is None else network
+    members = np.flatnonzero(chosen)
+    size = working_size(normal.sizes[members], config.resolution, network.stride)
+    check_network(network, size, normal.channels)
+    apart = _set_apart([groups[k] for k in members.tolist()], config.seed)
+    rows, columns, features = map_shape(network, *size)
+    _check_count(int((~apart).sum()), rows * columns, features)
+    # Those that are set apart stand last, so that either part is a view of all features.
+    order = members[np.argsort(apart, kind="stable")].tolist()
+
+    def learn(directory: Path | None) -> Learned:
+        maps = feature_maps(network, normal.select(order), len(order), size, normal.channels, progress=progress)
+        fitted = int((~apart).sum())
+        step = 2 if rows * columns > _PLACES_TO_CHOOSE_ON else 1
+        with status(progress, "choosing the Gaussian by held-out nats"):
+            table = held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step])
+        with status(progress, "fitting it"):
+            whitening = fit_whitening(maps, best_config(table))
+        scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, whitening), size, normal.channels)
+        record = {
+            "network": network.name,
+            "sha256": network.sha256,
+            "working_size": size,
+            "map": [rows, columns],
+            "whitening": dataclasses.asdict(best_config(table)),
+            "chosen_on": len(order) - fitted,
+            "held_out_nats": [_row(entry) for entry in table],
+        }
+        return Learned(scorer, scorer.stride, {"features": record})
+
+    return learn
+
+
+def _set_apart(groups: Sequence[str], seed: int) -> np.ndarray:
+    if len(set(groups)) < 2:
+        raise ArgumentError(
+            f"{len(set(groups))} normal part to learn from",
+            "at least 2, one of which the Gaussian is chosen on",
+            "add images",
+            field="images",
+        )
+    return held_out(groups, _CHOICE_FRACTION, seed=seed)
+
+
+def _check_count(images: int, places: int, features: int) -> None:
+    """Refuse too few images for the covariance that all places share."""
+    needed = max(2, -(-features // places) + 1)
+    if images < needed:
+        raise ArgumentError(
+            f"{images} normal images to fit a covariance of {features} features at {places} places to",
+            f"at least {needed}",
+            "add images, or give larger ones",
+            field="images",
+        )
+
+
+def _row(entry: HeldOutNats) -> dict[str, float | bool | None]:
+    error = entry.standard_error
+    return {
+        **dataclasses.asdict(entry.config),
+        "nats": entry.nats,
+        "standard_error": None if np.isnan(error) else error,
+    }

@@ -1,0 +1,125 @@
+"""A detector's scorer on disk: a model with its weights, or Gaussians and the name of their feature network."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxunreg.errors import CheckpointError
+from jaxunreg.features.efficientnet_lite import EfficientNetLite0
+from jaxunreg.features.network import FeatureNetwork
+from jaxunreg.features.weights import SHA256
+from jaxunreg.features.whitening import Whitening
+from jaxunreg.scoring.feature_scorer import FeatureScorer
+from jaxunreg.scoring.map_scorer import MapScorer
+from jaxunreg.scoring.scorer import make_scorer
+from jaxunreg.training.saved_model import load_model, save_model
+
+_WHITENING = "whitening.safetensors"
+_ADVICE = "copy it again, or fit again into another folder"
+
+
+def save_scorer(directory: Path, scorer: MapScorer) -> None:
+    """Save a scorer into a folder that does not exist yet, without pickle.
+
+    Raises:
+      CheckpointError, OSError: the folder cannot be written.
+    """
+    _FILES[scorer.space].save(directory, scorer)
+
+
+def load_scorer(directory: Path, space: str, network: FeatureNetwork | None) -> MapScorer:
+    """Load what `save_scorer` saved.
+
+    Args:
+      directory: the folder.
+      space: `scorer.space` of what was saved.
+      network: the feature network, if it is one of the user's own.
+
+    Raises:
+      CheckpointError: nothing is there, it is cut short or altered, or it was made with another feature network.
+    """
+    if space not in _FILES:
+        raise CheckpointError(f"a scorer in the space {space!r}", f"one of {list(_FILES)}", _ADVICE)
+    return _FILES[space].load(directory, network)
+
+
+class _Files(NamedTuple):
+    save: Callable[[Path, Any], None]
+    load: Callable[[Path, FeatureNetwork | None], MapScorer]
+
+
+def _save_pixels(directory: Path, scorer: Any) -> None:
+    save_model(directory, scorer.model, scorer.variables)
+
+
+def _load_pixels(directory: Path, network: FeatureNetwork | None) -> MapScorer:
+    if network is not None:
+        raise CheckpointError(
+            f"a feature network, {network.name}, for a detector in the space of pixels",
+            "none",
+            "leave `network` out, or load another detector",
+        )
+    return make_scorer(*load_model(directory))
+
+
+def _save_features(directory: Path, scorer: Any) -> None:
+    directory.mkdir()
+    whitening = scorer.whitening
+    arrays = {name: np.asarray(getattr(whitening, name)) for name in ("mean", "factor", "scale", "log_normalizer")}
+    about = {
+        "network": scorer.network.name,
+        "network_sha256": scorer.network.sha256,
+        "working_size": list(scorer.size),
+        "channels": scorer.channels,
+    }
+    safetensors.numpy.save_file(arrays, directory / _WHITENING, metadata={"about": json.dumps(about)})
+
+
+def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer:
+    path = directory / _WHITENING
+    if not path.is_file():
+        raise CheckpointError(f"no file {path}", "the Gaussians that were saved there", _ADVICE)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        height, width = about["working_size"]
+        whitening = Whitening(**jax.tree.map(jnp.asarray, arrays))
+        wanted, channels = about["network_sha256"], about["channels"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path}, which cannot be read: {error}", "a file that `jaxunreg fit` wrote", _ADVICE
+        ) from error
+    return FeatureScorer(_network(network, about, wanted), whitening, (height, width), channels)
+
+
+def _network(given: FeatureNetwork | None, about: Mapping[str, Any], wanted: str) -> FeatureNetwork:
+    """The network whose features the Gaussians are of."""
+    if given is None:
+        if wanted == SHA256:
+            return EfficientNetLite0.pretrained()
+        raise CheckpointError(
+            f"a detector of the feature network {about['network']} with the SHA-256 {wanted}, which is not bundled",
+            "that network",
+            "load the detector in Python by `AnomalyDetector.load(directory, network=...)`",
+        )
+    if (given.name, given.sha256) != (about["network"], wanted):
+        raise CheckpointError(
+            f"the feature network {given.name} with the SHA-256 {given.sha256}",
+            f"that which the detector was made with: {about['network']} with the SHA-256 {wanted}",
+            "pass that network, or fit again with this one",
+        )
+    return given
+
+
+_FILES: Mapping[str, _Files] = {
+    "pixels": _Files(_save_pixels, _load_pixels),
+    "features": _Files(_save_features, _load_features),
+}
