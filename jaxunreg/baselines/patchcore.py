@@ -6,13 +6,13 @@ Roth, Pemula, Zepeda, Schoelkopf, Brox and Gehler, *Towards Total Recall in Indu
 from dataclasses import dataclass
 
 import numpy as np
-import sklearn.neighbors
 import sklearn.random_projection
 from jaxtyping import Array, Float32, Float64
 
 from jaxunreg.baselines.base import check_fitted
 from jaxunreg.baselines.coreset import greedy_coreset
 from jaxunreg.baselines.feature_maps import Localization, check_features
+from jaxunreg.baselines.nearest import Nearest
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.integers import check_integer
 
@@ -70,7 +70,7 @@ class PatchCore:
       config: as given.
       map_shape_: rows, columns and features of the maps it was fitted on.
       bank_: `[vectors, features]`, float32, in the order in which they were chosen.
-      neighbors_: the fitted `sklearn.neighbors.NearestNeighbors` of the bank.
+      nearest_: finds the vector of the bank that is nearest to a place.
 
     >>> import numpy as np
     >>> features = np.random.default_rng(0).normal(size=(20, 4, 6, 3)).astype(np.float32)
@@ -102,7 +102,7 @@ class PatchCore:
         bank = _bank(np.asarray(features).reshape(-1, features.shape[3]), self.config)
         self.map_shape_: tuple[int, ...] = features.shape[1:]
         self.bank_ = bank
-        self.neighbors_ = sklearn.neighbors.NearestNeighbors(algorithm="brute").fit(bank)
+        self.nearest_ = Nearest(bank)
         return self
 
     def scores(self, features: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
@@ -137,10 +137,10 @@ class PatchCore:
         score = np.empty(len(features), np.float64)
         for number, of_image in enumerate(features):
             places = np.asarray(of_image, np.float32).reshape(-1, self.map_shape_[2])
-            distances, nearest = self.neighbors_.kneighbors(places, 1)
+            distances, nearest = self.nearest_(places)
             maps[number] = distances.reshape(maps.shape[1:])
-            farthest = int(distances[:, 0].argmax())
-            score[number] = distances[farthest, 0] * self._weight(places[farthest], int(nearest[farthest, 0]))
+            farthest = int(distances.argmax())
+            score[number] = distances[farthest] * self._weight(places[farthest], int(nearest[farthest]))
         return Localization(score, maps)
 
     def _weight(self, place: Float32[np.ndarray, "features"], nearest: int) -> float:
@@ -148,7 +148,8 @@ class PatchCore:
         if self.config.n_neighbors is None:
             return 1.0
         count = min(self.config.n_neighbors, len(self.bank_))
-        around = self.neighbors_.kneighbors(self.bank_[nearest : nearest + 1], count, return_distance=False)[0]
+        from_nearest = np.linalg.norm(self.bank_ - self.bank_[nearest], axis=1)
+        around = np.argpartition(from_nearest, count - 1)[:count]
         distances = np.linalg.norm(place - self.bank_[np.append(around, nearest)], axis=1).astype(np.float64)
         distances -= distances.max()  # so that no exponential overflows
         return float(1.0 - np.exp(distances[-1]) / np.exp(distances[:-1]).sum())
