@@ -13,6 +13,7 @@ from PIL import Image
 
 import jaxunreg as ju
 from benchmarks.counted import counted
+from jaxunreg.datasets.folders import room
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.inspection import Box, Evaluation, evaluate_detector, unseen_images
@@ -201,7 +202,15 @@ def test_rows_and_examples_of_scores_that_are_known(detector, images):
     assert results["complexity"] is None
 
 
-def test_each_file_is_read_once(detector, images, parts):
+def test_each_file_is_read_once(detector, parts, monkeypatch):
+    with counted(parts) as counts:
+        images = load_folder(parts, progress=False).test
+        evaluate_detector(detector, images, bootstrap=1, progress=False)
+        everything = [path for path in parts.rglob("*") if path.is_file()]
+        assert counts.opened == dict.fromkeys(map(str, everything), 1)
+    # What there is no room to keep is read once more.
+    monkeypatch.setattr(room, "MOST_BYTES", 0)
+    images = load_folder(parts, progress=False).test
     with counted(parts) as counts:
         evaluate_detector(detector, images, bootstrap=1, progress=False)
     masks = {str(file.mask) for file in images.files if file.mask}
