@@ -21,6 +21,7 @@ from jaxunreg.export.program import (
     scoring_program,
 )
 from jaxunreg.files import replacing
+from jaxunreg.models.registry import describe_model
 from jaxunreg.scoring.scorer import Scorer
 
 
@@ -59,7 +60,7 @@ def export_onnx(
       OSError: the file cannot be written.
     """
     jax2onnx, onnx, onnxruntime = (_import(name) for name in ("jax2onnx", "onnx", "onnxruntime"))
-    images = input_images(scorer, dtype)
+    images = input_images(scorer.model.config.image_shape, dtype)
     native = scorer.model.native("float32")
     program = scoring_program(native, folded_variables(Scorer(native, scorer.variables)))
     # Importing its plugins computes small arrays with promotions of their own.
@@ -67,7 +68,9 @@ def export_onnx(
         proto = jax2onnx.to_onnx(
             program, [images], model_name="jaxunreg", opset=opset, input_names=["images"], output_names=list(OUTPUTS)
         )
-    onnx.helper.set_model_props(proto, {"jaxunreg": json.dumps(describe_export(scorer.model, images))})
+    onnx.helper.set_model_props(
+        proto, {"jaxunreg": json.dumps(describe_export({"model": describe_model(scorer.model)}, images))}
+    )
     onnx.checker.check_model(proto, full_check=True)
     serialized = proto.SerializeToString()
     differences = _compare(onnxruntime, serialized, program, images)

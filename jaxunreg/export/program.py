@@ -1,6 +1,7 @@
 """The parts that all exported scorers share: the program, its input and its description."""
 
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,9 @@ from jaxunreg.models import apply
 from jaxunreg.models.base import Model
 from jaxunreg.models.registry import describe_model
 from jaxunreg.provenance import versions
+from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.scoring.scorer import Scorer, fold
+from jaxunreg.serialization import to_json
 from jaxunreg.typing import Variables
 
 Pixels = Literal["float32", "uint8"]
@@ -45,17 +48,56 @@ def folded_variables(scorer: Scorer) -> Variables:
     return jax.tree.map(jnp.asarray, jax.device_get(variables))
 
 
-def input_images(scorer: Scorer, dtype: str) -> jax.ShapeDtypeStruct:
+class ScoringProgram(NamedTuple):
+    """A scorer as a program that is exported.
+
+    Attributes:
+      function: images `[batch, *shape]` to D, A and M, a tuple of `[batch]`.
+      shape: height, width and channels of an image.
+      made_of: what scores, JSON data.
+    """
+
+    function: Callable[[Any], tuple[jax.Array, ...]]
+    shape: tuple[int, int, int]
+    made_of: dict[str, Any]
+
+
+def program_of(scorer: MapScorer) -> ScoringProgram:
+    """A scorer of either space as a program with its weights in it."""
+    return _PROGRAMS[scorer.space](scorer)
+
+
+def _of_pixels(scorer: Any) -> ScoringProgram:
+    function = scoring_program(scorer.model, folded_variables(scorer))
+    return ScoringProgram(function, scorer.model.config.image_shape, {"model": describe_model(scorer.model)})
+
+
+def _of_features(scorer: Any) -> ScoringProgram:
+    def score(images: Any) -> tuple[jax.Array, ...]:
+        return tuple(jax.vmap(scorer)(images))
+
+    return ScoringProgram(score, (*scorer.size, scorer.channels), {"features": to_json(scorer.describe())})
+
+
+_PROGRAMS: Mapping[str, Callable[[Any], ScoringProgram]] = {"pixels": _of_pixels, "features": _of_features}
+
+
+def input_images(shape: tuple[int, int, int], dtype: str) -> jax.ShapeDtypeStruct:
+    """Images of any number, of a shape and a dtype.
+
+    Raises:
+      ArgumentError: an unknown dtype.
+    """
     if dtype not in get_args(Pixels):
         raise ArgumentError(argument("dtype", dtype), f"one of {list(get_args(Pixels))}")
     (batch,) = export.symbolic_shape("batch")
-    return jax.ShapeDtypeStruct((batch, *scorer.model.config.image_shape), dtype)
+    return jax.ShapeDtypeStruct((batch, *shape), dtype)
 
 
-def describe_export(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, Any]:
+def describe_export(made_of: Mapping[str, Any], images: jax.ShapeDtypeStruct) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "model": describe_model(model),
+        **made_of,
         "input": {
             "shape": ["batch", *images.shape[1:]],
             "dtype": str(images.dtype),

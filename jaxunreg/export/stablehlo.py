@@ -12,15 +12,15 @@ import jax
 from jax import export
 
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.export.program import describe_export, folded_variables, input_images, scoring_program
+from jaxunreg.export.program import describe_export, input_images, program_of
 from jaxunreg.files import replacing
-from jaxunreg.scoring.scorer import Scorer
+from jaxunreg.scoring.map_scorer import MapScorer
 
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
 
 
 def export_scorer(
-    scorer: Scorer,
+    scorer: MapScorer,
     path: str | os.PathLike[str] | None = None,
     *,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
@@ -41,7 +41,7 @@ def export_scorer(
     SHA-256 of the file. Each is whole or not there.
 
     Args:
-      scorer: from `make_scorer`.
+      scorer: from `make_scorer`, or a `FeatureScorer`, whose images then have its working size.
       path: where to write it; a file that is there is replaced. Without it, nothing is written.
       platforms: some of `cpu`, `cuda`, `rocm` and `tpu`.
       dtype: of the images `[batch, height, width, channels]` that the program takes, at least one: `float32` in [0, 1]
@@ -68,16 +68,16 @@ def export_scorer(
         raise ArgumentError(argument("platforms", platforms), f"at least one of {list(get_args(Platform))}")
     if vjp_order < 0:
         raise ArgumentError(argument("vjp_order", vjp_order), "at least 0")
-    images = input_images(scorer, dtype)
-    program = scoring_program(scorer.model, folded_variables(scorer))
+    program = program_of(scorer)
+    images = input_images(program.shape, dtype)
     with _without_folders():
-        exported = export.export(jax.jit(program), platforms=tuple(platforms))(images)
+        exported = export.export(jax.jit(program.function), platforms=tuple(platforms))(images)
         if path is not None:
             serialized = exported.serialize(vjp_order=vjp_order)
     if path is not None:
         path = Path(path)
         about = {
-            **describe_export(scorer.model, images),
+            **describe_export(program.made_of, images),
             "platforms": list(platforms),
             "vjp_order": vjp_order,
             "sha256": hashlib.sha256(serialized).hexdigest(),

@@ -109,11 +109,11 @@ def test_the_gradient_with_respect_to_the_image_is_the_slope(scorer, images):
 
 
 def test_it_is_exported_for_any_number_of_images(scorer, images, terms):
-    (batch,) = jax.export.symbolic_shape("batch")
-    shape = jax.ShapeDtypeStruct((batch, *SIZE, 3), jnp.float32)
-    exported = jax.export.export(jax.jit(lambda batch: tuple(jax.vmap(scorer)(batch))))(shape)
-    again = jax.export.deserialize(exported.serialize())
-    close(again.call(images[:5]), tuple(jax.tree.map(lambda term: term[:5], terms)))
+    again = jax.export.deserialize(ju.export_scorer(scorer, platforms=["cpu", "cuda"]).serialize())
+    close(again.call(images[:5]), jax.tree.map(lambda term: term[:5], tuple(terms)))
+    own = jax.export.export(jax.jit(lambda image: tuple(scorer(image))))(jax.ShapeDtypeStruct((*SIZE, 3), np.uint8))
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    close(own.call(pixels), tuple(scorer(pixels)))
 
 
 def test_maps_of_images_of_the_scorers_own_size_add_up_to_its_terms(scorer, images, terms):
