@@ -1,18 +1,12 @@
 """Feature networks, frozen and pretrained, and the Gaussians of what they see."""
 
+from jaxunreg.features.choosing import HeldOutNats, best_config, held_out_nats
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
+from jaxunreg.features.fitting import fit_whitening, inflate
 from jaxunreg.features.network import FeatureError, FeatureNetwork, map_shape, wrap
 from jaxunreg.features.resnet import ResNet
 from jaxunreg.features.weights_file import WeightsError
-from jaxunreg.features.whitening import (
-    HeldOutNats,
-    Whitening,
-    WhiteningConfig,
-    best_config,
-    fit_whitening,
-    held_out_nats,
-    inflate,
-)
+from jaxunreg.features.whitening import Whitening, WhiteningConfig
 
 __all__ = [
     "EfficientNetLite0",

@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.errors import ArgumentError
+from jaxunreg.features.choosing import HeldOutNats, best_config, held_out_nats
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
+from jaxunreg.features.fitting import fit_whitening
 from jaxunreg.features.network import FeatureNetwork, map_shape
-from jaxunreg.features.whitening import HeldOutNats, best_config, fit_whitening, held_out_nats
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.learned import Learn, Learned
 from jaxunreg.inspection.normal_images import NormalImages

@@ -10,16 +10,12 @@ import scipy.stats
 from sklearn.covariance import EmpiricalCovariance
 
 from jaxunreg.errors import ArgumentError
+from jaxunreg.features.choosing import best_config, held_out_nats
+from jaxunreg.features.fitting import fit_whitening, inflate
+from jaxunreg.features.moments import RIDGE
 from jaxunreg.features.network import FeatureError
 from jaxunreg.features.triangular import inverse_lower
-from jaxunreg.features.whitening import (
-    RIDGE,
-    WhiteningConfig,
-    best_config,
-    fit_whitening,
-    held_out_nats,
-    inflate,
-)
+from jaxunreg.features.whitening import WhiteningConfig
 
 ALL = WhiteningConfig(per_place=False)
 CONFIGS = [ALL, *(WhiteningConfig(per_place=True, shrinkage=s) for s in (0.0, 0.3, 1.0))]

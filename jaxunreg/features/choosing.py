@@ -1,0 +1,126 @@
+"""The choice of a Gaussian by the nats of normal images that it was not fitted on."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxunreg.features.fitting import one_place
+from jaxunreg.features.moments import (
+    AnyFeatureMaps,
+    Moments,
+    as_array,
+    checked_rows,
+    log_normalizer_of,
+    moments_of_all,
+    moments_of_row,
+    shrunk,
+    upper_factor,
+)
+from jaxunreg.features.network import FeatureError
+from jaxunreg.features.whitening import Whitening, WhiteningConfig
+
+_HeldOutMaps = Float[Array | np.ndarray, "held_out ..."]
+
+CANDIDATES = (
+    WhiteningConfig(per_place=False),
+    *(WhiteningConfig(per_place=True, shrinkage=s) for s in (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)),
+)
+"""What `held_out_nats` tries by default."""
+
+
+class HeldOutNats(NamedTuple):
+    """How well a Gaussian predicts normal images that it was not fitted on.
+
+    Attributes:
+      config: which Gaussian.
+      nats: mean of A + M over held-out images and places, in nats a place; lower is better.
+      standard_error: of that mean, over images.
+    """
+
+    config: WhiteningConfig
+    nats: float
+    standard_error: float
+
+
+def held_out_nats(
+    features: AnyFeatureMaps, held_out: _HeldOutMaps, configs: Sequence[WhiteningConfig] = CANDIDATES
+) -> tuple[HeldOutNats, ...]:
+    """How well each of several Gaussians, fitted to some normal images, predicts others.
+
+    The densities are of the same features, so their nats can be compared. No defect and no label is needed. On a CPU
+    a place takes half a millisecond for each config, with 152 features; a regular subset of the places, such as
+    `features[:, ::2, ::2]`, tells as much in a quarter of the time.
+
+    Args:
+      features: of the images to fit to, `[images, rows, columns, features]`.
+      held_out: of other normal images.
+      configs: the Gaussians to try.
+
+    Returns:
+      An entry for each config, in that order.
+
+    Raises:
+      FeatureError: as `fit_whitening`; also maps of another size, or of other features, held out.
+
+    >>> import numpy as np
+    >>> features = np.random.default_rng(0).normal(size=(40, 4, 6, 3)).astype(np.float32)
+    >>> table = held_out_nats(features[:30], features[30:])
+    >>> best_config(table).per_place
+    False
+    """
+    if held_out.shape[1:] != features.shape[1:] or len(held_out) == 0:
+        raise FeatureError(
+            f"held-out features of shape {list(held_out.shape)}",
+            f"{['images', *features.shape[1:]]}, as those to fit to".replace("'", ""),
+            "pass at least one image, through the same network at the same size",
+        )
+    nats = np.zeros((len(configs), len(held_out)))
+    of_places = [k for k, config in enumerate(configs) if config.per_place]
+    if len(of_places) < len(configs):
+        whitening = one_place(moments_of_all(features, per_place=False))
+        nats[[k for k in range(len(configs)) if k not in of_places]] = sum(
+            np.asarray(_nats_of_row(whitening, row)) for row in checked_rows(held_out)
+        )
+    if of_places:
+        covariance = moments_of_all(features, per_place=True).covariance
+        shrinkages = [as_array(configs[k].shrinkage) for k in of_places]
+        for row, other in zip(checked_rows(features), checked_rows(held_out), strict=True):
+            moments = moments_of_row(row)
+            for k, shrinkage in zip(of_places, shrinkages, strict=True):
+                nats[k] += np.asarray(_held_out_row(moments, other, covariance, shrinkage))
+    nats /= features.shape[1] * features.shape[2]
+    errors = nats.std(axis=1, ddof=1) / np.sqrt(len(held_out)) if len(held_out) > 1 else np.full(len(configs), np.nan)
+    return tuple(
+        HeldOutNats(config, float(mean), float(error))
+        for config, mean, error in zip(configs, nats.mean(axis=1), errors, strict=True)
+    )
+
+
+def best_config(table: Sequence[HeldOutNats]) -> WhiteningConfig:
+    """The Gaussian with the fewest held-out nats, the first of equals.
+
+    >>> one, other = WhiteningConfig(per_place=False), WhiteningConfig(per_place=True, shrinkage=0.3)
+    >>> best_config([HeldOutNats(one, 193.0, 2.0), HeldOutNats(other, 182.0, 2.0)])
+    WhiteningConfig(per_place=True, shrinkage=0.3)
+    """
+    return min(table, key=lambda entry: entry.nats).config
+
+
+@jax.jit
+def _held_out_row(moments: Moments, held_out: Array, shared: Array, shrinkage: Array) -> Array:
+    """A + M of a row of places, summed over the row, for each held-out image."""
+    lower = jnp.linalg.cholesky(shrunk(moments.covariance, shared, shrinkage))
+    residual = held_out - moments.mean[:, None]
+    whitened = residual @ upper_factor(lower)
+    return jnp.sum(log_normalizer_of(lower)) + 0.5 * jnp.sum(jnp.square(whitened), axis=(0, 2))
+
+
+@jax.jit
+def _nats_of_row(whitening: Whitening, held_out: Array) -> Array:
+    """The same with one Gaussian for all places."""
+    terms = jax.vmap(whitening)(held_out.transpose(1, 0, 2)[:, None])
+    return jnp.sum(terms.a + terms.m, axis=(1, 2))
