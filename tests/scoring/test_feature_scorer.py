@@ -93,18 +93,18 @@ def test_a_bright_spot_lies_in_the_box_and_under_the_peak_of_the_heat_map():
         assert np.hypot(peak[0] - row, peak[1] - column) < 16
 
 
-def test_pixels_are_interpolated_between_places_and_keep_the_sum():
+def test_pixels_are_interpolated_between_places_and_keep_the_mean():
     own = scorer()
     for size in ((320, 480), (33, 50), (20, 17)):
         [maps] = own.maps_each([np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8)], stride=8)
         for name in ("a", "m"):
             pixels, places = (np.asarray(getattr(found, name)) for found in (maps.pixels, maps.patches))
-            np.testing.assert_allclose(pixels.sum(), places.sum(dtype=np.float64), rtol=1e-6)
+            np.testing.assert_allclose(pixels.mean() * 32 * 48, places.sum(dtype=np.float64), rtol=1e-6)
         assert (np.asarray(maps.pixels.m) >= 0).all()
     image = np.random.default_rng(3).integers(0, 256, (320, 480, 3), np.uint8)
     [maps] = own.maps_each([image], stride=8)
     # Between the centres of two places, in an image ten times as large as the map's places are wide.
-    np.testing.assert_allclose(maps.pixels.m[119:121, 199:201].mean() * 80 * 80, maps.patches.m[1, 2], rtol=0.05)
+    np.testing.assert_allclose(maps.pixels.m[119:121, 199:201].mean() * 8 * 8, maps.patches.m[1, 2], rtol=0.05)
 
 
 def test_features_are_those_of_the_network_in_memory_or_in_a_file(monkeypatch):
