@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_files import TINY, good, odd, write
 
 import jaxunreg as ju
 from jaxunreg.cli.main import main
 from jaxunreg.datasets.folders.dataset import load_folder
+from tests.cli.drawn_files import TINY, good, odd, write
 
 
 @pytest.fixture(autouse=True)

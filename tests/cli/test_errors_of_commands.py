@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from drawn_files import TINY, good, odd, write
 
 from jaxunreg.cli.main import main
+from tests.cli.drawn_files import TINY, good, odd, write
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
-from drawn_files import good, odd, rows, write
 from PIL import Image
 
 import jaxunreg as ju
 from jaxunreg.cli.main import main
 from jaxunreg.datasets.folders.dataset import load_folder
+from tests.cli.drawn_files import good, odd, rows, write
 
 
 def test_evaluate_agrees_with_scikit_learn_and_leaves_out_what_was_trained_on(parts, model, tmp_path, capsys):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from drawn_files import TINY, good, write
 
 import jaxunreg as ju
 from jaxunreg.cli.main import main
 from jaxunreg.datasets.folders.dataset import load_folder
+from tests.cli.drawn_files import TINY, good, write
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import jax
 import pytest
-from drawn_files import TINY
 
 from jaxunreg.cli.main import main
 from jaxunreg.errors import ArgumentError, CheckpointError, NonFiniteLossError, argument
+from tests.cli.drawn_files import TINY
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from drawn_files import TINY
 
 from jaxunreg.cli.main import main
 from jaxunreg.cli.options import option_names, with_options
 from jaxunreg.cli.parsing import COMMANDS, command_of
 from jaxunreg.errors import ArgumentError, JaxunregError, argument
 from jaxunreg.inspection.config import DetectorConfig
+from tests.cli.drawn_files import TINY
 
 OUT_OF_RANGE = {int: (0, -1, 2**63), float: (-1.0, 2.0, math.nan)}
 

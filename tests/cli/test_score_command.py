@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_files import good, odd, rows, write
 from PIL import Image
 
 import jaxunreg as ju
 from jaxunreg.cli.main import main
+from tests.cli.drawn_files import good, odd, rows, write
 
 ROOT = Path(__file__).parents[2]
 

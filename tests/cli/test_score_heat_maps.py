@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 
 import numpy as np
-from drawn_files import good, odd, rows, write
 from PIL import Image
 
 from jaxunreg.cli.main import main
 from jaxunreg.plots import style
+from tests.cli.drawn_files import good, odd, rows, write
 
 
 def test_heat_maps_are_pictures_of_the_whole_image(model, tmp_path, capsys):

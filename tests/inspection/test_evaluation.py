@@ -42,10 +42,10 @@ def detector() -> ju.AnomalyDetector:
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> Path:
-    """Normal images of several sizes, cracks with masks of two regions, and dents without."""
+    """Normal images of two sizes, cracks with masks of two regions, and dents without."""
     root = tmp_path_factory.mktemp("evaluation") / "parts"
     for k in range(8):
-        write(root / "good" / f"{k}.png", good(100 + k, 12 + k, 20 - k))
+        write(root / "good" / f"{k}.png", good(100 + k, 12 + 4 * (k % 2), 20 - 4 * (k % 2)))
     for k in range(3):
         pixels, mask = good(200 + k), np.zeros((12, 15), np.uint8)
         for region in (np.s_[1:4, 2:9], np.s_[8:10, 10 : 12 + k]):
