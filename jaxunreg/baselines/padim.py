@@ -15,8 +15,8 @@ from jaxtyping import Array, Float64
 from jaxunreg.baselines.base import check_fitted
 from jaxunreg.baselines.feature_maps import Localization, check_features, to_pixels
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.features.moments import moments_of_row, upper_factor
 from jaxunreg.features.network import FeatureError
-from jaxunreg.features.triangular import inverse_lower
 from jaxunreg.integers import check_integer
 
 # Images whose distances are computed at once. More reuse the factors while they are in cache; 16 residuals of 57x57
@@ -172,11 +172,8 @@ def _places_first(row: np.ndarray) -> Array:
 
 @jax.jit
 def _fit_row(row: Array, regularization: Array) -> tuple[Array, Array]:
-    mean = jnp.mean(row, axis=1)
-    residual = row - mean[:, None]
-    covariance = jnp.swapaxes(residual, 1, 2) @ residual / (row.shape[1] - 1)
-    lower = jnp.linalg.cholesky(covariance + regularization * jnp.eye(row.shape[2], dtype=row.dtype)[None])
-    return mean, jnp.swapaxes(inverse_lower(lower), 1, 2)
+    mean, covariance = moments_of_row(row)
+    return mean, upper_factor(jnp.linalg.cholesky(covariance + regularization * jnp.eye(row.shape[2])[None]))
 
 
 @jax.jit
