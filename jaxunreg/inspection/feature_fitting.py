@@ -13,6 +13,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.features.choosing import HeldOutNats, best_config, held_out_nats
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
 from jaxunreg.features.fitting import fit_whitening
+from jaxunreg.features.moments import AnyFeatureMaps
 from jaxunreg.features.network import FeatureNetwork, map_shape
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.learned import Learn, Learned
@@ -63,36 +64,35 @@ def feature_learning(
     members = np.flatnonzero(chosen)
     size = working_size(normal.sizes[members], config.resolution, network.stride)
     check_network(network, size, normal.channels)
-    apart = _set_apart([groups[k] for k in members.tolist()], config.seed)
+    order, fitted = learning_order([groups[k] for k in members.tolist()], config.seed)
     rows, columns, features = map_shape(network, *size)
-    _check_count(int((~apart).sum()), rows * columns, features)
-    # Those that are set apart stand last, so that either part is a view of all features.
-    order = members[np.argsort(apart, kind="stable")].tolist()
+    _check_count(fitted, rows * columns, features)
+    images = normal.select(members[order].tolist())
 
     def learn(directory: Path | None) -> Learned:
-        maps = feature_maps(network, normal.select(order), len(order), size, normal.channels, progress=progress)
-        fitted = int((~apart).sum())
-        step = 2 if rows * columns > _PLACES_TO_CHOOSE_ON else 1
-        with status(progress, "choosing the Gaussian by held-out nats"):
-            table = held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step])
-        with status(progress, "fitting it"):
-            whitening = fit_whitening(maps, best_config(table))
-        scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, whitening), size, normal.channels)
-        record = {
-            "network": network.name,
-            "sha256": network.sha256,
-            "working_size": size,
-            "map": [rows, columns],
-            "whitening": dataclasses.asdict(best_config(table)),
-            "chosen_on": len(order) - fitted,
-            "held_out_nats": [_row(entry) for entry in table],
-        }
-        return Learned(scorer, scorer.stride, {"features": record})
+        maps = feature_maps(network, images, len(order), size, normal.channels, progress=progress)
+        return learn_from_maps(maps, fitted, network, size, normal.channels, progress=progress)
 
     return learn
 
 
-def _set_apart(groups: Sequence[str], seed: int) -> np.ndarray:
+def learning_order(groups: Sequence[str], seed: int) -> tuple[list[int], int]:
+    """Set whole parts apart to choose the Gaussian on.
+
+    Args:
+      groups: the part that each image to learn from shows.
+      seed: of the choice of the parts.
+
+    Returns:
+      The numbers of all images, those that are set apart last, and how many stand before them. So either part of the
+      features is a view of them all.
+
+    Raises:
+      ArgumentError: there is only one part.
+
+    >>> learning_order(["a", "b", "a", "c"], seed=1)
+    ([1, 3, 0, 2], 2)
+    """
     if len(set(groups)) < 2:
         raise ArgumentError(
             f"{len(set(groups))} normal part to learn from",
@@ -100,7 +100,49 @@ def _set_apart(groups: Sequence[str], seed: int) -> np.ndarray:
             "add images",
             field="images",
         )
-    return held_out(groups, _CHOICE_FRACTION, seed=seed)
+    apart = held_out(groups, _CHOICE_FRACTION, seed=seed)
+    return np.argsort(apart, kind="stable").tolist(), int((~apart).sum())
+
+
+def learn_from_maps(
+    maps: AnyFeatureMaps,
+    fitted: int,
+    network: FeatureNetwork,
+    size: tuple[int, int],
+    channels: int,
+    *,
+    progress: bool,
+) -> Learned:
+    """Choose a Gaussian by the nats of the images that are set apart, and fit it anew to all images.
+
+    Args:
+      maps: features of the images in the order of `learning_order`.
+      fitted: how many of them the Gaussians are fitted to for the choice.
+      network: that made the features.
+      size: height and width of the working image.
+      channels: of the images.
+      progress: whether to show progress bars.
+
+    Raises:
+      FeatureError: the errors of `held_out_nats`.
+    """
+    rows, columns = maps.shape[1:3]
+    step = 2 if rows * columns > _PLACES_TO_CHOOSE_ON else 1
+    with status(progress, "choosing the Gaussian by held-out nats"):
+        table = held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step])
+    with status(progress, "fitting it"):
+        whitening = fit_whitening(maps, best_config(table))
+    scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, whitening), size, channels)
+    record = {
+        "network": network.name,
+        "sha256": network.sha256,
+        "working_size": size,
+        "map": [rows, columns],
+        "whitening": dataclasses.asdict(best_config(table)),
+        "chosen_on": len(maps) - fitted,
+        "held_out_nats": [_row(entry) for entry in table],
+    }
+    return Learned(scorer, scorer.stride, {"features": record})
 
 
 def _check_count(images: int, places: int, features: int) -> None:

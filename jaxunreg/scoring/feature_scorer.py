@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.features.network import FeatureNetwork, features_of, map_shape
+from jaxunreg.features.network import FeatureMap, FeatureNetwork, features_of, map_shape
 from jaxunreg.features.whitening import Whitening
 from jaxunreg.images import check_images, to_float
 from jaxunreg.scoring.feature_stream import stream_working_images
@@ -87,7 +87,34 @@ class FeatureScorer:
           ArgumentError, ArgumentTypeError: as above.
         """
         check_images(image, (None, None, self.channels))
-        return self.whitening(features_of(self.network, resized(to_float(image), self.size)))
+        return self.maps_of_features(features_of(self.network, resized(to_float(image), self.size)))
+
+    def maps_of_features(self, features: FeatureMap) -> Decomposition:
+        """D, A and M of each place of a map that the network made before; a pure function.
+
+        Args:
+          features: `[rows, columns, features]`, floating point, of one image at the working size.
+
+        Returns:
+          Float32 `[rows, columns]`, in nats a place, higher is more anomalous.
+
+        Raises:
+          FeatureError: a map of another shape.
+        """
+        return self.whitening(features)
+
+    def enlarged(self, places: Decomposition, size: tuple[int, int]) -> Decomposition:
+        """The terms of the places as those of the pixels of an image, interpolated between places.
+
+        Args:
+          places: float32 `[rows, columns]` each, in nats a place.
+          size: height and width of the image as it came.
+
+        Returns:
+          Float64 `[height, width]` each, in nats a pixel of the working image; see `maps_each`.
+        """
+        by_working_pixel = (size[0] * size[1]) / (self.size[0] * self.size[1])
+        return Decomposition(*(by_working_pixel * _enlarged(np.asarray(term), size) for term in places))
 
     @property
     def space(self) -> Space:
@@ -177,14 +204,13 @@ class FeatureScorer:
         self.check_stride("pixel_stride", stride if pixel_stride is None else pixel_stride)
         found = stream_working_images(partial(_maps_of_batch, self), images, self.size, self.channels)
         for one, patches in found:
-            enlargement = (one.size[0] * one.size[1]) / (self.size[0] * self.size[1])
-            by_pixel = Decomposition(*(enlargement * _enlarged(term, one.size) for term in patches)) if pixels else None
+            by_pixel = self.enlarged(patches, one.size) if pixels else None
             yield ImageMaps(patches, by_pixel, _boxes(np.shape(patches.m), one.size))
 
 
 @jax.jit
 def _maps_of_batch(scorer: FeatureScorer, images: Float[Array | np.ndarray, "batch _ _ _"]) -> Decomposition:
-    return jax.vmap(scorer.whitening)(scorer.network(jnp.asarray(images)))
+    return jax.vmap(scorer.maps_of_features)(scorer.network(jnp.asarray(images)))
 
 
 def _enlarged(places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
