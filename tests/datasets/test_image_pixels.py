@@ -2,13 +2,12 @@
 
 import io
 import logging
-import struct
 import sys
 
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from jaxunreg.datasets.folders import ImageFileError, load_files
 from jaxunreg.datasets.folders import pixels as pixels_module
@@ -16,6 +15,7 @@ from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.pixels import convert, decode_mask
 from tests.datasets.written_images import gray, rgb, write, write_mask
+from tests.datasets.written_tiffs import TURNED, tiff
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.TIFF"])
@@ -40,22 +40,6 @@ def test_a_telephone_s_picture_is_the_first_of_its_file(tmp_path):
         np.testing.assert_array_equal(load_files([tmp_path])[0], np.asarray(image), strict=True)
 
 
-def color_tiff(pixels: np.ndarray, order: str) -> bytes:
-    """An uncompressed 16-bit RGB TIFF in the given byte order, written after the specification."""
-    height, width, _ = pixels.shape
-    data = pixels.astype(order + "u2").tobytes()
-    offset = 8 + 2 + 12 * 9 + 4
-    entries = [
-        (256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, offset), (259, 3, 1, 1), (262, 3, 1, 2),
-        (273, 4, 1, offset + 6), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(data)),
-    ]  # fmt: skip
-    out = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(entries))
-    for tag, kind, count, value in entries:
-        out += struct.pack(order + "HHI", tag, kind, count)
-        out += struct.pack(order + "HH", value, 0) if kind == 3 and count == 1 else struct.pack(order + "I", value)
-    return out + struct.pack(order + "IHHH", 0, 16, 16, 16) + data
-
-
 def test_sixteen_bits_become_floating_point_without_loss(tmp_path):
     deep, color = gray(1, dtype=np.uint16), rgb(2, dtype=np.uint16)
     write(tmp_path / "gray.png", deep)
@@ -63,7 +47,7 @@ def test_sixteen_bits_become_floating_point_without_loss(tmp_path):
     write(tmp_path / "gray-big.tif", deep.astype(">u2"))
     (tmp_path / "rgb.png").write_bytes(imagecodecs.png_encode(color))
     for order in "<>":
-        (tmp_path / f"rgb-{'little' if order == '<' else 'big'}.tif").write_bytes(color_tiff(color, order))
+        (tmp_path / f"rgb-{'little' if order == '<' else 'big'}.tif").write_bytes(tiff(color, order=order))
     write(tmp_path / "shallow.png", gray(3))
     images = load_files([tmp_path], color="rgb")
     assert (images.bits, images.dtype, images.channels) == (16, np.float32, 3)
@@ -136,13 +120,20 @@ def test_a_palette_with_transparent_entries(tmp_path):
 def test_orientation_is_applied(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    for path in (tmp_path / "a.png", tmp_path / "b.jpg", tmp_path / "c.tif"):
-        write(path, rgb(7, 16, 24), exif=exif)
-        with Image.open(path) as image:
-            expected = np.asarray(ImageOps.exif_transpose(image))
-        images = load_files([path])
-        np.testing.assert_array_equal(images[0], expected, strict=True)
-        assert images.sizes.tolist() == [[16, 24] if orientation < 5 else [24, 16]]
+    stored = {1: gray(7, 16, 24), 2: gray(7, 16, 24, np.uint16), 3: rgb(7, 16, 24)}
+    for suffix in ("png", "jpg", "tif"):
+        for kind, pixels in stored.items():
+            if suffix == "jpg" and kind == 2:
+                continue
+            expected = pixels
+            if suffix == "jpg":
+                expected = np.asarray(Image.open(write(tmp_path / "a.jpg", pixels)))
+            images = load_files([write(tmp_path / f"a.{suffix}", pixels, exif=exif)])
+            expected = TURNED[orientation](expected).reshape(images[0].shape)
+            if kind == 2:
+                expected = expected.astype(np.float32) / np.float32(65535)
+            np.testing.assert_array_equal(images[0], expected, strict=True)
+            assert images.sizes.tolist() == [[16, 24] if orientation < 5 else [24, 16]]
 
 
 def test_masks_of_any_scale(tmp_path):

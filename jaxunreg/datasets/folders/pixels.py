@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxunreg.datasets.folders.hashed_file import HashedFile
+from jaxunreg.datasets.folders.tiff import as_tagged, most_bits
 from jaxunreg.datasets.folders.unusable import ImageFileError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
+
+_TIFF = (b"II*\0", b"MM\0*")
 
 # ITU-R BT.601 in units of 2^-16, as Pillow has it; 2^16 times a 16-bit value still fits into 32 bits.
 _LUMA = (19595, 38470, 7471)
@@ -63,14 +67,17 @@ def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
                 pixels = _decode_deep_color(path, contents, image)
             else:
                 pixels = _as_array(path, ImageOps.exif_transpose(image), image.format)
+                if isinstance(image, TiffImageFile):
+                    pixels = as_tagged(path, pixels, image.tag_v2)
             return Decoded(pixels, _is_transparent(image) if transparency else None)
     except ImageFileError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(path, str(error)) from error
     except UnidentifiedImageError as error:
+        kind = "a TIFF of a kind that is not supported" if contents[:4] in _TIFF else "no PNG, JPEG, BMP or TIFF image"
         raise ImageFileError(
-            path, "is no PNG, JPEG, BMP or TIFF image, or damaged from its beginning", advice="copy or convert it again"
+            path, f"is {kind}, or damaged from its beginning", advice="copy or convert it again"
         ) from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, MemoryError, ...
         raise ImageFileError(
@@ -116,8 +123,8 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _bits_stored(image: Any) -> int:
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,)))  # BitsPerSample
+    if isinstance(image, TiffImageFile):
+        return most_bits(image.tag_v2)
     return 16 if image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile) else 8
 
 
