@@ -13,6 +13,7 @@ from jaxtyping import Array, Float16, Num
 from jaxunreg.features.network import FeatureError, FeatureMaps, FeatureNetwork, map_shape
 from jaxunreg.padding import filled
 from jaxunreg.progress import with_bar
+from jaxunreg.scoring.until_error import UntilError, one_behind
 from jaxunreg.scoring.working_size import WorkingImage, shrunk
 
 # So many pixels pass through the network at a time: more leave a processor's cache.
@@ -40,22 +41,19 @@ def stream_working_images(
       channels: of the images.
 
     Yields:
-      For each image, in order, the image at the working size and the function's result as NumPy arrays.
+      For each image, in order, the image at the working size and the function's result as NumPy arrays. Images before
+      one that raises an error come first.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `check_images`.
     """
-    working = (shrunk(image, size, channels) for image in images)
+    working = UntilError(shrunk(image, size, channels) for image in images)
     batch = max(1, _PIXELS_A_CALL // (size[0] * size[1]))
-    waiting: tuple[list[WorkingImage], Any] | None = None
-    while some := list(itertools.islice(working, batch)):
-        results = function(filled(np.stack([one.pixels for one in some]), batch))
-        # Only one call is prepared while the one before it runs, so that memory does not grow.
-        if waiting is not None:
-            yield from _taken_apart(*waiting)
-        waiting = some, results
-    if waiting is not None:
-        yield from _taken_apart(*waiting)
+    calls = iter(lambda: list(itertools.islice(working, batch)), [])
+    begun = ((some, function(filled(np.stack([one.pixels for one in some]), batch))) for some in calls)
+    for some, results in one_behind(begun):
+        yield from _taken_apart(some, results)
+    working.raise_error()
 
 
 def _taken_apart(some: list[WorkingImage], results: Any) -> Iterator[tuple[WorkingImage, Any]]:

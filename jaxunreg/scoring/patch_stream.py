@@ -9,6 +9,7 @@ from jaxtyping import Array, Int
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.scoring.patches import PatchGrid, check_stride, patch_grid
+from jaxunreg.scoring.until_error import UntilError, one_behind
 
 PatchFunction: TypeAlias = Callable[[np.ndarray], Any]
 """Patches `[n, height, width, channels]` to a pytree of arrays with a leading axis of `n`."""
@@ -175,18 +176,8 @@ def _calls(
     parts: list[_CallPart] = []
     patches: list[np.ndarray] = []
     room = patches_a_call
-    kind = None
-    for k, image in enumerate(images):
-        pixels = np.asarray(image)
-        grid = patch_grid(*pixels.shape[:2], patch=patch, stride=stride)
-        kind = kind or (pixels.dtype, pixels.shape[2])
-        if (pixels.dtype, pixels.shape[2]) != kind:
-            raise ArgumentError(
-                f"image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {kind[0]} with {kind[1]}",
-                "one kind",
-                "convert them all",
-                field="images",
-            )
+    cut = UntilError(_with_grid(images, patch, stride))
+    for pixels, grid in cut:
         windows = np.lib.stride_tricks.sliding_window_view(pixels, patch, axis=(0, 1))
         all_corners = grid.corners
         for start in _starts(len(all_corners), room, patches_a_call):
@@ -199,6 +190,26 @@ def _calls(
                 parts, patches, room = [], [], patches_a_call
     if parts:
         yield parts, np.concatenate(patches)
+    cut.raise_error()
+
+
+def _with_grid(
+    images: Iterable[Array | np.ndarray], patch: tuple[int, int], stride: int
+) -> Iterator[tuple[np.ndarray, PatchGrid]]:
+    """Each image, checked to be of one kind with those before it, and where its patches lie."""
+    kind = None
+    for k, image in enumerate(images):
+        pixels = np.asarray(image)
+        grid = patch_grid(*pixels.shape[:2], patch=patch, stride=stride)
+        kind = kind or (pixels.dtype, pixels.shape[2])
+        if (pixels.dtype, pixels.shape[2]) != kind:
+            raise ArgumentError(
+                f"image {k} of dtype {pixels.dtype} with {pixels.shape[2]} channels after {kind[0]} with {kind[1]}",
+                "one kind",
+                "convert them all",
+                field="images",
+            )
+        yield pixels, grid
 
 
 def _starts(length: int, first: int, rest: int) -> Iterator[int]:
@@ -211,16 +222,8 @@ def _by_part(
     function: PatchFunction, calls: Iterable[tuple[list[_CallPart], np.ndarray]]
 ) -> Iterator[tuple[_CallPart, Any]]:
     """The function's results, image by image, as NumPy arrays."""
-
-    waiting: tuple[list[_CallPart], Any] | None = None
-    for parts, patches in calls:
-        results = function(patches)
-        # Only one call is prepared while the one before it runs, so that memory does not grow.
-        if waiting is not None:
-            yield from _taken_apart(*waiting)
-        waiting = parts, results
-    if waiting is not None:
-        yield from _taken_apart(*waiting)
+    for parts, results in one_behind((parts, function(patches)) for parts, patches in calls):
+        yield from _taken_apart(parts, results)
 
 
 def _taken_apart(parts: list[_CallPart], results: Any) -> Iterator[tuple[_CallPart, Any]]:

@@ -335,6 +335,10 @@ def test_one_kind_of_image_is_asked_for(many):
     # Also where the first image fills a call, so that none of its patches waits for the next.
     for patches_a_call in (100, len(patch_grid(*many[0].shape[:2], patch=(8, 8), stride=4).corners)):
         with pytest.raises(ValueError, match=r"got image 1 of dtype float32"):
-            list(map_patches(len, two, patch=(8, 8), stride=4, patches_a_call=patches_a_call))
+            list(
+                map_patches(
+                    lambda patches: np.zeros(len(patches)), two, patch=(8, 8), stride=4, patches_a_call=patches_a_call
+                )
+            )
     with pytest.raises(ValueError, match="leaves pixels unseen"):
         list(average_patches(len, many, patch=(8, 8), stride=9, patches_a_call=10))
