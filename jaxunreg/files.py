@@ -38,6 +38,40 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def growing(path: Path) -> Iterator[Path]:
+    """Hand out the file `PATH.part`, empty, and move it to `path` at the end.
+
+    Unlike the file of `replacing` it is one that a user can see. If the body raises, or the process is killed, it
+    stays with all that was written into it.
+
+    Args:
+      path: the file, in a folder that exists.
+
+    Yields:
+      The file, into which the body must write.
+
+    Raises:
+      BlockingIOError: another process writes into that file.
+      OSError: the file cannot be made or moved, or is a symbolic link or a folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with growing(Path(folder, "a.csv")) as part:
+    ...         part.name
+    ...     [file.name for file in Path(folder).iterdir()]
+    'a.csv.part'
+    ['a.csv']
+    """
+    part = path.with_name(f"{path.name}.part")
+    # A link that someone else put there is not followed.
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666))
+    with held(part):
+        os.truncate(part, 0)
+        yield part
+        os.replace(part, path)
+
+
 def temporary_sibling(path: Path) -> Path:
     """A hidden name beside `path` that no other thread, process or machine uses. It is short even if `path` is long.
 

@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxunreg.cli.options import CommandError
-from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.detector_folder import cannot_write
-from jaxunreg.inspection.verdict import ImageVerdict
+from jaxunreg.inspection.verdict import InspectedImage
 
 # Bytes, in most file systems.
 _LONGEST_NAME = 255
@@ -38,39 +37,29 @@ def heat_map_files(paths: Sequence[Path], folder: Path) -> list[Path]:
     return [folder / path.relative_to(root).with_name(_file_name(path.name)) for path in resolved]
 
 
-def verdicts_with_heat_maps(
-    detector: AnomalyDetector, images: ImageFiles, folder: Path, stride: int | None
-) -> Iterator[tuple[ImageVerdict, Path]]:
-    """Score images, and write a picture of each, beside its heat map over it.
+def write_heat_map(detector: AnomalyDetector, found: InspectedImage, target: Path, title: str) -> None:
+    """Write a picture of an image, beside its heat map over it.
 
     Args:
-      detector: what scores.
-      images: files of images.
-      folder: for the pictures.
-      stride: pixels from one patch of a heat map to the next; default: as in scoring.
-
-    Yields:
-      The verdict on each image, in order, and the file of its picture.
+      detector: what scored it.
+      found: the image, its verdict and its pixels.
+      target: the file; its folder is made.
+      title: of the picture.
 
     Raises:
-      CheckpointError: a picture cannot be written.
+      CheckpointError: it cannot be written.
     """
     from jaxunreg.plots.style import save_figure  # matplotlib is slow to import
     from jaxunreg.plots.verdicts import verdict_overlay
 
-    targets = heat_map_files([file.path for file in images.files], folder)
-    inspected = detector.inspect(images, pixels=True, heat_map_stride=stride)
-    for (image, verdict, pixels), target in zip(inspected, targets, strict=True):
-        assert pixels is not None  # for mypy: they were asked for
-        heat = detector.heat_map(pixels, smooth=True)
+    assert found.pixels is not None  # for mypy: they were asked for
+    heat = detector.heat_map(found.pixels, smooth=True)
+    figure = verdict_overlay(detector, found.image, heat, found.verdict, title=title)
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        title = target.relative_to(folder).with_suffix("").as_posix()
-        figure = verdict_overlay(detector, image, heat, verdict, title=title)
-        try:
-            save_figure(figure, target)
-        except OSError as error:
-            raise cannot_write(f"--heat-maps {target}", error) from error
-        yield verdict, target
+        save_figure(figure, target)
+    except OSError as error:
+        raise cannot_write(f"--heat-maps {target}", error) from error
 
 
 def _file_name(image: str) -> str:

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxunreg.cli.options import CommandError
+from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.inspection.detector_folder import cannot_write
+
+# Of a table of rows, as CSV and as JSON lines.
+_BEGINNINGS = (b'{"path"', b"path,")
 
 
 def is_special(path: Path) -> bool:
@@ -13,21 +17,30 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def check_file(output: str) -> None:
-    """Check that a file can be written.
+def check_file(output: str, targets: Sequence[Path] = ()) -> None:
+    """Check that a file of rows can be written, and that nothing but earlier rows would be lost by it.
 
     Args:
       output: its name, or `-` for stdout.
+      targets: the images and folders that are scored.
 
     Raises:
-      CommandError: it cannot be written there.
+      CommandError: it cannot be written there, or the file that is there holds something else.
     """
     path = Path(output)
-    if output == "-" or is_special(path):
+    if output == "-" or (is_special(path) and not path.is_block_device()):
         return
     if not output or path.is_dir():
         raise CommandError(
             f"--output {output!r}, which is no name of a file", "one, e.g. scores.csv, or -", field="output"
+        )
+    what = _what_would_be_lost(path, targets)
+    if what:
+        raise CommandError(
+            f"--output {output}, {what}",
+            "a new file, or one with rows of an earlier run",
+            "choose another name; where a shell turned *.png into several names, put it before the options",
+            field="output",
         )
     folder = path.resolve().parent
     if not folder.is_dir():
@@ -44,6 +57,23 @@ def check_file(output: str) -> None:
             "choose another",
             field="output",
         )
+
+
+def _what_would_be_lost(path: Path, targets: Sequence[Path]) -> str:
+    """Why a file is not to be replaced by rows, as the end of a sentence, or nothing."""
+    if path.suffix.lower() in SUFFIXES:
+        return "which is the name of an image"
+    if any(target.exists() and path.exists() and target.samefile(path) for target in targets):
+        return "which is among the files to score"
+    if path.is_block_device():
+        return "which is a disk"
+    for there in (path, path.with_name(f"{path.name}.part")):
+        if there.is_file():
+            with there.open("rb") as file:
+                beginning = file.read(len(_BEGINNINGS[0]))
+            if beginning and not beginning.startswith(_BEGINNINGS):
+                return f"where {there} holds something else than rows"
+    return ""
 
 
 def check_outside(option: str, folder: Path, targets: Sequence[Path]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from jaxunreg.cli.console import say
+from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.places import is_special
-from jaxunreg.files import replacing
+from jaxunreg.files import growing
 from jaxunreg.inspection.detector_folder import cannot_write
 from jaxunreg.text import printable
 
@@ -27,7 +28,7 @@ WriteRow: TypeAlias = Callable[[Mapping[str, Any]], None]
 def writing_rows(output: str, format: Format) -> Iterator[WriteRow]:
     """Write rows to stdout, or to a file that appears when all of them are in it.
 
-    After a stop or an error the rows that were written are in a file beside it, whose name ends in `.part`.
+    Until then the rows are in a file beside it, whose name ends in `.part`. There they stay after a stop or an error.
 
     Args:
       output: the name of the file, or `-` for stdout.
@@ -35,6 +36,10 @@ def writing_rows(output: str, format: Format) -> Iterator[WriteRow]:
 
     Yields:
       A function that writes a row.
+
+    Raises:
+      CommandError: another run is writing into the file.
+      CheckpointError: the file cannot be written.
     """
     if output == "-":
         yield _Writer(sys.stdout, format).write
@@ -44,21 +49,37 @@ def writing_rows(output: str, format: Format) -> Iterator[WriteRow]:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield _Writer(file, format).write
         return
-    # A link stays one.
-    with replacing(path.resolve()) as temporary:
-        rows = None
+    target = path.resolve()  # A link stays one.
+    rows = None
+    with _told(output), growing(target) as part:
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
+            with part.open("w", encoding="utf-8", newline="") as file:
                 rows = _Writer(file, format)
                 yield rows.write
-        except BaseException as error:
+        except BaseException:
             if rows is not None and rows.written:
-                part = path.resolve().with_name(f"{path.name}.part")
-                os.replace(temporary, part)
                 say(f"rows that were there before: {rows.written}, in {part}")
-            if isinstance(error, OSError) and error.filename is None:
-                raise cannot_write(f"--output {output}", error) from error
+            else:
+                part.unlink()
             raise
+
+
+@contextlib.contextmanager
+def _told(output: str) -> Iterator[None]:
+    """Turn what the operating system says of the file of the rows into an error for the user."""
+    try:
+        yield
+    except BlockingIOError as error:
+        raise CommandError(
+            f"--output {output}, into which another run is writing right now",
+            "a file of its own for each run",
+            "wait until that run has ended, or choose another file",
+            field="output",
+        ) from error
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).name == f"{Path(output).resolve().name}.part":
+            raise cannot_write(f"--output {output}", error) from error
+        raise
 
 
 class _Writer:
