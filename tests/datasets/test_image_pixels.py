@@ -12,9 +12,8 @@ from PIL import Image
 from jaxunreg.datasets.folders import ImageFileError, load_files
 from jaxunreg.datasets.folders import pixels as pixels_module
 from jaxunreg.datasets.folders.dataset import load_folder
-from jaxunreg.datasets.folders.hashed_file import HashedFile
-from jaxunreg.datasets.folders.pixels import convert, decode_mask
-from tests.datasets.written_images import gray, rgb, write, write_mask
+from jaxunreg.datasets.folders.pixels import convert
+from tests.datasets.written_images import gray, rgb, write
 from tests.datasets.written_tiffs import TURNED, tiff
 
 
@@ -134,17 +133,6 @@ def test_orientation_is_applied(tmp_path, orientation):
                 expected = expected.astype(np.float32) / np.float32(65535)
             np.testing.assert_array_equal(images[0], expected, strict=True)
             assert images.sizes.tolist() == [[16, 24] if orientation < 5 else [24, 16]]
-
-
-def test_masks_of_any_scale(tmp_path):
-    expected = np.zeros((6, 9), bool)
-    expected[1:3, 2:5] = True
-    for value in (1, 128, 255):
-        mask = HashedFile(write_mask(tmp_path / "m.png", value=value))
-        np.testing.assert_array_equal(decode_mask(mask), expected, strict=True)
-    soft = np.where(expected, 255, 90).astype(np.uint8)
-    np.testing.assert_array_equal(decode_mask(HashedFile(write(tmp_path / "m.png", soft))), expected, strict=True)
-    assert not decode_mask(HashedFile(write(tmp_path / "m.png", np.zeros((6, 9), np.uint8)))).any()
 
 
 def test_pillow_still_keeps_eight_bits_of_deep_colour():

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
 from jaxunreg.datasets.folders.image_files import Color, OnError, check_size
-from jaxunreg.datasets.folders.pixels import decode, decode_mask
+from jaxunreg.datasets.folders.mask_pixels import decode_mask, looks_inverted
+from jaxunreg.datasets.folders.pixels import decode
 from jaxunreg.datasets.folders.room import Room
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import ArgumentError, argument
@@ -35,6 +37,7 @@ class _Look(NamedTuple):
     stored_colored: bool
     transparent: bool
     mask_is_empty: bool
+    mask_is_inverted: bool
 
 
 class CheckedFiles(NamedTuple):
@@ -85,9 +88,13 @@ def check_files(
         except ImageFileError as error:
             return error
 
-    looks = dict(zip((file.path for file in files), _map_with_bar(attempt, files, progress), strict=True))
+    found = _map_with_bar(attempt, files, progress)
+    looks: dict[Path, _Look | ImageFileError] = dict(zip((file.path for file in files), found, strict=True))
     errors = [*failures]
     errors += [look for look in looks.values() if isinstance(look, ImageFileError)]
+    inverted = _inverted_masks([(file, look) for file in files if isinstance(look := looks[file.path], _Look)])
+    looks |= inverted
+    errors += inverted.values()
     if errors and on_error == "raise":
         first, more = errors[0], f" (and {len(errors) - 1} more files)" if len(errors) > 1 else ""
         skip = f"or skip such files with {argument('on_error', 'skip')}"
@@ -131,20 +138,40 @@ def check_files(
     )
 
 
+def _inverted_masks(looked_at: Sequence[tuple[ImageFile, _Look]]) -> dict[Path, ImageFileError]:
+    """The errors of the masks that look inverted, by their images, where most masks of the data set do.
+
+    A single one may mark a defect that covers most of a part, and only a warning is logged.
+    """
+    masks = [
+        (file.path, file.mask, look.mask_is_inverted)
+        for file, look in looked_at
+        if file.label != GOOD and file.mask is not None and not look.mask_is_empty
+    ]
+    inverted = [(image, mask) for image, mask, is_inverted in masks if is_inverted]
+    got = f"marks most pixels and most of the border, as {len(inverted)} of {len(masks)} masks do"
+    advice = "invert the masks; if such masks are right, leave them out"
+    if 2 * len(inverted) > len(masks):
+        return {image: ImageFileError(mask, got, "defects in white on black", advice) for image, mask in inverted}
+    for _, mask in inverted:
+        logger.warning("%s: marks most pixels and most of the border; if it is inverted, invert it", mask)
+    return {}
+
+
 def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
     if printable(str(file.path)) != str(file.path):
         raise ImageFileError(
             file.path, "has a name that is not UTF-8", advice="rename it, or the folder that has such a name"
         )
-    pixels, transparent = decode(file.content, transparency=True)
+    pixels, alpha = decode(file.content, alpha=True)
     height, width = pixels.shape[:2]
     if min(height, width) < (min_size or 1):
         raise ImageFileError(file.path, f"has {height}x{width} pixels", f"at least {min_size}x{min_size}")
-    mask_is_empty = False
+    mask_is_empty = mask_is_inverted = False
     if file.mask_content is not None:
         mask = decode_mask(file.mask_content)
         check_size(file.mask_content.path, mask.shape, (height, width), f"as its image {file.path.name} has")
-        mask_is_empty = not mask.any()
+        mask_is_empty, mask_is_inverted = not mask.any(), looks_inverted(mask)
         if file.label == GOOD and not mask_is_empty:
             raise ImageFileError(
                 file.mask_content.path,
@@ -155,7 +182,8 @@ def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
     _keep(file.content, pixels, room)
     rgb = pixels.shape[2] == 3
     colored = rgb and bool((pixels[:, :, :1] != pixels[:, :, 1:]).any())
-    return _Look((height, width), 8 * pixels.dtype.itemsize, colored, rgb, bool(transparent), mask_is_empty)
+    bits = 8 * pixels.dtype.itemsize
+    return _Look((height, width), bits, colored, rgb, alpha is not None, mask_is_empty, mask_is_inverted)
 
 
 def _keep(content: HashedFile, decoded: np.ndarray, room: Room) -> None:

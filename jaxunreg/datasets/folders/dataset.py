@@ -99,10 +99,11 @@ def load_folder(
     | plain | images, all assumed normal | all | none, unless `test_fraction` is given |
     | magnetic-tile | `MT_Free`, `MT_Crack`, ... with `expA_num_B.jpg` and mask `expA_num_B.png` | see below | rest |
 
-    Masks may also lie beside their images as `NAME_mask`, `NAME-mask` or `NAME_gt`. Upper and lower case do not
-    matter. Where the split is not on disk, `held_out` chooses a share of the normal *groups* for the test split;
-    a group is an image, and for the magnetic tiles a tile with all its photographs. There the tiles of which any
-    photograph shows a defect are test tiles with all their photographs, so that no tile is in both splits.
+    Masks may also lie beside their images as `NAME_mask`, `NAME-mask` or `NAME_gt`, and `ground_truth` may be called
+    `groundtruth` or `gt`. Upper and lower case do not matter. Where the split is not on disk, `held_out` chooses a
+    share of the normal *groups* for the test split; a group is an image, and for the magnetic tiles a tile with all its
+    photographs. There the tiles of which any photograph shows a defect are test tiles with all their photographs, so
+    that no tile is in both splits.
 
     PNG, JPEG, BMP and TIFF with 8 or 16 bits, gray or RGB, of any sizes, are read; floating-point TIFF in [0, 1] as
     well. Gray or RGB is one choice for the data set. Hidden files are ignored; a file that is no image by its name, a
@@ -113,7 +114,8 @@ def load_folder(
       directory: the folder.
       color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are, be they stored as RGB or not.
       on_error: what to do with an image that cannot be used: unreadable, cut short, empty, with NaN, too small, a
-        decompression bomb, with two masks, a mask of another size or a mask that marks something of a normal image;
+        decompression bomb, with two masks, a mask of another size, one of unclear values or one that marks something of
+        a normal image; with a mask that marks most of its image, where most masks do, since they look inverted;
         or with a file of `ground_truth` that belongs to no image. `"raise"` raises, `"skip"` leaves it out, lists it
         in `skipped` and logs a warning.
       min_size: the least height and width, in pixels; default: no limit.

@@ -7,7 +7,7 @@ from jaxunreg.datasets.file_errors import MissingFileError
 from jaxunreg.datasets.folders.checking import check_files, logger
 from jaxunreg.datasets.folders.image_file import UNKNOWN, ImageFile
 from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
-from jaxunreg.datasets.folders.listing import list_folder
+from jaxunreg.datasets.folders.listing import is_named_as_masks, list_folder
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import ArgumentError
@@ -26,7 +26,8 @@ def load_files(
 
     Args:
       paths: files and folders. All images below a folder are taken in the order of their names, without hidden
-        files. A file that is a mask by its name, or lies in `ground_truth`, is left out and listed in `skipped`.
+        files. A file that is a mask by its name, or lies in a folder that is called `ground_truth`, `gt`, `masks`,
+        `labels`, `annotations` or `NAME_masks`, is left out and listed in `skipped`.
       color: one choice for all images. `"auto"` is gray if all images are gray, even if some are stored as RGB.
       on_error: whether a file or folder that cannot be used raises, or is left out and listed in `skipped`.
       min_size: the least height and width, in pixels.
@@ -88,7 +89,7 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileErr
     failures: list[ImageFileError] = []
     seen: dict[Path, Path] = {}
 
-    def add(folder: Path, holds_masks: bool) -> None:
+    def add(folder: Path, masks_in: str | None) -> None:
         before = seen.setdefault(folder.resolve(), folder)
         if before != folder:
             reported.append(Skipped(folder, f"is the same folder as {before}, and its images are taken there"))
@@ -102,15 +103,16 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileErr
         masks = {mask: image.name for image, masks in listing.masks.items() for mask in masks}
         for mask, image in sorted(masks.items()):
             reported.append(Skipped(mask, f"is a mask of {image} by its name; give the file itself to score it"))
-        if holds_masks:
+        if masks_in is not None:
             reported.extend(
-                Skipped(path, "is a mask, since it lies in `ground_truth`; give the file itself to score it")
+                Skipped(path, f"is a mask, since it lies in `{masks_in}`; give the file itself to score it")
                 for path in listing.images
             )
         else:
             images.extend(listing.images)
         for inner in listing.folders:
-            add(inner, holds_masks or inner.name == "ground_truth")
+            is_of_masks = masks_in is None and is_named_as_masks(inner, listing.folders)
+            add(inner, inner.name if is_of_masks else masks_in)
 
-    add(top, False)
+    add(top, None)
     return images, reported, failures

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from jaxunreg.datasets.folders.image_file import GOOD, UNKNOWN, ImageFile
-from jaxunreg.datasets.folders.pixels import convert, decode, decode_mask
+from jaxunreg.datasets.folders.mask_pixels import decode_mask
+from jaxunreg.datasets.folders.pixels import convert, decode
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import ArgumentError, JaxunregError

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxunreg.datasets.file_errors import FolderError
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
-from jaxunreg.datasets.folders.listing import Listing, list_folder
+from jaxunreg.datasets.folders.listing import GROUND_TRUTH, Listing, holds_images, is_named_as_masks, list_folder
 from jaxunreg.datasets.folders.magnetic_tile import NORMAL_FOLDER, find_tiles
 from jaxunreg.datasets.folders.masks import masks_below, out_of_place, with_masks
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
@@ -15,7 +15,7 @@ NORMAL_NAMES = ("good", "normal", "ok")
 
 ABNORMAL_NAMES = ("bad", "defect", "defects", "defective", "abnormal", "anomalous", "anomaly", "ng", "nok")
 
-_TREE_FOLDERS = ("train", "test", "ground_truth")
+_TREE_FOLDERS = ("train", "test")
 
 
 class Found(NamedTuple):
@@ -77,8 +77,9 @@ def find_layout(root: Path) -> Found:
 
 
 def _find_tree(root: Path, listing: Listing, folders: dict[str, Path]) -> Found:
+    ground_truth, others = _ground_truth(root, listing)
     reported = [*listing.reported, *out_of_place(listing.images, "mvtec")]
-    reported += out_of_place([folder for name, folder in folders.items() if name not in _TREE_FOLDERS], "mvtec")
+    reported += out_of_place([folder for folder in others if folder.name.lower() not in _TREE_FOLDERS], "mvtec")
     train, failures = [], []
     inner = list_folder(folders["train"])
     for folder in (folders["train"], *inner.folders):
@@ -101,7 +102,8 @@ def _find_tree(root: Path, listing: Listing, folders: dict[str, Path]) -> Found:
         return Found("mvtec", train, test, reported, failures)
     outer = list_folder(folders["test"])
     reported += [*outer.reported, *out_of_place(outer.images, "mvtec")]
-    masks = masks_below(folders.get("ground_truth"), {folder.name for folder in outer.folders}, reported)
+    _refuse_masks(folders["test"], outer.folders)
+    masks = masks_below(ground_truth, outer.folders, reported)
     for folder in outer.folders:
         label = GOOD if folder.name.lower() in NORMAL_NAMES else folder.name
         found = list_folder(folder)
@@ -115,17 +117,18 @@ def _find_tree(root: Path, listing: Listing, folders: dict[str, Path]) -> Found:
 def _find_two_folders(root: Path, listing: Listing, folders: dict[str, Path], normal: list[Path]) -> Found:
     if len(normal) > 1:
         raise FolderError(root, f"holds {_names(normal)}", "one folder of normal images", "move their images into one")
-    reserved = [folder for name, folder in folders.items() if name in ("test", "masks", "mask")]
+    ground_truth, others = _ground_truth(root, listing)
+    reserved = [folder for name, folder in folders.items() if name == "test"]
     if reserved:
         raise FolderError(
             root,
             f"holds {_names([*normal, *reserved])}",
-            "`train` beside `test`, and masks beside their images as NAME_mask.png or in `ground_truth/DEFECT`",
+            "`train` beside `test`",
             "rename the folders",
         )
     reported = [*listing.reported, *out_of_place(listing.images, "normal-abnormal")]
-    defects = [folder for name, folder in folders.items() if folder not in normal and name != "ground_truth"]
-    masks = masks_below(folders.get("ground_truth"), {folder.name for folder in defects}, reported)
+    defects = [folder for folder in others if folder not in normal]
+    masks = masks_below(ground_truth, others, reported)
     train: list[ImageFile] = []
     test: list[ImageFile] = []
     failures: list[ImageFileError] = []
@@ -137,6 +140,28 @@ def _find_two_folders(root: Path, listing: Listing, folders: dict[str, Path], no
         (train if folder in normal else test).extend(files)
         failures += failed
     return Found("normal-abnormal", train, test, reported, failures)
+
+
+def _ground_truth(root: Path, listing: Listing) -> tuple[Path | None, list[Path]]:
+    """The folder of masks, if there is one, and the other folders."""
+    found = [folder for folder in listing.folders if folder.name.lower() in GROUND_TRUTH]
+    if len(found) > 1:
+        raise FolderError(root, f"holds {_names(found)}", "one folder of masks", "move their masks into one")
+    others = [folder for folder in listing.folders if folder not in found]
+    _refuse_masks(root, others)
+    return (found[0] if found else None), others
+
+
+def _refuse_masks(root: Path, folders: Sequence[Path]) -> None:
+    """Refuse folders that hold masks by their names, before they are taken for kinds of defects."""
+    found = [folder for folder in folders if is_named_as_masks(folder, folders) and holds_images(folder)]
+    if found:
+        raise FolderError(
+            root,
+            f"holds {_names(found)}",
+            "masks beside their images as NAME_mask.png, or in `ground_truth/DEFECT` with the name of the image",
+            "move the masks, or rename the folders if they hold no masks",
+        )
 
 
 def _names(folders: Sequence[Path]) -> str:

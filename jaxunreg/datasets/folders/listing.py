@@ -1,5 +1,7 @@
 """What lies in a folder, by the names of its files: images, masks, subfolders and what is none of these."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +9,13 @@ from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.unusable import Skipped
 
 _MASK_ENDINGS = ("_mask", "-mask", "_gt")
+
+GROUND_TRUTH = ("ground_truth", "ground-truth", "ground truth", "groundtruth", "gt")
+"""What a folder of masks may be called, in lower case."""
+
+_OTHER_MASK_FOLDERS = ("mask", "masks", "labels", "annotations", "segmentations")
+
+_MASKS_OF = re.compile(r"(.+)[_ -](masks?|gt|ground_?truth|labels?|annotations?)")
 
 
 class Listing(NamedTuple):
@@ -56,6 +65,26 @@ def image_stem(mask: Path) -> str | None:
         if mask.stem.lower().endswith(ending) and len(mask.stem) > len(ending):
             return mask.stem[: -len(ending)]
     return None
+
+
+def is_named_as_masks(folder: Path, beside: Iterable[Path]) -> bool:
+    """Whether a folder is one of masks by its name, whatever its case, and by the names of the folders beside it.
+
+    >>> is_named_as_masks(Path("Ground_Truth"), []), is_named_as_masks(Path("bad_masks"), [])
+    (True, True)
+    >>> is_named_as_masks(Path("solder_mask"), [Path("dent")]), is_named_as_masks(Path("dent_mask"), [Path("dent")])
+    (False, True)
+    """
+    name = folder.name.lower()
+    if name in GROUND_TRUTH or name in _OTHER_MASK_FOLDERS or name.endswith(("_masks", "-masks", " masks")):
+        return True
+    of = _MASKS_OF.fullmatch(name)
+    return of is not None and of[1] in {other.name.lower() for other in beside}
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image below a folder, by the names."""
+    return any(path.suffix.lower() in SUFFIXES and not is_hidden(path.name) for path in folder.rglob("*"))
 
 
 def is_hidden(name: str) -> bool:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxunreg.datasets.file_errors import FolderError
 from jaxunreg.datasets.folders.image_file import ImageFile
-from jaxunreg.datasets.folders.listing import Listing, image_stem, is_hidden, list_folder
+from jaxunreg.datasets.folders.listing import Listing, holds_images, image_stem, is_hidden, list_folder
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 
@@ -43,26 +44,42 @@ def with_masks(
 
 
 def masks_below(
-    ground_truth: Path | None, defects: set[str], reported: list[Skipped]
+    ground_truth: Path | None, defects: Sequence[Path], reported: list[Skipped]
 ) -> dict[str, dict[str, list[Path]]]:
-    """The masks of a tree by the defect's folder and the image's stem; what is none goes to `reported`."""
+    """The masks of a tree by the defect's folder and the image's stem; what is none goes to `reported`.
+
+    Upper and lower case of the folders do not matter.
+
+    Raises:
+      FolderError: there are masks, and none of them is in a folder that is named as one of the defects.
+    """
     masks: dict[str, dict[str, list[Path]]] = {}
     if ground_truth is None:
         return masks
     outer = list_folder(ground_truth)
     reported += [*outer.reported, *out_of_place(outer.images, "mvtec")]
+    # An exact name counts for more than one in another case.
+    names = {defect.name.lower(): defect.name for defect in defects} | {defect.name: defect.name for defect in defects}
     for folder in outer.folders:
-        if folder.name not in defects:
+        defect = names.get(folder.name, names.get(folder.name.lower()))
+        if defect is None:
             reported.append(Skipped(folder, f"holds masks, but there is no folder test/{folder.name}"))
             continue
         found = list_folder(folder)
-        of_stem = masks.setdefault(folder.name, {})
+        of_stem = masks.setdefault(defect, {})
         # Here all images are masks, whether or not their names say so; those that do lie beside no image.
         reported += [skipped for skipped in found.reported if skipped.path.suffix.lower() not in SUFFIXES]
         reported += out_of_place(found.folders, "mvtec")
         images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         for path in sorted(path for path in images if not is_hidden(path.name)):
             of_stem.setdefault(image_stem(path) or path.stem, []).append(path)
+    if not any(masks.values()) and holds_images(ground_truth):
+        raise FolderError(
+            ground_truth,
+            "holds masks, and none in a folder that is named as one of images",
+            f"{ground_truth.name}/DEFECT/NAME_mask.png, with DEFECT among {', '.join(path.name for path in defects)}",
+            "rename its folders",
+        )
     return masks
 
 

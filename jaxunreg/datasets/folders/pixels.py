@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Num, UInt8
+from jaxtyping import Float32, Num, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -28,21 +28,21 @@ class Decoded(NamedTuple):
 
     Attributes:
       pixels: uint8 or uint16, or float32 in [0, 1]; 1 or 3 channels.
-      transparent: whether some pixels are not opaque, or `None` where that was not asked for.
+      alpha: how opaque each pixel is, up to 255; `None` where all are opaque, or it was not asked for.
     """
 
     pixels: Num[np.ndarray, "height width channels"]
-    transparent: bool | None
+    alpha: UInt8[np.ndarray, "height width"] | None
 
 
-def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
+def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
     """Read and decode a file once.
 
     The image is turned as its EXIF orientation says, a palette is resolved, and an alpha channel is dropped.
 
     Args:
       file: which one. It knows its hash afterwards.
-      transparency: whether to look for pixels that are not opaque.
+      alpha: whether to look for pixels that are not opaque.
 
     Raises:
       ImageFileError: it cannot be read or decoded, or its pixels are not of such a kind.
@@ -69,7 +69,7 @@ def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
                 pixels = _as_array(path, ImageOps.exif_transpose(image), image.format)
                 if isinstance(image, TiffImageFile):
                     pixels = as_tagged(path, pixels, image.tag_v2)
-            return Decoded(pixels, _is_transparent(image) if transparency else None)
+            return Decoded(pixels, _alpha(image) if alpha else None)
     except ImageFileError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -85,18 +85,6 @@ def decode(file: HashedFile, *, transparency: bool = False) -> Decoded:
             f"cannot be decoded ({type(error).__name__}: {error})",
             advice="it is damaged or cut short, copy it again",
         ) from error
-
-
-def decode_mask(file: HashedFile) -> Bool[np.ndarray, "height width"]:
-    """Read a mask once; it marks the pixels above half of its own maximum, in any channel.
-
-    Masks of 0 and 255, of 0 and 1, and those with rounded edges or traces of compression all come out as meant.
-
-    Raises:
-      ImageFileError: it cannot be read or decoded.
-    """
-    values = decode(file).pixels.max(axis=2)
-    return values > values.max() / 2
 
 
 def _check_extent(path: Path, image: Image.Image) -> None:
@@ -118,8 +106,11 @@ def _bomb(path: Path, why: str) -> ImageFileError:
     )
 
 
-def _is_transparent(image: Image.Image) -> bool:
-    return image.has_transparency_data and bool((np.asarray(image.convert("RGBA"))[:, :, 3] < 255).any())
+def _alpha(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
+    if not image.has_transparency_data:
+        return None
+    alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))[:, :, 3]
+    return alpha if (alpha < 255).any() else None
 
 
 def _bits_stored(image: Any) -> int:
