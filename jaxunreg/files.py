@@ -2,9 +2,14 @@
 
 import contextlib
 import os
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 @contextlib.contextmanager
@@ -79,6 +84,40 @@ def temporary_sibling(path: Path) -> Path:
     False
     """
     return path.with_name(f".{uuid.uuid4().hex}.tmp")
+
+
+def remove_leftovers(folder: Path, *, seconds: float = 86_400.0) -> None:
+    """Remove what processes that were killed left in a folder, under names of `temporary_sibling`.
+
+    Args:
+      folder: which one. Nothing is done where it cannot be read.
+      seconds: how old a leftover is at least; 0 for a folder that no other process writes into.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     temporary_sibling(Path(folder, "a.txt")).touch()
+    ...     remove_leftovers(Path(folder))
+    ...     before = len(os.listdir(folder))
+    ...     remove_leftovers(Path(folder), seconds=0.0)
+    ...     before, len(os.listdir(folder))
+    (1, 0)
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.lstat().st_mtime >= seconds:
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a symbolic link and not what it points to, if one is there.
+
+    Raises:
+      OSError: it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

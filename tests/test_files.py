@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and a folder is held by one process."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxunreg.files import held, replacing
+from jaxunreg.files import growing, held, remove_leftovers, replacing, temporary_sibling
 
 
 def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -167,3 +168,44 @@ def test_where_there_are_no_locks_the_body_runs_and_is_told(tmp_path: Path, monk
 def test_a_folder_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), held(tmp_path / "nowhere"):
         pass
+
+
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / ".hidden.tmp", tmp_path / "a.tmp", tmp_path / "target"]
+    for path in kept:
+        path.mkdir()
+        (path / "inside").touch()
+    temporary_sibling(tmp_path / "a").touch()
+    temporary_sibling(tmp_path / "a").mkdir()
+    temporary_sibling(tmp_path / "a").symlink_to(tmp_path / "target")
+    old = temporary_sibling(tmp_path / "a")
+    old.touch()
+    os.utime(old, (0, 0))
+    remove_leftovers(tmp_path)
+    assert not old.exists()
+    assert len(list(tmp_path.iterdir())) == 6
+    remove_leftovers(tmp_path, seconds=0.0)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert all((path / "inside").exists() for path in kept)
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_growing_file_stays_in_sight_where_its_body_is_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+
+    def stopped() -> None:
+        with growing(path) as part:
+            part.write_text("some rows")
+            assert path.read_text() == "old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert (path.read_text(), (tmp_path / "a.csv.part").read_text()) == ("old", "some rows")
+    with growing(path) as part:
+        assert part.read_text() == ""
+        part.write_text("all rows")
+        with pytest.raises(BlockingIOError), growing(path):
+            pass
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.csv": "all rows"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jaxunreg.cli.options import CommandError
 from jaxunreg.datasets.folders.pixels import SUFFIXES
+from jaxunreg.files import remove_leftovers
 from jaxunreg.inspection.detector_folder import cannot_write
 
 # Of a table of rows, as CSV and as JSON lines.
@@ -123,3 +124,4 @@ def make_folder(option: str, folder: Path) -> None:
         reason = error
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise cannot_write(f"{option} {folder}", reason)
+    remove_leftovers(folder)

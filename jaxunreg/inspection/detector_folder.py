@@ -12,7 +12,7 @@ import numpy as np
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, CheckpointError
 from jaxunreg.features.network import FeatureNetwork
-from jaxunreg.files import replacing, temporary_sibling
+from jaxunreg.files import remove, replacing, temporary_sibling
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
 from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
 from jaxunreg.scoring.map_scorer import MapScorer
@@ -70,11 +70,14 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
     Raises:
       OSError: the folder cannot be written.
     """
-    temporary = directory / f".{MODEL}.tmp"
-    for leftover in (temporary, directory / MODEL):
-        shutil.rmtree(leftover, ignore_errors=True)
-    save_scorer(temporary, scorer)
-    os.replace(temporary, directory / MODEL)
+    # A name that nobody can have put a link at.
+    temporary = temporary_sibling(directory / MODEL)
+    try:
+        save_scorer(temporary, scorer)
+        remove(directory / MODEL)
+        os.replace(temporary, directory / MODEL)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     content = {
         "format": FORMAT,
         **fields,

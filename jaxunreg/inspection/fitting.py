@@ -12,6 +12,7 @@ import numpy as np
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.network import FeatureNetwork
+from jaxunreg.files import remove_leftovers
 from jaxunreg.inspection.calibrating import calibrate_detector
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import AnomalyDetector
@@ -130,6 +131,8 @@ def fit_detector(
         make_folder(target)
     with contextlib.nullcontext() if target is None else alone_in(target / TRAINING):
         if target is not None:
+            for folder in (target, target / TRAINING):
+                remove_leftovers(folder, seconds=0.0)
             note_beginning(target, made_of)
         learned = learn(None if target is None else target / TRAINING)
         if target is not None:

@@ -1,9 +1,11 @@
 """The record of a run, a line a step."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+from jaxunreg.errors import CheckpointError
 from jaxunreg.files import replacing
 from jaxunreg.serialization import to_json
 from jaxunreg.training.state import StepMetrics
@@ -16,28 +18,60 @@ class MetricsLog:
         self.path = path
 
     def append(self, records: list[dict[str, Any]]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(to_json(record)) + "\n" for record in records)
+        """Add lines.
+
+        Raises:
+          CheckpointError: they cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(to_json(record)) + "\n" for record in records)
+        except OSError as error:
+            raise CheckpointError(
+                f"an error while writing {self.path}: {error}",
+                "to add a line a step",
+                "free some disk space or choose another folder, and start again to go on from the last checkpoint",
+            ) from error
 
     def read(self) -> list[dict[str, Any]]:
-        """All that was written; nothing where there is no file."""
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        """All that was written; nothing where there is no file. A warning counts the lines that cannot be read."""
+        return [record for record, _ in self._lines()]
 
     def cut(self, step: int) -> None:
-        """Forget what was written after `step`: a killed run logs steps that its last checkpoint does not have."""
+        """Forget what was written after `step`: a killed run logs steps that its last checkpoint does not have.
+
+        Lines that cannot be read are forgotten too. A warning counts them.
+        """
         if not self.path.exists():
             return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (json.JSONDecodeError, KeyError):
-                break  # The line that the kill cut short; nothing follows it.
+        kept = [line for record, line in self._lines() if record["step"] <= step]
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+
+    def _lines(self) -> list[tuple[dict[str, Any], bytes]]:
+        """The records that can be read, and their lines."""
+        if not self.path.exists():
+            return []
+        *lines, rest = self.path.read_bytes().split(b"\n")
+        found = [(_record(line), line) for line in (*lines, rest)]
+        # The end of the file is what a kill cut short. It was not written yet, so that nothing is lost with it.
+        damaged = [number for number, (record, _) in enumerate(found[:-1], 1) if record is None]
+        if damaged:
+            warnings.warn(
+                f"{len(damaged)} of {len(lines)} lines of {self.path} are damaged, the first is line {damaged[0]}; "
+                "they are left out",
+                stacklevel=3,
+            )
+        return [(record, line) for record, line in found if record is not None]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """What a line says, or None if it is no record of a step."""
+    try:
+        record = json.loads(line)
+        return record if isinstance(record["step"], int) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str, Any]]:

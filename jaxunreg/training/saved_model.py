@@ -1,15 +1,20 @@
 """A trained model on disk: its weights and its config together."""
 
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxunreg.errors import ArgumentError, CheckpointError
+from jaxunreg.errors import ArgumentError, CheckpointError, argument
 from jaxunreg.models.base import Model, variables_like
 from jaxunreg.models.registry import build_model, describe_model
 from jaxunreg.training.checkpoints import Checkpoints
 from jaxunreg.typing import PyTree, Variables
+
+_ATTEMPTS = 20
+
+_SECONDS_TO_REMOVE = 0.05
 
 
 def save_model(directory: str | Path, model: Model, variables: Variables) -> None:
@@ -54,6 +59,28 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
       CheckpointError: nothing is there, it is cut short or altered, or it is of a sweep.
     """
     directory = Path(directory)
+    for _ in range(_ATTEMPTS):
+        before = _steps(directory)
+        try:
+            return _load_newest(directory)
+        except CheckpointError:
+            # A run that saves there removes its oldest checkpoint, which may be the one that was being read.
+            time.sleep(_SECONDS_TO_REMOVE)
+            if _steps(directory) == before:
+                raise
+    raise CheckpointError(
+        f"{directory}, where a run replaces its checkpoints faster than they are read",
+        "one that stays",
+        f"wait until that run has ended, or raise its {argument('checkpoint_every')} or {argument('keep_checkpoints')}",
+    )
+
+
+def _steps(directory: Path) -> set[str]:
+    """The checkpoints that are there."""
+    return {path.name for path in directory.glob("*") if path.name.isdigit()}
+
+
+def _load_newest(directory: Path) -> tuple[Model, Variables]:
     if not directory.is_dir():
         raise CheckpointError(f"{directory}, which is not a folder", "one that `save_model` wrote", "check the path")
     advice = "copy it again, or train again into another folder"

@@ -15,6 +15,7 @@ import jaxunreg as ju
 from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_file import ImageFile
 from jaxunreg.datasets.folders.image_files import ImageFiles
+from jaxunreg.files import temporary_sibling
 from jaxunreg.inspection import detector_folder, fitting, pixel_fitting, scorer_folder, selection
 from jaxunreg.inspection.learned import Learned
 from jaxunreg.scoring import each
@@ -411,5 +412,25 @@ def test_what_is_left_of_a_stop_while_saving_is_replaced(files, finished, tmp_pa
             ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "m", progress=False)
     assert (tmp_path / "m" / "model").is_dir()
     assert not (tmp_path / "m" / "detector.json").exists()
+    # As a process leaves them that was killed between two files.
+    temporary_sibling(tmp_path / "m" / "model").mkdir()
+    temporary_sibling(tmp_path / "m" / "training" / "config.json").touch()
     again = ju.fit_detector(files, CONFIG, key=jax.random.key(0), directory=tmp_path / "m", progress=False)
     assert again.calibration == ju.AnomalyDetector.load(finished).calibration
+    assert list((tmp_path / "m").rglob(".*")) == []
+
+
+def test_nothing_is_written_through_links_that_others_put_there(detector, tmp_path):
+    """In a folder that several users write into, names that can be foreseen may be links to elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.tex").write_text("all of it")
+    target = tmp_path / "model"
+    target.mkdir()
+    for name in (".model.tmp", "model"):
+        (target / name).symlink_to(elsewhere)
+    (target / "detector.json").symlink_to(elsewhere / "thesis.tex")
+    detector.write_into(target)
+    assert [path.name for path in elsewhere.iterdir()] == ["thesis.tex"]
+    assert (elsewhere / "thesis.tex").read_text() == "all of it"
+    assert ju.AnomalyDetector.load(target).threshold == detector.threshold

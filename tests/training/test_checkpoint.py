@@ -218,3 +218,33 @@ def test_fingerprints_see_names_shapes_dtypes_and_values():
 def test_json_data_is_plain(tmp_path):
     value = {"a": (1, np.float32(0.5)), "b": [np.int64(3)], "c": tmp_path, 4: None}
     assert json.loads(json.dumps(to_json(value))) == {"a": [1, 0.5], "b": [3], "c": str(tmp_path), "4": None}
+
+
+@pytest.mark.parametrize("moment", ["config", "restore_variables"])
+def test_a_checkpoint_that_a_run_removes_while_it_is_read_is_no_damage(trained, tmp_path, monkeypatch, moment):
+    model, variables = trained
+    ju.save_model(tmp_path / "run", model, variables)
+    read = getattr(Checkpoints, moment)
+
+    def removed_before(self, step, *args):
+        if step == 0:
+            (tmp_path / "run" / "0").rename(tmp_path / "run" / "7")
+        return read(self, step, *args)
+
+    monkeypatch.setattr(Checkpoints, moment, removed_before)
+    again, restored = ju.load_model(tmp_path / "run")
+    assert again == model
+    chex.assert_trees_all_equal(restored, variables)
+
+
+def test_checkpoints_that_never_stay_are_told(trained, tmp_path, monkeypatch):
+    ju.save_model(tmp_path / "run", *trained)
+    monkeypatch.setattr("jaxunreg.training.saved_model._SECONDS_TO_REMOVE", 0.0)
+
+    def moved(self, step):
+        (tmp_path / "run" / str(step)).rename(tmp_path / "run" / str(step + 1))
+        raise ju.CheckpointError("gone")
+
+    monkeypatch.setattr(Checkpoints, "config", moved)
+    with pytest.raises(ju.CheckpointError, match="faster than they are read; expected one that stays; wait until"):
+        ju.load_model(tmp_path / "run")
