@@ -5,13 +5,13 @@ import numpy as np
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 
 
-def check_integer(name: str, value: object, *, at_least: int, advice: str | None = None) -> int:
+def check_integer(name: str, value: object, *, at_least: int | None, advice: str | None = None) -> int:
     """The value as a Python integer.
 
     Args:
       name: of the argument or field.
       value: what was given for it.
-      at_least: the lowest that is allowed.
+      at_least: the lowest that is allowed, or None where the caller checks that.
       advice: what to do where it is lower; default: to raise it.
 
     Raises:
@@ -25,6 +25,6 @@ def check_integer(name: str, value: object, *, at_least: int, advice: str | None
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         kind = type(value).__name__
         raise ArgumentTypeError(f"{argument(name, value)} of type {kind}", "an integer", f"pass int({argument(name)})")
-    if value < at_least:
+    if at_least is not None and value < at_least:
         raise ArgumentError(argument(name, value), f"at least {at_least}", advice or f"raise {argument(name)}")
     return int(value)

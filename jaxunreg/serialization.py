@@ -1,12 +1,15 @@
-"""Plain JSON data, and fingerprints of arrays."""
+"""Plain JSON data with a checksum, and fingerprints of arrays and files."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxunreg.errors import ArgumentError
 from jaxunreg.typing import PyTree
 
 
@@ -25,6 +28,59 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON data with a further entry, `sha256`: of all the others, as `json.dumps` writes them.
+
+    Args:
+      content: what `to_json` makes JSON data of.
+
+    >>> without_checksum(with_checksum({"threshold": 666.0}))
+    {'threshold': 666.0}
+    """
+    content = to_json(content)
+    return {**content, "sha256": _checksum(content)}
+
+
+def without_checksum(content: Any) -> dict[str, Any]:
+    """The data that `with_checksum` was given.
+
+    Raises:
+      ArgumentError: the data were altered since, or are none of that kind.
+
+    >>> without_checksum({**with_checksum({"threshold": 666.0}), "threshold": 966.0})
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got contents that do not match their SHA-256; expected what was written, unchanged
+    """
+    rest = {name: value for name, value in content.items() if name != "sha256"} if isinstance(content, dict) else {}
+    if not rest or content.get("sha256") != _checksum(rest):
+        raise ArgumentError("contents that do not match their SHA-256", "what was written, unchanged", field="sha256")
+    return rest
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    # Python writes a floating-point number such that the same one is read, and keeps the order of the entries.
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below a folder, by its path there, in the order of the paths.
+
+    Raises:
+      OSError: a file cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     _ = Path(name, "a.bin").write_bytes(b"bytes")
+    ...     file_hashes(Path(name))["a.bin"][:8]
+    '277089d9'
+    """
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def fingerprint(tree: PyTree) -> str:

@@ -8,6 +8,7 @@ score of each.
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -266,6 +267,13 @@ def images_needed(false_positive_rate: float) -> int:
 
 
 def _check_rate(false_positive_rate: float) -> None:
+    if not isinstance(false_positive_rate, Real) or isinstance(false_positive_rate, bool):
+        kind = type(false_positive_rate).__name__
+        raise ArgumentTypeError(
+            f"{argument('false_positive_rate', false_positive_rate)} of type {kind}",
+            "a number between 0 and 1, e.g. 0.05",
+            f"change {argument('false_positive_rate')}",
+        )
     if not 0.0 < false_positive_rate < 1.0:
         raise ArgumentError(
             argument("false_positive_rate", false_positive_rate),

@@ -1,9 +1,16 @@
-"""What a detector's settings must satisfy."""
+"""What a detector's settings, and what it keeps of the held-out images, must satisfy."""
 
-from jaxunreg.decomposition import check_term
+import math
+from numbers import Real
+from typing import Any, get_args
+
+import numpy as np
+
+from jaxunreg.decomposition import Term, check_term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
-from jaxunreg.inspection.held_out import MOST_TOP_K
+from jaxunreg.inspection.held_out import MOST_TOP_K, HeldOutScores, PixelLevels
+from jaxunreg.integers import check_integer
 
 
 def check_rate(held_out_images: int, false_positive_rate: float) -> None:
@@ -35,5 +42,61 @@ def check_scoring(term: str, top_k: int) -> None:
       ArgumentError: a value is out of its range.
     """
     check_term(term)
-    if not 1 <= top_k <= MOST_TOP_K:
+    if check_integer("top_k", top_k, at_least=None) not in range(1, MOST_TOP_K + 1):
         raise ArgumentError(argument("top_k", top_k), f"1 to {MOST_TOP_K}", f"change {argument('top_k')}")
+
+
+def check_bits(bits: int) -> None:
+    """Check how many bits the images of a detector have.
+
+    Raises:
+      ArgumentTypeError: it is not an integer.
+      ArgumentError: it is none of 8, 16 and 32.
+    """
+    if check_integer("bits", bits, at_least=None) not in (8, 16, 32):
+        raise ArgumentError(argument("bits", bits), "8, 16, or 32 for floating point", f"change {argument('bits')}")
+
+
+def check_held_out(held_out: HeldOutScores, pixel_levels: PixelLevels) -> None:
+    """Check what a detector keeps of the held-out images.
+
+    Raises:
+      ArgumentError: a term is missing, has scores of another number of images, an image without a score, scores that
+        are not finite or not descending, or pixel levels that are not two finite, ascending numbers.
+    """
+    missing = set(get_args(Term)) - (set(held_out) & set(pixel_levels))
+    if missing:
+        raise _unlike_calibrated(f"held-out scores of {sorted(held_out)}", f"those of {sorted(missing)} too")
+    images = {term: len(rows) for term, rows in held_out.items()}
+    if len(set(images.values())) > 1:
+        raise _unlike_calibrated(f"held-out scores of different numbers of images, {images}", "as many for each term")
+    for term, rows in held_out.items():
+        scores = np.asarray(rows)
+        if scores.ndim != 2 or not np.issubdtype(scores.dtype, np.floating):
+            raise _unlike_calibrated(
+                f"held-out scores {term!r} of shape {scores.shape} and dtype {scores.dtype}",
+                "floating point of shape [images, patches]",
+            )
+        # An image with fewer patches than are kept is filled up with NaN, which the sort puts last.
+        if scores.shape[1] == 0 or np.isnan(scores[:, 0]).any():
+            raise _unlike_calibrated(f"held-out scores {term!r} with an image without a score", "one at least")
+        if np.isinf(scores).any() or not np.array_equal(-np.sort(-scores, axis=1), scores, equal_nan=True):
+            raise _unlike_calibrated(
+                f"held-out scores {term!r} that are infinite or not descending", "finite ones, descending in each image"
+            )
+    for term, levels in pixel_levels.items():
+        if not _are_levels(levels):
+            raise _unlike_calibrated(
+                f"pixel levels {term!r} of {levels!r}", "two finite numbers, ascending", "pixel_levels"
+            )
+
+
+def _are_levels(levels: Any) -> bool:
+    if not isinstance(levels, tuple) or len(levels) != 2:
+        return False
+    numbers = all(isinstance(level, Real) and not isinstance(level, bool) for level in levels)
+    return numbers and math.isfinite(levels[0]) and math.isfinite(levels[1]) and levels[0] <= levels[1]
+
+
+def _unlike_calibrated(got: str, expected: str, field: str = "held_out") -> ArgumentError:
+    return ArgumentError(got, expected, "make the detector by `calibrate_detector`", field=field)

@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.decomposition import Decomposition, Term
-from jaxunreg.errors import ArgumentError
+from jaxunreg.errors import ArgumentTypeError
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.inspection.calibration import Calibration, calibrate
-from jaxunreg.inspection.checks import check_scoring
+from jaxunreg.inspection.checks import check_bits, check_held_out, check_scoring
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
 from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
 from jaxunreg.inspection.remembered_files import remembered_hashes
@@ -46,6 +46,7 @@ class AnomalyDetector:
       record: what it was made of and how, JSON data.
 
     Raises:
+      ArgumentTypeError: a field is of a kind that it cannot have.
       ArgumentError: a field is out of its range, the model's images are not square, or so few held-out images cannot
         support the rate.
     """
@@ -63,14 +64,11 @@ class AnomalyDetector:
     def __post_init__(self) -> None:
         self.scorer.check_stride("stride", self.stride)
         check_scoring(self.term, self.top_k)
-        missing = set(get_args(Term)) - (set(self.held_out) & set(self.pixel_levels))
-        if missing:
-            raise ArgumentError(
-                f"held-out scores of {sorted(self.held_out)}",
-                f"those of {sorted(missing)} too",
-                "make the detector by `calibrate_detector`",
-                field="held_out",
-            )
+        check_bits(self.bits)
+        check_held_out(self.held_out, self.pixel_levels)
+        if not isinstance(self.record, Mapping):
+            kind = type(self.record).__name__
+            raise ArgumentTypeError(f"a record of type {kind}", "a dict of JSON data", "pass a dict", field="record")
         self.calibration.threshold(self.false_positive_rate)
 
     @property

@@ -16,9 +16,9 @@ from jaxunreg.files import remove, replacing, temporary_sibling
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
 from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
 from jaxunreg.scoring.map_scorer import MapScorer
-from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.serialization import file_hashes, with_checksum, without_checksum
 
-FORMAT = 1
+FORMAT = 2
 
 FILE = "detector.json"
 """Written last: a folder without it is no detector."""
@@ -82,11 +82,11 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
         "format": FORMAT,
         **fields,
         "space": scorer.space,
-        "model_sha256": fingerprint(scorer.learned),
+        "model_files": file_hashes(directory / MODEL),
         "held_out": _without_padding(fields["held_out"]),
     }
     with replacing(directory / FILE) as file:
-        file.write_text(json.dumps(to_json(content), allow_nan=False) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(with_checksum(content), allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_detector(directory: str | Path, make: Callable[..., _T], network: FeatureNetwork | None = None) -> _T:
@@ -117,19 +117,22 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
         raise CheckpointError(f"{directory}, without a {FILE}", "a folder that `jaxunreg fit` wrote", "check the path")
     try:
         content = json.loads((directory / FILE).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ArgumentError(f"format {content['format']!r}", str(FORMAT), field="format")
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = f"format {content.get('format')!r}" if isinstance(content, dict) else type(content).__name__
+            raise ArgumentError(found, f"format {FORMAT}", field="format")
+        content = without_checksum(content)
         fields = {name: content[name] for name in _SETTINGS}
         fields["held_out"] = {term: _padded(content["held_out"][term]) for term in get_args(Term)}
-        fields["pixel_levels"] = {
-            term: (float(low), float(high)) for term, (low, high) in content["pixel_levels"].items()
-        }
-        model_hash, space = content["model_sha256"], content.get("space", "pixels")
-    except (KeyError, TypeError, ValueError, OSError) as error:
+        fields["pixel_levels"] = {term: tuple(levels) for term, levels in content["pixel_levels"].items()}
+        model_files, space = dict(content["model_files"]), content["space"]
+    # What somebody wrote by hand may hold anything. Other types raise AttributeError, many brackets RecursionError.
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
         raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
     scorer = load_scorer(directory / MODEL, space, network)
-    if fingerprint(scorer.learned) != model_hash:
-        raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with")
+    found_files = file_hashes(directory / MODEL)
+    differing = [name for name, sha256 in model_files.items() if found_files.get(name) != sha256]
+    if differing or not model_files:
+        raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with ({', '.join(differing)})")
     try:
         return make(scorer=scorer, **fields)
     except (TypeError, ValueError) as error:

@@ -16,6 +16,7 @@ from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.network import FeatureMap, FeatureNetwork, features_of, map_shape
 from jaxunreg.features.whitening import Whitening
 from jaxunreg.images import check_images, to_float
+from jaxunreg.integers import check_integer
 from jaxunreg.scoring.feature_stream import stream_working_images
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.map_scorer import Space
@@ -164,9 +165,10 @@ class FeatureScorer:
           stride: pixels from one place to the next.
 
         Raises:
+          ArgumentTypeError: it is not an integer.
           ArgumentError: it is another.
         """
-        if stride != self.stride:
+        if check_integer(name, stride, at_least=None) != self.stride:
             raise ArgumentError(
                 argument(name, stride),
                 f"{self.stride}, the stride of the feature network",

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Int, Num
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.integers import check_integer
 
 
 class PatchGrid(NamedTuple):
@@ -61,6 +62,7 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
       A grid that covers every pixel, if the stride is no longer than the patch.
 
     Raises:
+      ArgumentTypeError: the stride is not an integer.
       ArgumentError: an image smaller than a patch, or a stride below one.
 
     >>> patch_grid(10, 8, patch=(4, 4), stride=4).rows.tolist()
@@ -68,8 +70,7 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
     >>> patch_grid(480, 640, patch=(96, 96), stride=4).shape
     (97, 137)
     """
-    if stride < 1:
-        raise ArgumentError(argument("stride", stride), "at least 1")
+    stride = check_integer("stride", stride, at_least=1)
     if height < patch[0] or width < patch[1]:
         raise ArgumentError(
             f"an image of {height}x{width}",
@@ -94,14 +95,15 @@ def check_stride(name: str, stride: int, patch: int) -> None:
       patch: height or width of a patch, whichever is smaller.
 
     Raises:
-      ArgumentError: the stride is below one or above the size of a patch.
+      ArgumentTypeError: the stride is not an integer.
+      ArgumentError: it is below one or above the size of a patch.
 
     >>> check_stride("heat_map_stride", 0, 96)
     Traceback (most recent call last):
     jaxunreg.errors.ArgumentError: got heat_map_stride=0; expected 1 to 96, the size of a patch, since a longer one
     leaves pixels unseen; change heat_map_stride
     """
-    if not 1 <= stride <= patch:
+    if not 1 <= check_integer(name, stride, at_least=None) <= patch:
         raise ArgumentError(
             argument(name, stride),
             f"1 to {patch}, the size of a patch, since a longer one leaves pixels unseen",

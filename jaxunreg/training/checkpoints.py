@@ -12,10 +12,10 @@ import orbax.checkpoint as ocp
 
 from jaxunreg.errors import CheckpointError
 from jaxunreg.files import held
-from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.serialization import fingerprint, with_checksum, without_checksum
 from jaxunreg.typing import PyTree, Variables
 
-FORMAT = 1
+FORMAT = 2
 
 
 @contextlib.contextmanager
@@ -45,8 +45,9 @@ class Checkpoints:
     """The checkpoints of one training run: `DIRECTORY/<step>/`, the newest few of them.
 
     Each holds three items: `variables` (parameters and batch statistics), `rest` (what else training needs to go on)
-    and `config` (JSON: the model, the training config, the step, and a SHA-256 of both trees). Orbax writes into a
-    temporary folder and renames it, so a run that is killed while saving leaves the previous checkpoint as the last.
+    and `config` (JSON: the model, the training config, the step, a SHA-256 of each tree, and one of itself). Orbax
+    writes into a temporary folder and renames it, so a run that is killed while saving leaves the previous checkpoint
+    as the last.
 
     Args:
       directory: created if it does not exist.
@@ -110,8 +111,8 @@ class Checkpoints:
         meta = {
             "format": FORMAT,
             "step": step,
-            "config": to_json(config),
-            "sha256": {"variables": fingerprint(variables), "rest": fingerprint(rest)},
+            "config": config,
+            "trees": {"variables": fingerprint(variables), "rest": fingerprint(rest)},
         }
         try:
             saved = self._manager.save(
@@ -119,7 +120,7 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
                     rest=ocp.args.StandardSave(jax.tree.map(np.asarray, rest)),
-                    config=ocp.args.JsonSave(meta),
+                    config=ocp.args.JsonSave(with_checksum(meta)),
                 ),
             )
         except (OSError, ValueError) as error:
@@ -165,7 +166,7 @@ class Checkpoints:
         return self._restore(step, variables=variables)["variables"]
 
     def _restore(self, step: int, **like: PyTree) -> dict[str, PyTree]:
-        wanted = self._meta(step)["sha256"]
+        wanted = self._meta(step)["trees"]
         items = {name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in like.items()}
         trees = {name: self._read(step, **{name: item})[name] for name, item in items.items()}
         for name, tree in trees.items():
@@ -177,7 +178,10 @@ class Checkpoints:
         meta = self._read(step, config=ocp.args.JsonRestore())["config"]
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:
             raise self._damaged(step, f"expected format {FORMAT} in its config")
-        return meta
+        try:
+            return without_checksum(meta)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(step, f"its config: {error}") from error
 
     def _read(self, step: int, **items: Any) -> Any:
         try:

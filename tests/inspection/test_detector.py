@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jaxunreg.files import temporary_sibling
 from jaxunreg.inspection import detector_folder, fitting, pixel_fitting, scorer_folder, selection
 from jaxunreg.inspection.learned import Learned
 from jaxunreg.scoring import each
+from jaxunreg.serialization import with_checksum, without_checksum
 
 CONFIG = ju.DetectorConfig(
     space="pixels",
@@ -369,7 +371,8 @@ def test_a_detector_refuses_a_rate_that_it_cannot_support(detector):
         ju.calibrate_detector(detector.scorer, [pixels(k) for k in range(3)], stride=3)
 
 
-def test_what_is_no_detector_is_named(finished, detector, tmp_path):
+@pytest.mark.usefixtures("no_type_checks")
+def test_what_is_no_detector_is_named(finished, tmp_path):
     load = ju.AnomalyDetector.load
     with pytest.raises(ju.CheckpointError, match="which is not a folder"):
         load(tmp_path / "missing")
@@ -382,26 +385,81 @@ def test_what_is_no_detector_is_named(finished, detector, tmp_path):
     def broken(name: str, change) -> Path:
         folder = tmp_path / name
         shutil.copytree(finished, folder)
-        content = json.loads((folder / "detector.json").read_text())
+        content = without_checksum(json.loads((folder / "detector.json").read_text()))
         change(content)
-        (folder / "detector.json").write_text(json.dumps(content))
+        (folder / "detector.json").write_text(json.dumps(with_checksum(content)))
         return folder
 
     for name, change, message in (
         ("format", lambda c: c.update(format=9), "format 9"),
         ("key", lambda c: c.pop("held_out"), "held_out"),
         ("empty", lambda c: c["held_out"].update(m=[]), "without a score"),
+        ("fewer", lambda c: c["held_out"]["m"].pop(), "held-out scores of different numbers of images"),
+        ("nan", lambda c: c["held_out"]["m"][0].insert(0, None), "1 of .* patch scores that are NaN"),
+        ("levels", lambda c: c["pixel_levels"].update(m=[0.0, math.nan]), "two finite numbers, ascending"),
+        ("one", lambda c: c.update(pixel_levels=[1]), "AttributeError"),
+        ("text", lambda c: c["pixel_levels"].update(m="ab"), "two finite numbers, ascending"),
         ("stride", lambda c: c.update(stride=900), "got stride=900"),
-        ("other", lambda c: c.update(model_sha256="0"), "is not the model that detector.json was written with"),
+        ("half", lambda c: c.update(stride=2.5), "got stride=2.5 of type float; expected an integer"),
+        ("true", lambda c: c.update(top_k=True), "got top_k=True of type bool; expected an integer"),
+        ("bits", lambda c: c.update(bits="x"), "got bits='x' of type str; expected an integer"),
+        ("twelve", lambda c: c.update(bits=12), "got bits=12; expected 8, 16, or 32"),
+        ("rate", lambda c: c.update(false_positive_rate="0.2"), "got false_positive_rate='0.2' of type str"),
+        ("record", lambda c: c.update(record=[1]), "a record of type list; expected a dict"),
+        ("other", lambda c: c.update(model_files={"a": "0"}), "is not the model that detector.json was written with"),
+        ("none", lambda c: c.update(model_files={}), "is not the model that detector.json was written with"),
     ):
-        with pytest.raises(ju.CheckpointError, match=f"cannot be read: .*{message}"):
+        with pytest.raises(ju.CheckpointError, match=f"cannot be read: .*({message})"):
             load(broken(name, change))
-    (broken("cut", dict) / "detector.json").write_text('{"format": 1, "te')
+    broken("cut", dict)
+    for content in ("[1]", "1", "null", '"x"', "{}", "[" * 200_000, '{"format": 2, "a": ' + "[" * 200_000):
+        (tmp_path / "cut" / "detector.json").write_text(content)
+        with pytest.raises(ju.CheckpointError, match="cannot be read: "):
+            load(tmp_path / "cut")
+    (tmp_path / "cut" / "detector.json").write_text('{"format": 1, "te')
     with pytest.raises(ju.CheckpointError, match="JSONDecodeError"):
         load(tmp_path / "cut")
     shutil.rmtree(broken("gone", dict) / "model")
     with pytest.raises(ju.CheckpointError, match="not a folder"):
         load(tmp_path / "gone")
+
+
+def test_a_flipped_bit_is_told(finished, detector, tmp_path, monkeypatch):
+    """Of 400 in `detector.json`, wherever they are, none makes another detector."""
+    # What the model is loaded from is not looked at before the JSON is, and is loaded in another test.
+    monkeypatch.setattr(detector_folder, "load_scorer", lambda *_: detector.scorer)
+    shutil.copytree(finished, tmp_path / "m")
+    file = tmp_path / "m" / "detector.json"
+    whole = file.read_bytes()
+    refused = 0
+    for bit in np.random.default_rng(0).choice(8 * len(whole), 400, replace=False):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        file.write_bytes(flipped)
+        try:
+            found = ju.AnomalyDetector.load(tmp_path / "m")
+        except ju.CheckpointError:
+            refused += 1
+        else:  # e.g. another kind of white space
+            assert json.loads(flipped) == json.loads(whole)
+            assert found.threshold == detector.threshold
+    assert refused >= 390
+
+
+def test_an_altered_file_of_the_model_is_told(finished, tmp_path):
+    """Be it one that says how the model computes, or one that is not needed to score."""
+    shutil.copytree(finished, tmp_path / "m")
+    step = tmp_path / "m" / "model" / "0"
+    for file, message in (
+        (step / "config" / "metadata", "match their SHA-256"),
+        (step / "rest" / "_METADATA", "not the"),
+    ):
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b'"x_log_var_max": 2.0', b'"x_log_var_max": 1.0') + b" ")
+        with pytest.raises(ju.CheckpointError, match=message):
+            ju.AnomalyDetector.load(tmp_path / "m")
+        file.write_bytes(content)
+    ju.AnomalyDetector.load(tmp_path / "m")
 
 
 def test_what_is_left_of_a_stop_while_saving_is_replaced(files, finished, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 import jaxunreg as ju
 from jaxunreg.models.registry import build_model, describe_model
 from jaxunreg.scoring.scorer import fold
-from jaxunreg.serialization import fingerprint, to_json
+from jaxunreg.serialization import fingerprint, to_json, with_checksum, without_checksum
 from jaxunreg.training.checkpoints import Checkpoints
 
 # Orbax leaves the coroutines of the arrays that it did not get to when a checkpoint is damaged; they are collected
@@ -141,9 +141,23 @@ def test_altered_weights_that_can_still_be_read_do_not_pass(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, tree, rest, {})
         meta = next(path for path in (tmp_path / "1" / "config").rglob("metadata"))
-        meta.write_text(meta.read_text().replace(fingerprint(tree)[:10], "0123456789"))
-        with pytest.raises(ju.CheckpointError, match="do not match their SHA-256"):
+        content = without_checksum(json.loads(meta.read_text()))
+        content["trees"]["variables"] = fingerprint({"w": np.ones(3, np.float32)})
+        meta.write_text(json.dumps(with_checksum(content)))
+        with pytest.raises(ju.CheckpointError, match="contents of 'variables' do not match their SHA-256"):
             checkpoints.restore(1, tree, rest)
+
+
+def test_an_altered_config_does_not_pass(trained, tmp_path):
+    ju.save_model(tmp_path / "model", *trained)
+    [meta] = [path for path in tmp_path.rglob("metadata") if "config" in path.parts]
+    content = meta.read_text()
+    altered = content.replace('"batch_norm_epsilon": 1e-05', '"batch_norm_epsilon": 1e-01')
+    assert altered != content
+    for text in (altered, altered.replace("sha256", "sha257"), "[" * 200_000):
+        meta.write_text(text)
+        with pytest.raises(ju.CheckpointError, match="cannot be read, .*model"):
+            ju.load_model(tmp_path / "model")
 
 
 def test_a_checkpoint_of_other_shapes_is_an_error(tmp_path):
