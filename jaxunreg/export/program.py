@@ -9,6 +9,7 @@ import numpy as np
 from jax import export
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.finite import check_finite
 from jaxunreg.images import to_float
 from jaxunreg.models import apply
 from jaxunreg.models.base import Model
@@ -63,7 +64,12 @@ class ScoringProgram(NamedTuple):
 
 
 def program_of(scorer: MapScorer) -> ScoringProgram:
-    """A scorer of either space as a program with its weights in it."""
+    """A scorer of either space as a program with its weights in it.
+
+    Raises:
+      ArgumentError: the weights are not finite.
+    """
+    check_finite(scorer.learned)
     return _PROGRAMS[scorer.space](scorer)
 
 

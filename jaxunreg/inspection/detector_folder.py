@@ -13,6 +13,7 @@ from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, CheckpointError
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.files import remove, replacing, temporary_sibling
+from jaxunreg.finite import check_finite
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
 from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
 from jaxunreg.scoring.map_scorer import MapScorer
@@ -68,8 +69,10 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
       fields: see `save_detector`.
 
     Raises:
+      ArgumentError: what was learned is not finite.
       OSError: the folder cannot be written.
     """
+    check_finite(scorer.learned)
     # A name that nobody can have put a link at.
     temporary = temporary_sibling(directory / MODEL)
     try:
@@ -134,6 +137,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
     if differing or not model_files:
         raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with ({', '.join(differing)})")
     try:
+        check_finite(scorer.learned)
         return make(scorer=scorer, **fields)
     except (TypeError, ValueError) as error:
         raise _damaged(directory / FILE, str(error)) from error

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxunreg.errors import ArgumentError, CheckpointError, argument
+from jaxunreg.finite import check_finite
 from jaxunreg.models.base import Model, variables_like
 from jaxunreg.models.registry import build_model, describe_model
 from jaxunreg.training.checkpoints import Checkpoints
@@ -26,7 +27,8 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
       variables: its variables, as `init` and training make them.
 
     Raises:
-      ArgumentError: variables of another model, or those that `jaxunreg.scoring.fold` makes.
+      ArgumentError: variables of another model or another dtype, those that `jaxunreg.scoring.fold` makes, or values
+        that are not finite.
       CheckpointError: the folder is not empty or cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju, tempfile
@@ -56,7 +58,7 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
       The model, built from the config that lies with the weights, and its variables.
 
     Raises:
-      CheckpointError: nothing is there, it is cut short or altered, or it is of a sweep.
+      CheckpointError: nothing is there, it is cut short or altered, its variables are not finite, or it is of a sweep.
     """
     directory = Path(directory)
     for _ in range(_ATTEMPTS):
@@ -96,23 +98,42 @@ def _load_newest(directory: Path) -> tuple[Model, Variables]:
                 "run the sweep again, which reads them, and save what `SweepResult.variables` returns",
             )
         model = build_model(config["model"])
-        return model, checkpoints.restore_variables(step, variables_like(model))
+        variables = checkpoints.restore_variables(step, variables_like(model))
+    try:
+        check_finite(variables)
+    except ArgumentError as error:
+        raise CheckpointError(f"{directory}, with {error.got}", error.expected, error.advice) from error
+    return model, variables
 
 
 def _check_variables(model: Model, variables: Variables) -> None:
-    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-        return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-    found, wanted = shapes(variables), shapes(variables_like(model))
+    wanted, found = _kinds(variables_like(model)), _kinds(variables)
     differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if differing:
         name = differing[0]
+        in_all = f"({len(differing)} differ in all)"
+        if {key: kind[0] for key, kind in found.items()} == {key: kind[0] for key, kind in wanted.items()}:
+            raise ArgumentError(
+                f"variables of another dtype than the model's: {name} is {found[name][1]}",
+                f"{wanted[name][1]} {in_all}",
+                "convert them by `jax.tree.map`; a config with `precision` says in what a model computes",
+                field="variables",
+            )
         raise ArgumentError(
-            f"variables that are not the model's: {name} is {found.get(name, 'missing')}",
-            f"{wanted.get(name, 'none')} ({len(differing)} differ in all)",
+            f"variables that are not the model's: {name} is {found.get(name, ['missing'])[0]}",
+            f"{wanted.get(name, ['none'])[0]} {in_all}",
             "give those that `init` or training made for this model",
             field="variables",
         )
+    check_finite(variables)
+
+
+def _kinds(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of each leaf by its path."""
+    return {
+        jax.tree_util.keystr(path): (np.shape(leaf), str(getattr(leaf, "dtype", type(leaf).__name__)))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 _NOTHING = {"empty": np.zeros((), np.int32)}

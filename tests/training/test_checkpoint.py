@@ -16,6 +16,7 @@ import jaxunreg as ju
 from jaxunreg.models.registry import build_model, describe_model
 from jaxunreg.scoring.scorer import fold
 from jaxunreg.serialization import fingerprint, to_json, with_checksum, without_checksum
+from jaxunreg.training import saved_model
 from jaxunreg.training.checkpoints import Checkpoints
 
 # Orbax leaves the coroutines of the arrays that it did not get to when a checkpoint is damaged; they are collected
@@ -72,6 +73,33 @@ def test_what_could_not_be_loaded_again_is_not_saved(trained, tmp_path):
     with pytest.raises(ValueError, match=r"is missing; expected \(|; expected none"):
         ju.save_model(tmp_path / "model", model, fold(model, variables))
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int32"])
+def test_variables_that_could_not_be_loaded_are_not_saved(trained, tmp_path, dtype):
+    model, variables = trained
+    other = jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), variables)
+    with pytest.raises(ValueError, match=rf"another dtype than the model's: .* is {dtype}; expected float32 \(\d+ dif"):
+        ju.save_model(tmp_path / "model", model, other)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_variables_that_are_not_finite_are_neither_saved_nor_loaded_nor_exported(trained, tmp_path, value, monkeypatch):
+    model, variables = trained
+    leaves, tree = jax.tree.flatten(variables)
+    bad = tree.unflatten([*leaves[:-1], leaves[-1].at[(0,) * leaves[-1].ndim].set(value)])
+    message = r"variables with NaN or infinities, 1 of the \d+ values of .*; expected finite numbers"
+    with pytest.raises(ValueError, match=message):
+        ju.save_model(tmp_path / "model", model, bad)
+    with pytest.raises(ValueError, match=message):
+        ju.export_scorer(ju.make_scorer(model, bad), platforms=["cpu"])
+    assert not (tmp_path / "model").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(saved_model, "check_finite", lambda _: None)
+        ju.save_model(tmp_path / "model", model, bad)
+    with pytest.raises(ju.CheckpointError, match=message):
+        ju.load_model(tmp_path / "model")
 
 
 def test_the_checkpoints_of_a_sweep_are_named_and_not_to_be_deleted(tmp_path):

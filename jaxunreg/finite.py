@@ -1,0 +1,36 @@
+"""One check of learned arrays, before they are written anywhere and after they are read."""
+
+import jax
+import numpy as np
+
+from jaxunreg.errors import ArgumentError
+from jaxunreg.typing import PyTree
+
+
+def check_finite(arrays: PyTree, field: str = "variables") -> None:
+    """Refuse learned arrays with NaN or infinities, with which every score would be NaN.
+
+    Args:
+      arrays: a pytree; leaves that are not floating point are not looked at.
+      field: what the arrays are, for the error.
+
+    Raises:
+      ArgumentError: some of the values are not finite.
+
+    >>> import numpy as np
+    >>> check_finite({"w": np.array([1.0, np.nan])})
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got variables with NaN or infinities, 1 of the 2 values of ['w']; expected finite
+    numbers; train again, with a lower learning rate if this was training's result
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        if not jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact):
+            continue
+        bad = int(np.count_nonzero(~np.isfinite(np.asarray(leaf))))
+        if bad:
+            raise ArgumentError(
+                f"{field} with NaN or infinities, {bad} of the {leaf.size} values of {jax.tree_util.keystr(path)}",
+                "finite numbers",
+                "train again, with a lower learning rate if this was training's result",
+                field=field,
+            )
