@@ -12,7 +12,7 @@ _OPTION = "jax_compilation_cache_dir"
 _LEVEL = "xla_backend_optimization_level"
 
 
-def keep_compiled(directory: str | Path | None = None) -> Path:
+def keep_compiled(directory: str | Path | None = None) -> Path | None:
     """Turn on JAX's persistent compilation cache. Programs call this before the first `jit`; libraries do not.
 
     A cache that is already set by `JAX_COMPILATION_CACHE_DIR` or `jax.config` is left as it is. JAX reads a compiled
@@ -23,12 +23,15 @@ def keep_compiled(directory: str | Path | None = None) -> Path:
         (`XDG_CACHE_HOME`).
 
     Returns:
-      The directory in use.
+      The directory in use, or None for a user without a home, whose programs are not kept.
     """
     current: str | None = getattr(jax.config, _OPTION)
     if current is None:
         if directory is None:
-            directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxunreg"
+            try:
+                directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxunreg"
+            except RuntimeError:
+                return None
         current = str(directory)
         jax.config.update(_OPTION, current)
         # A program that compiles in less time is compiled sooner than found.

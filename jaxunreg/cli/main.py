@@ -1,14 +1,16 @@
 """The entry of the command line, which turns what a command raises into a line on stderr and an exit code."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from jaxunreg.cli.console import logging_on_stderr, say, say_error, show_traceback
 from jaxunreg.cli.exit_codes import ERROR, INTERRUPTED, USAGE
-from jaxunreg.cli.options import option_names, with_options
+from jaxunreg.cli.options import CommandError, option_names, with_options
 from jaxunreg.cli.parsing import RefusedError, command_of, parsed
+from jaxunreg.cli.streams import prepare_streams
 from jaxunreg.errors import JaxunregError
 
 _DEBUG = "--debug"
@@ -28,10 +30,12 @@ def main(args: Sequence[str] | None = None) -> int:
       The exit code: 0 all normal or done, 1 error, 3 anomalies found, 130 interrupted. A wrong command line leaves with
       2 by `SystemExit`, as `--help` does with 0.
     """
+    prepare_streams()
     words = list(sys.argv[1:] if args is None else args)
     debug = _DEBUG in words
     words = [word for word in words if word != _DEBUG]
     try:
+        _check_words(words)
         return _run(words)
     except RefusedError as error:
         _tell(error.reason, words, debug)
@@ -47,6 +51,21 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         _tell(error, words, debug)
         return ERROR
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse what is never meant: an empty path, for one, would be the current folder."""
+    for before, word in zip(("", *words), words, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            option = word.rstrip("=") or before
+            after = f" after {option}" if option.startswith("--") else ""
+            raise RefusedError(
+                CommandError(
+                    f"an empty word{after}", "a path or a value", "look whether a variable of the shell is empty"
+                )
+            )
+        if "\0" in word:
+            raise RefusedError(CommandError(f"{word!r}", "words without null bytes", "look at where it comes from"))
 
 
 def _run(words: Sequence[str]) -> int:
@@ -83,13 +102,40 @@ def _message(error: Exception, words: Sequence[str]) -> str | None:
     if isinstance(error, JaxunregError):
         command = command_of(words)
         return error.worded(with_options(option_names(command) if command else ()))
-    if isinstance(error, OSError | MemoryError):
-        return str(error) or type(error).__name__
+    if isinstance(error, OSError):
+        return f"{error}; {_advice(error)}"
+    if isinstance(error, MemoryError):
+        return f"the memory is full ({str(error) or 'MemoryError'}); close other programs, or take smaller images"
     import jax  # is imported by whatever filled a device
 
+    try:
+        jax.devices()
+    except Exception as reason:  # JAX raises several kinds, an AssertionError without a text among them
+        wanted = os.environ.get("JAX_PLATFORMS")
+        return (
+            f"JAX finds no device: {str(reason) or type(reason).__name__}; JAX_PLATFORMS is {wanted or 'not set'}; "
+            "unset it, or set it to cpu, or install JAX for the device that it names"
+        )
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
         return (
             f"the device has too little memory: {str(error).splitlines()[0]}; free some, or fit with a smaller "
             "--resolution (features) or --batch-size, --base-channels or --patch (pixels)"
         )
     return None
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some disk space, or write to another disk",
+    errno.EDQUOT: "free some disk space, or write to another disk",
+    errno.EACCES: "check the rights of the file and of its folder",
+    errno.EPERM: "check the rights of the file and of its folder",
+    errno.EROFS: "write to another disk",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files with `ulimit -n`",
+}
+
+
+def _advice(error: OSError) -> str:
+    return _ADVICE.get(error.errno or 0, "check the file and the disk that it is on")

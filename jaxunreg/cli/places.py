@@ -1,10 +1,12 @@
 """Whether results can be written where the command line says, checked before the work that they take."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.streams import Closed
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.files import remove_leftovers
 from jaxunreg.inspection.detector_folder import cannot_write
@@ -28,6 +30,8 @@ def check_file(output: str, targets: Sequence[Path] = ()) -> None:
     Raises:
       CommandError: it cannot be written there, or the file that is there holds something else.
     """
+    if output == "-" and isinstance(sys.stdout, Closed):
+        raise CommandError("a closed stdout", "one for the rows", "open it, or give --output FILE", field="output")
     path = Path(output)
     if output == "-" or (is_special(path) and not path.is_block_device()):
         return

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +21,7 @@ from jaxunreg.export.program import (
 )
 from jaxunreg.files import replacing
 from jaxunreg.models.registry import describe_model
+from jaxunreg.paths import given_path
 from jaxunreg.scoring.scorer import Scorer
 
 
@@ -74,7 +74,7 @@ def export_onnx(
     onnx.checker.check_model(proto, full_check=True)
     serialized = proto.SerializeToString()
     differences = _compare(onnxruntime, serialized, program, images)
-    with replacing(Path(path)) as temporary:
+    with replacing(given_path("path", path)) as temporary:
         temporary.write_bytes(serialized)
     return differences
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal, get_args
 
 import jax
@@ -14,6 +13,7 @@ from jax import export
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.export.program import describe_export, input_images, program_of
 from jaxunreg.files import replacing
+from jaxunreg.paths import given_path
 from jaxunreg.scoring.map_scorer import MapScorer
 
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
@@ -75,7 +75,7 @@ def export_scorer(
         if path is not None:
             serialized = exported.serialize(vjp_order=vjp_order)
     if path is not None:
-        path = Path(path)
+        path = given_path("path", path)
         about = {
             **describe_export(program.made_of, images),
             "platforms": list(platforms),

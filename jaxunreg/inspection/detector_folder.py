@@ -16,6 +16,7 @@ from jaxunreg.files import remove, replacing, temporary_sibling
 from jaxunreg.finite import check_finite
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
 from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
+from jaxunreg.paths import given_path, read_file
 from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.serialization import file_hashes, with_checksum, without_checksum
 
@@ -44,7 +45,7 @@ def save_detector(directory: str | Path, scorer: MapScorer, fields: Mapping[str,
     Raises:
       CheckpointError: the folder is not empty or cannot be written.
     """
-    target = Path(directory).absolute()
+    target = given_path("directory", directory).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"{directory}, which is already used", "a new or empty folder", "choose another one")
     temporary = temporary_sibling(target)
@@ -107,7 +108,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
       CheckpointError: the folder holds no detector, or one that is unfinished, damaged, of another version, or made
         with another feature network.
     """
-    directory = Path(directory)
+    directory = given_path("directory", directory)
     if not directory.is_dir():
         raise CheckpointError(f"{directory}, which is not a folder", "one that `jaxunreg fit` wrote", "check the path")
     if not (directory / FILE).exists():
@@ -119,7 +120,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
             )
         raise CheckpointError(f"{directory}, without a {FILE}", "a folder that `jaxunreg fit` wrote", "check the path")
     try:
-        content = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        content = json.loads(read_file(directory / FILE).decode())
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             found = f"format {content.get('format')!r}" if isinstance(content, dict) else type(content).__name__
             raise ArgumentError(found, f"format {FORMAT}", field="format")

@@ -29,6 +29,7 @@ from jaxunreg.inspection.fit_folder import (
 from jaxunreg.inspection.normal_images import check_sizes, normal_images
 from jaxunreg.inspection.pixel_fitting import pixel_learning
 from jaxunreg.inspection.selection import hold_out, joined, one_of_each
+from jaxunreg.paths import given_path
 from jaxunreg.provenance import device, versions
 from jaxunreg.serialization import to_json
 from jaxunreg.training.checkpoints import alone_in
@@ -116,7 +117,7 @@ def fit_detector(
             "fingerprint": normal.fingerprint,
         }
     )
-    target = None if directory is None else Path(directory)
+    target = None if directory is None else given_path("directory", directory)
     if target is not None and (target / FILE).exists():
         detector = AnomalyDetector.load(target, network=network)
         check_same(target, detector.record, made_of)

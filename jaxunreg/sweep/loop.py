@@ -16,6 +16,7 @@ import numpy as np
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.images import check_images
 from jaxunreg.models.base import Model
+from jaxunreg.paths import given_path
 from jaxunreg.sweep.members import Member, checked_members
 from jaxunreg.sweep.part import PartRun
 from jaxunreg.sweep.program import place_members
@@ -127,7 +128,7 @@ def fit_sweep(
     for part, first in enumerate(range(0, len(members), size)):
         last = min(first + size, len(members))
         title = description if parts == 1 else f"{description}, members {first} to {last - 1} of {len(members)}"
-        folder = None if directory is None else Path(directory) / f"part-{part:03d}"
+        folder = None if directory is None else given_path("directory", directory) / f"part-{part:03d}"
         outcomes.append(PartRun(shared, first, last).run(folder, progress, title))
     return SweepResult(
         model=shared.padded,

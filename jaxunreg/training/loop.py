@@ -10,6 +10,7 @@ from jaxunreg.images import check_images
 from jaxunreg.models.base import Model
 from jaxunreg.parallel import processes
 from jaxunreg.parallel.mesh import data_mesh
+from jaxunreg.paths import given_path
 from jaxunreg.progress import status
 from jaxunreg.training.batches import make_batches
 from jaxunreg.training.checkpoints import Checkpoints
@@ -107,8 +108,9 @@ def fit(
     with contextlib.ExitStack() as stack:
 
         def open_and_resume() -> tuple[RunFiles | None, TrainState]:
-            checkpoints = Checkpoints(Path(directory) / "checkpoints", keep=config.keep_checkpoints, alone=True)
-            files: RunFiles = stack.enter_context(checkpoints), MetricsLog(Path(directory) / "metrics.jsonl")
+            folder = given_path("directory", directory)
+            checkpoints = Checkpoints(folder / "checkpoints", keep=config.keep_checkpoints, alone=True)
+            files: RunFiles = stack.enter_context(checkpoints), MetricsLog(folder / "metrics.jsonl")
             return files, run.resume(*files)
 
         others: tuple[RunFiles | None, TrainState] = None, init_state(model, config, key)

@@ -10,6 +10,7 @@ from jaxunreg.errors import ArgumentError, CheckpointError, argument
 from jaxunreg.finite import check_finite
 from jaxunreg.models.base import Model, variables_like
 from jaxunreg.models.registry import build_model, describe_model
+from jaxunreg.paths import given_path
 from jaxunreg.training.checkpoints import Checkpoints
 from jaxunreg.typing import PyTree, Variables
 
@@ -41,7 +42,7 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
     True
     """
     _check_variables(model, variables)
-    directory = Path(directory)
+    directory = given_path("directory", directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CheckpointError(f"{directory}, which is already used", "a new or empty folder", "choose another one")
     with Checkpoints(directory, keep=1) as checkpoints:
@@ -60,7 +61,7 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
     Raises:
       CheckpointError: nothing is there, it is cut short or altered, its variables are not finite, or it is of a sweep.
     """
-    directory = Path(directory)
+    directory = given_path("directory", directory)
     for _ in range(_ATTEMPTS):
         before = _steps(directory)
         try:

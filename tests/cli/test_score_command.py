@@ -137,7 +137,6 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(parts, model, monkeyp
     ("option", "message"),
     [
         (["--output", "FOLDER"], "which is no name of a file; expected one"),
-        (["--output", ""], "which is no name of a file; expected one"),
         (["--output", "FOLDER/none/x.csv"], "but there is no folder"),
         (["--heat-maps", "FOLDER/file"], "which cannot be written"),
         (["--heat-maps", "FOLDER/file/maps"], "which cannot be written"),
@@ -198,7 +197,10 @@ def test_a_folder_that_cannot_be_opened_is_skipped_as_a_file_is(model, tmp_path,
     monkeypatch.setattr(Path, "iterdir", refused)
     command = ["score", str(tmp_path / "new"), "--model", str(model)]
     assert main(command) == 1
-    assert "locked: cannot be opened (Permission denied); check its rights; or skip" in capsys.readouterr().err
+    assert (
+        "locked: cannot be opened (Permission denied); check the path and its rights; or skip"
+        in capsys.readouterr().err
+    )
     assert main([*command, "--on-error", "skip"]) in (0, 3)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(Path(row["path"]).name, row["verdict"] == "skipped") for row in rows] == [

@@ -17,6 +17,7 @@ from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.splitting import check_fraction
 from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.paths import given_path
 
 HELD_OUT = 0.25
 """The share of the normal groups in the test split, where there are defects but no split on disk."""
@@ -144,7 +145,7 @@ def load_folder(
     ...     data.layout, data.train[2].shape, int(data.train[2].max())
     ('plain', (6, 8, 1), 2)
     """
-    root = Path(directory).expanduser().resolve()
+    root = given_path("directory", directory).resolve()
     if not root.exists():
         raise MissingFileError(root, "does not exist", "a folder of images")
     if not root.is_dir():

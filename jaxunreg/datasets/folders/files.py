@@ -11,10 +11,11 @@ from jaxunreg.datasets.folders.listing import is_named_as_masks, list_folder
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import ArgumentError
+from jaxunreg.paths import given_path
 
 
 def load_files(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     *,
     color: Color = "auto",
     on_error: OnError = "raise",
@@ -25,7 +26,7 @@ def load_files(
     """Load images without labels, to score them.
 
     Args:
-      paths: files and folders. All images below a folder are taken in the order of their names, without hidden
+      paths: files and folders, or one. All images below a folder are taken in the order of their names, without hidden
         files. A file that is a mask by its name, or lies in a folder that is called `ground_truth`, `gt`, `masks`,
         `labels`, `annotations` or `NAME_masks`, is left out and listed in `skipped`.
       color: one choice for all images. `"auto"` is gray if all images are gray, even if some are stored as RGB.
@@ -42,10 +43,11 @@ def load_files(
       MissingFileError: a file or folder does not exist.
       ArgumentError: there is no image, none in a folder, or none that can be used.
     """
+    given = [paths] if isinstance(paths, str | Path) else paths
     files: list[ImageFile] = []
     reported: list[Skipped] = []
     failures: list[ImageFileError] = []
-    for path in (Path(path).expanduser() for path in paths):
+    for path in [given_path("paths", path) for path in given]:
         if path.is_dir():
             images, others, unread = _list_below(path)
             failures += unread
@@ -96,8 +98,10 @@ def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileErr
             return
         try:
             listing = list_folder(folder)
-        except PermissionError as error:
-            failures.append(ImageFileError(folder, f"cannot be opened ({error.strerror})", advice="check its rights"))
+        except OSError as error:
+            failures.append(
+                ImageFileError(folder, f"cannot be opened ({error.strerror})", advice="check the path and its rights")
+            )
             return
         reported.extend(listing.reported)
         masks = {mask: image.name for image, masks in listing.masks.items() for mask in masks}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxunreg.paths import read_file
+
 
 class HashedFile:
     """A file whose bytes are hashed the first time that they are read, and never again.
@@ -41,9 +43,9 @@ class HashedFile:
         """The file's bytes; their hash is kept if none is known yet.
 
         Raises:
-          OSError: the file cannot be read.
+          OSError: the file cannot be read, or is a pipe, a socket or a device.
         """
-        contents = self.path.read_bytes()
+        contents = read_file(self.path)
         with self._hashing:
             if self._sha256 is None:
                 self._sha256 = hashlib.sha256(contents).hexdigest()
@@ -58,7 +60,7 @@ class HashedFile:
         """
         with self._hashing:
             if self._sha256 is None:
-                self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+                self._sha256 = hashlib.sha256(read_file(self.path)).hexdigest()
             return self._sha256
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from jaxunreg.datasets.file_errors import OccupiedFolderError
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.generated_parts.synth import DEFECTS, synth_parts
 from jaxunreg.integers import check_integer
+from jaxunreg.paths import given_path
 
 STARTS = {"train": 0, GOOD: 10**9, "crack": 2 * 10**9, "blowhole": 3 * 10**9}
 """Where the splits begin in the endless data set; none reaches as far as the next."""
@@ -47,7 +48,7 @@ def write_parts(
     ...     sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*_mask.png"))
     ['ground_truth/blowhole/000_mask.png', 'ground_truth/crack/000_mask.png']
     """
-    directory = Path(directory).expanduser()
+    directory = given_path("directory", directory)
     train = check_integer("train", train, at_least=1, advice="ask for one image or more")
     test = check_integer("test", test, at_least=1, advice="ask for one image or more")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jaxunreg.datasets.digits.dataset import Dataset
@@ -19,6 +18,7 @@ from jaxunreg.datasets.digits.svhn.official import (
     remote_files,
 )
 from jaxunreg.errors import argument
+from jaxunreg.paths import given_path
 
 
 def load_svhn(
@@ -76,12 +76,12 @@ def load_svhn(
     'SVHN (3-image subset)'
     """
     if data_dir is not None:
-        return load_local(Path(data_dir).expanduser())
+        return load_local(given_path("data_dir", data_dir))
     # Here, since they import TensorFlow Datasets, which a local copy does not need.
     from jaxunreg.datasets.digits.svhn.builder import SvhnCropped
     from jaxunreg.datasets.digits.svhn.prepared import gather, is_prepared, prepare
 
-    root = Path(cache_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = given_path("cache_dir", cache_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     files = remote_files(checksums)
     if files != dict(OFFICIAL_FILES):
         both = "".join(files[split].sha256 for split in SPLITS)

@@ -1,0 +1,82 @@
+"""Paths that users give, and files that they name."""
+
+import os
+import stat
+from pathlib import Path
+
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, JaxunregError, argument
+
+
+class NotAFileError(JaxunregError, OSError):
+    """What is no regular file, and cannot be read as one."""
+
+    def __init__(self, got: str, expected: str = "", advice: str = "", field: str | None = None) -> None:
+        super().__init__(got, expected, advice, field)
+        self.strerror = got
+
+
+def given_path(name: str, value: str | os.PathLike[str]) -> Path:
+    """A path that a user gave for an argument; `~` at its beginning is the user's home, unless it is a file's name.
+
+    Args:
+      name: of the argument.
+      value: what was given for it.
+
+    Raises:
+      ArgumentTypeError: it is no path.
+      ArgumentError: it is empty, or has a null byte in it.
+
+    >>> given_path("directory", "parts").name
+    'parts'
+    >>> given_path("directory", "")
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got directory=''; expected a path; give '.' for the current folder
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ArgumentTypeError(
+            f"{argument(name)} of type {type(value).__name__}", "a path", f"give {argument(name)} as str or Path"
+        )
+    text = os.fsdecode(value)
+    if not text:
+        raise ArgumentError(argument(name, text), "a path", "give '.' for the current folder")
+    if "\0" in text:
+        raise ArgumentError(argument(name, text), "a path without null bytes", "look at where it comes from")
+    path = Path(text)
+    if text.startswith("~") and not os.path.lexists(path):
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            return path  # There is no such user, or no home.
+    return path
+
+
+_KINDS = {
+    stat.S_IFIFO: "it is a pipe and no file",
+    stat.S_IFSOCK: "it is a socket and no file",
+    stat.S_IFCHR: "it is a device and no file",
+    stat.S_IFBLK: "it is a disk and no file",
+    stat.S_IFDIR: "it is a folder and no file",
+}
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file. A pipe, a socket and a device are refused, from which reading might never end.
+
+    Args:
+      path: the file, or a link to it.
+
+    Raises:
+      NotAFileError: it is something else.
+      OSError: it cannot be read.
+    """
+    _check_regular(os.stat(path).st_mode)
+    # The file may have been replaced in the meantime. Opening a pipe without this flag waits for a writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        _check_regular(os.fstat(descriptor).st_mode)
+        return file.read()
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotAFileError(_KINDS.get(stat.S_IFMT(mode), "it is no regular file"))
