@@ -16,21 +16,22 @@ from tests.cli.drawn_files import good, write
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def closed(capsys, monkeypatch):
-    """Closes stdout as Python sees it; the numbers of files are those of pytest."""
+def close_stdout(monkeypatch):
+    """Closes it as Python sees it, from within a test, since pytest opens it anew before. Its number is pytest's."""
     monkeypatch.setattr(sys, "stdout", None)
     numbers = SimpleNamespace(open=lambda *_: 3, close=lambda _: None, devnull=os.devnull, O_RDWR=os.O_RDWR)
     monkeypatch.setattr("jaxunreg.cli.streams.os", numbers)
 
 
-def test_rows_have_nowhere_to_go_where_stdout_is_closed(closed, model, normal_image, capsys):
+def test_rows_have_nowhere_to_go_where_stdout_is_closed(model, normal_image, monkeypatch, capsys):
+    close_stdout(monkeypatch)
     assert main(["score", str(normal_image), "--model", str(model)]) == 1
     err = capsys.readouterr().err
     assert "got a closed stdout; expected one for the rows; open it, or give --output FILE" in err.splitlines()[-1]
 
 
-def test_a_help_that_nobody_can_read_is_no_error(closed, capsys):
+def test_a_help_that_nobody_can_read_is_no_error(monkeypatch, capsys):
+    close_stdout(monkeypatch)
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
