@@ -1,5 +1,7 @@
 """Bootstrap intervals."""
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +15,8 @@ def bootstrap_interval(
     """Ends of the percentile bootstrap interval of a statistic.
 
     Args:
-      statistic: of one array of counts per sample, which say how often each image is drawn.
+      statistic: of one array of counts per sample, which say how often each image is drawn. Where it is NaN, since it
+        has no value there, images are drawn anew.
       sizes: number of images in each sample.
       resamples: how many.
       confidence: coverage of the interval, between zero and one.
@@ -35,7 +38,8 @@ def bootstrap_interval(
     if not 0.0 < confidence < 1.0:
         raise ArgumentError(argument("confidence", confidence), "a number between 0 and 1, e.g. 0.95")
     rng = np.random.default_rng(seed)
-    drawn = [statistic(*(_resample(rng, size) for size in sizes)) for _ in range(resamples)]
+    values = (statistic(*(_resample(rng, size) for size in sizes)) for _ in itertools.count())
+    drawn = list(itertools.islice((value for value in values if not math.isnan(value)), resamples))
     low, high = np.quantile(drawn, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return float(low), float(high)
 

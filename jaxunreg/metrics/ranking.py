@@ -1,5 +1,7 @@
 """How well scores rank anomalous samples above normal ones: ROC curve, ROC AUC, average precision."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -66,14 +68,16 @@ def roc_auc(
 
     The bootstrap draws images with replacement. With `paired`, `normal[i]` and `anomalous[i]` are two copies of one
     image, as in the toy test set, and both are drawn together. The scores of two copies are correlated, so the interval
-    is narrower than that of independent images.
+    is narrower than that of independent images. An image is then not compared with its own copy, which tells nothing of
+    how the score ranks an anomalous image against another, normal one: neither in the AUC nor in a resample, where an
+    image that is drawn twice would be, too. Of 40 images, the interval of 95 % would cover the truth in 71 % of cases.
 
     The scores are sorted once and not for every resample: 1,000 resamples of 2 x 26,032 scores take half a second and
     3 MB.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
-      anomalous: scores of anomalous images, `[M]`; `M = N` if paired.
+      anomalous: scores of anomalous images, `[M]`; `M = N`, at least two, if paired.
       paired: whether both are scores of the same images, in the same order.
       bootstrap: number of resamples, at least one.
       confidence: coverage of the interval, between zero and one.
@@ -85,8 +89,8 @@ def roc_auc(
 
     Raises:
       ArgumentTypeError: the scores are not real numbers.
-      ArgumentError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number; or
-        `bootstrap` or `confidence` is out of its range.
+      ArgumentError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number or are of
+        one image; or `bootstrap` or `confidence` is out of its range.
 
     >>> roc_auc([0.0, 1.0, 2.0], [2.0, 3.0, 4.0]).value
     0.944...
@@ -97,12 +101,17 @@ def roc_auc(
     # For every anomalous score, ascending: the number of normal scores below it, and the number not above it.
     below = np.searchsorted(ascending, anomalous[anomalous_order], side="left")
     not_above = np.searchsorted(ascending, anomalous[anomalous_order], side="right")
+    twice_own = np.zeros(0, np.int64) if not paired else 2 * (anomalous > normal) + (anomalous == normal)
 
     def auc(normal_counts: np.ndarray, anomalous_counts: np.ndarray) -> float:
         cumulative = np.concatenate([[0], np.cumsum(normal_counts[normal_order])])
         # Twice the wins, in integers: a tie is half a win without any rounding.
         twice = np.dot(anomalous_counts[anomalous_order], cumulative[below] + cumulative[not_above])
-        return float(twice) / (2 * len(normal) * len(anomalous))
+        pairs = len(normal) * len(anomalous)
+        if paired:
+            with_itself = np.square(normal_counts)
+            twice, pairs = twice - np.dot(with_itself, twice_own), pairs - np.sum(with_itself)
+        return float(twice) / (2 * pairs) if pairs else math.nan
 
     sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
     low, high = bootstrap_interval(
@@ -128,7 +137,10 @@ def average_precision(
     looks at the worst images first. It depends on the share of anomalous images: the level of chance is `M / (N + M)`,
     so compare only figures on the same test set.
 
-    The bootstrap is that of `roc_auc`. It keeps the number of images of each kind, and so the level of chance.
+    The bootstrap is that of `roc_auc`. It keeps the number of images of each kind, and so the level of chance. With
+    `paired`, the copy of an image itself does not count among the normal ones above it, and the copies of the others
+    stand for as many as all. So constant scores have an average precision of 1/2. The average precision of few images
+    lies above that of many.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
@@ -165,10 +177,41 @@ def average_precision(
         # No image is above the first one that is drawn, and there recall does not change.
         return float(np.sum(np.diff(found, prepend=0) * found / np.maximum(above, 1)) / len(anomalous))
 
-    sizes = [len(normal)] if paired else [len(normal), len(anomalous)]
+    if paired:
+        of_pairs = _precision_of_pairs(normal, anomalous)
+        low, high = bootstrap_interval(of_pairs, [len(normal)], resamples=bootstrap, confidence=confidence, seed=seed)
+        return Interval(value=of_pairs(np.ones(len(normal), np.int64)), low=low, high=high)
     low, high = bootstrap_interval(
-        lambda *counts: precision(counts[0], counts[-1]), sizes, resamples=bootstrap, confidence=confidence, seed=seed
+        precision, [len(normal), len(anomalous)], resamples=bootstrap, confidence=confidence, seed=seed
     )
     import sklearn.metrics  # 0.4 s, as in roc_curve
 
     return Interval(value=float(sklearn.metrics.average_precision_score(truth, ranks)), low=low, high=high)
+
+
+def _precision_of_pairs(normal: np.ndarray, anomalous: np.ndarray) -> Callable[[np.ndarray], float]:
+    """The average precision of pairs as a function of how often each is drawn.
+
+    `AP = 1/n sum_i tp_i / (tp_i + fp_i)`, where `fp_i` is what the normal copies of the other images, scaled to as many
+    as all, have at or above the score of anomalous image `i`, and `tp_i` is the image itself and the others likewise.
+    """
+    ascending = [np.argsort(normal), np.argsort(anomalous)]
+    below = [
+        np.searchsorted(scores[order], anomalous) for scores, order in zip((normal, anomalous), ascending, strict=True)
+    ]
+    own_above = normal >= anomalous
+
+    def precision(counts: np.ndarray) -> float:
+        n = len(counts)
+        if counts.max() == n:
+            return math.nan  # one image alone, which has no other to be compared with
+        false, true = (
+            n - np.concatenate([[0], np.cumsum(counts[order])])[start]
+            for start, order in zip(below, ascending, strict=True)
+        )
+        others = n - counts
+        fp = (false - counts * own_above) * n / others
+        tp = 1 + (true - counts) * (n - 1) / others
+        return float(np.dot(counts, tp / (tp + fp)) / n)
+
+    return precision

@@ -11,7 +11,7 @@ def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np
     """Checked scores of normal and of anomalous images, the same number of each if they are `paired`.
 
     Raises:
-      ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also pairs that are incomplete.
+      ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also pairs that are incomplete, or a single one.
     """
     normal, anomalous = checked_scores("normal", normal), checked_scores("anomalous", anomalous)
     if paired and len(normal) != len(anomalous):
@@ -20,6 +20,13 @@ def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np
             f"as many of each with {argument('paired', True)}",
             f"give two scores of every image, or {argument('paired', False)}",
             "anomalous",
+        )
+    if paired and len(normal) < 2:
+        raise ArgumentError(
+            f"1 image with {argument('paired', True)}",
+            "at least 2, since none is compared with itself",
+            "give more images",
+            "normal",
         )
     return normal, anomalous
 

@@ -133,19 +133,64 @@ def reference_precision(normal: np.ndarray, anomalous: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8], ids=["many ties", "some ties", "no ties"])
-@pytest.mark.parametrize("paired", [False, True])
-def test_resamples_have_the_average_precision_of_drawn_images(decimals: int, paired: bool) -> None:
+def test_resamples_have_the_average_precision_of_drawn_images(decimals: int) -> None:
     """One resample and no width: the interval is scikit-learn's figure on the images that the seed draws."""
     rng = np.random.default_rng(decimals)
     normal, anomalous = rng.normal(size=70).round(decimals), rng.normal(0.7, 1.5, size=70).round(decimals)
     for seed in range(5):
-        ours = average_precision(normal, anomalous, paired=paired, bootstrap=1, seed=seed)
+        ours = average_precision(normal, anomalous, bootstrap=1, seed=seed)
         assert ours.value == pytest.approx(reference_precision(normal, anomalous), abs=1e-12)
         draw = np.random.default_rng(seed)
-        first = draw.integers(70, size=70)
-        second = first if paired else draw.integers(70, size=70)
+        first, second = draw.integers(70, size=70), draw.integers(70, size=70)
         assert ours.low == pytest.approx(reference_precision(normal[first], anomalous[second]), abs=1e-12)
         assert ours.high == ours.low
+
+
+def of_others(normal: np.ndarray, anomalous: np.ndarray, drawn: np.ndarray) -> tuple[float, float]:
+    """AUC and average precision of drawn pairs, image by image: none is compared with its own copies."""
+    wins, precisions, n = [], [], len(drawn)
+    for i in drawn:
+        others = drawn[drawn != i]
+        wins += [(anomalous[i] > normal[j]) + 0.5 * (anomalous[i] == normal[j]) for j in others]
+        true, false = np.mean(anomalous[others] >= anomalous[i]), np.mean(normal[others] >= anomalous[i])
+        precisions.append((1 + (n - 1) * true) / (1 + (n - 1) * true + n * false))
+    return float(np.mean(wins)), float(np.mean(precisions))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8], ids=["many ties", "some ties", "no ties"])
+def test_no_image_is_compared_with_its_own_copy(decimals: int) -> None:
+    rng = np.random.default_rng(decimals)
+    normal = rng.normal(size=30)
+    anomalous = (normal + rng.normal(0.3, 0.5, size=30)).round(decimals)
+    normal = normal.round(decimals)
+    for seed in range(5):
+        drawn = np.random.default_rng(seed).integers(30, size=30)
+        for k, metric in enumerate((roc_auc, average_precision)):
+            ours = metric(normal, anomalous, paired=True, bootstrap=1, seed=seed)
+            assert ours.value == pytest.approx(of_others(normal, anomalous, np.arange(30))[k], abs=1e-12)
+            assert ours.low == pytest.approx(of_others(normal, anomalous, drawn)[k], abs=1e-12)
+    for metric in (roc_auc, average_precision):
+        assert metric(np.zeros(9), np.zeros(9), paired=True) == Interval(0.5, 0.5, 0.5)
+        # Two images are drawn alone half of the time, and then drawn anew.
+        assert metric([0.0, 1.0], [2.0, 3.0], paired=True, bootstrap=50) == Interval(1.0, 1.0, 1.0)
+        with pytest.raises(ValueError, match="got 1 image with paired=True; expected at least 2"):
+            metric([0.0], [1.0], paired=True)
+
+
+def test_the_interval_of_few_pairs_covers_the_known_auc() -> None:
+    """An image is nearly always above its own copy; compared with it, 71 % of these intervals held the truth."""
+    truth, trials = scipy.stats.norm.cdf(0.3 / np.sqrt(2)), 150
+    rng = np.random.default_rng(8)
+    covered, middles = 0, []
+    for trial in range(trials):
+        normal = rng.normal(size=40)
+        anomalous = 0.3 + 0.99 * normal + np.sqrt(1 - 0.99**2) * rng.normal(size=40)
+        _, low, high = roc_auc(normal, anomalous, paired=True, bootstrap=200, seed=trial)
+        covered += low <= truth <= high
+        middles.append((low + high) / 2)
+    # A percentile interval of 40 images covers a little less than it says.
+    assert abs(covered / trials - 0.94) < 4 * np.sqrt(0.94 * 0.06 / trials)
+    assert abs(np.mean(middles) - truth) < 4 * np.std(middles) / np.sqrt(trials) + 0.002
 
 
 def test_average_precision_of_a_list_worked_by_hand() -> None:
