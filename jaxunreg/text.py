@@ -1,5 +1,9 @@
 """Numbers and names for people to read."""
 
+import unicodedata
+
+_TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
 
 def rounded(number: float) -> str:
     """A score or a loss as text: with one decimal from 100 on, and with four significant digits below.
@@ -11,9 +15,26 @@ def rounded(number: float) -> str:
 
 
 def printable(name: str) -> str:
-    r"""A file name that can be written as UTF-8. Bytes that are not UTF-8 become escapes.
+    r"""A name that does nothing to a terminal, a log or a table, and can be written as UTF-8.
 
-    >>> printable("caf\udce9.png")
-    'caf\\udce9.png'
+    Control characters, ends of lines, signs that turn the direction of text, and bytes that are not UTF-8 become
+    escapes.
+
+    >>> print(printable("caf\udce9\x1b[31m\n.png"), printable("caf\u00e9.png"))
+    caf\udce9\x1b[31m\n.png café.png
     """
-    return name.encode(errors="backslashreplace").decode()
+    return "".join(ascii(letter)[1:-1] if _acts(letter) else letter for letter in name)
+
+
+def is_utf8(name: str) -> bool:
+    r"""Whether a name can be written as UTF-8.
+
+    >>> is_utf8("caf\u00e9.png"), is_utf8("caf\udce9.png")
+    (True, False)
+    """
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _acts(letter: str) -> bool:
+    # Cc: control; Cs: surrogate; Zl and Zp: ends of lines and paragraphs.
+    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(letter) in _TURNS

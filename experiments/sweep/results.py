@@ -1,6 +1,5 @@
 """`results.json` of a sweep, and its trials as CSV."""
 
-import csv
 import dataclasses
 import json
 import statistics
@@ -11,6 +10,7 @@ from typing import Any
 
 from experiments.sweep.space import Range, Setting, Space
 from experiments.sweep.trials import Trial
+from jaxunreg.csv_rows import CsvRows
 from jaxunreg.decomposition import TERMS
 from jaxunreg.files import replacing
 
@@ -112,9 +112,11 @@ def write_csv(path: Path, trials: Collection[Trial]) -> None:
         name for name in names if name.startswith("result.")
     ]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*names, "error"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = CsvRows(file)
+        names = [*names, "error"]
+        writer.write(names)
+        for row in rows:
+            writer.write([row.get(name) for name in names])
 
 
 def _flat(value: Any, name: str) -> dict[str, Any]:

@@ -25,7 +25,9 @@ def say_error(message: str) -> None:
 
 def show_traceback(error: BaseException) -> None:
     """Print where an error came from on stderr."""
-    traceback.print_exception(error, file=sys.stderr)
+    for part in traceback.format_exception(error):
+        for line in part.splitlines():
+            print(printable(line), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -38,7 +40,7 @@ def logging_on_stderr() -> Iterator[None]:
     logger.propagate = False
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {' '.join(str(message).split())}")
             yield
     finally:
         logger.removeHandler(handler)

@@ -1,7 +1,6 @@
 """The rows of `jaxunreg score`, as CSV or as JSON lines."""
 
 import contextlib
-import csv
 import json
 import os
 import sys
@@ -12,9 +11,10 @@ from typing import Any, Literal, TypeAlias
 from jaxunreg.cli.console import say
 from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.places import is_special
+from jaxunreg.csv_rows import CsvRows
 from jaxunreg.files import growing
 from jaxunreg.inspection.detector_folder import cannot_write
-from jaxunreg.text import printable
+from jaxunreg.text import is_utf8, printable
 
 COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width", "heat_map", "reason")
 
@@ -88,15 +88,17 @@ class _Writer:
     def __init__(self, file: Any, format: Format) -> None:
         self.written = 0
         self._file, self._format = file, format
-        self._table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        self._table = CsvRows(file, paths=[COLUMNS.index(name) for name in ("path", "heat_map")])
+        # With escapes of JSON where the file's own would be none.
+        self._ascii = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
         if format == "csv":
-            self._table.writeheader()
+            self._table.write(COLUMNS)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        row = {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
         if self._format == "csv":
-            self._table.writerow(row)
+            self._table.write([row.get(name) for name in COLUMNS])
         else:
-            self._file.write(json.dumps({name: row.get(name) for name in COLUMNS}, ensure_ascii=False) + "\n")
+            text = {name: value if is_utf8(str(value)) else printable(value) for name, value in row.items()}
+            self._file.write(json.dumps({name: text.get(name) for name in COLUMNS}, ensure_ascii=self._ascii) + "\n")
         self._file.flush()
         self.written += 1

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jaxunreg.errors import JaxunregError, Wording, in_python
+from jaxunreg.text import printable
 
 
 class FileError(JaxunregError):
@@ -42,7 +43,7 @@ class FileError(JaxunregError):
         Args:
           wording: from an argument's name and value to text.
         """
-        return f"{self.path}{self.separator}{super().worded(wording)}"
+        return f"{printable(str(self.path))}{self.separator}{super().worded(wording)}"
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), (self.path, self.got, self.expected, self.advice)

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from jaxunreg.reports.tables import Table, cell_text
+from jaxunreg.text import printable
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -28,7 +29,7 @@ def print_table(console: Console, table: Table) -> None:
     for column, name in enumerate(table.header):
         shown.add_column(name, justify="left" if column == 0 else "right")
     for row in table.rows:
-        shown.add_row(*(cell_text(cell) for cell in row))
+        shown.add_row(*(printable(cell_text(cell)) for cell in row))
     console.print(shown, highlight=False)
     console.print(table.note, highlight=False, soft_wrap=True, style="dim")
     console.print()

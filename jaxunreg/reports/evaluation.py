@@ -1,11 +1,11 @@
 """An evaluation as files: its page, its figures, and its numbers."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxunreg.csv_rows import CsvRows
 from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.decomposition import LETTERS
 from jaxunreg.files import replacing
@@ -84,9 +84,10 @@ def _write_numbers(output: Path, found: Evaluation, content: Mapping[str, Any]) 
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with replacing(output / "scores.csv") as path, path.open("w", encoding="utf-8", newline="") as table:
         rows = list(found.rows())
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = CsvRows(table, paths=[list(rows[0]).index("path")])
+        writer.write(list(rows[0]))
+        for row in rows:
+            writer.write(list(row.values()))
 
 
 def _summary(found: Evaluation) -> str:

@@ -1,10 +1,10 @@
 """A table in the forms that people paste: CSV, Markdown, LaTeX. Its caption and note are left out."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxunreg.csv_rows import CsvRows
 from jaxunreg.files import replacing
 from jaxunreg.reports.tables import Table, cell_text
 
@@ -18,7 +18,9 @@ def as_csv(table: Table) -> str:
     ['model,AUC', '"VAE, M",0.900']
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_texts(table))
+    rows = CsvRows(text)
+    for cells in _texts(table):
+        rows.write(cells)
     return text.getvalue()
 
 

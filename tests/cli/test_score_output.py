@@ -1,5 +1,7 @@
 """What `jaxunreg score` may write over, and which rows are there after something went wrong."""
 
+import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -125,3 +127,43 @@ def test_rows_are_not_written_through_a_link_nor_beside_another_run(model, image
         assert "into which another run is writing right now" in capsys.readouterr().err
         part.write_text("whole")
     assert (tmp_path / "y.csv").read_text() == "whole"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
+def test_names_are_no_formulas_and_do_nothing_to_a_terminal(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = ["+1.png", "=1+1.png", "\x1b[31mred\n.png", "plain.png"]
+    for name in names:
+        write(Path(name), good(1))
+    Path("-bad\x1b.png").write_bytes(b"")
+    command = ["score", *(f"./{name}" for name in names), "./-bad\x1b.png", "--model", str(model)]
+    main([*command, "--on-error", "skip"])
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert sorted(row["path"] for row in rows(out)) == sorted(
+        ["./+1.png", "./-bad\\x1b.png", "./=1+1.png", "\\x1b[31mred\\n.png", "plain.png"]
+    )
+    main([*command, "--on-error", "skip", "--format", "jsonl"])
+    found = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(found) == sorted([*names, "-bad\x1b.png"])
+    # As one line, with or without its traceback.
+    for words in (command, [*command, "--debug"]):
+        assert main(words) == 1
+        assert "\x1b" not in (err := capsys.readouterr().err)
+        assert err.splitlines()[-1].startswith("error: -bad\\x1b.png: is empty")
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_name_that_stdout_cannot_encode_does_not_end_the_run(format, model, tmp_path, monkeypatch):
+    names = ["caf\u00e9.png", "\u56fe.png", "\U0001f600.png"]
+    for name in names:
+        write(tmp_path / name, good(1))
+    # As on Windows, where what is not a console has the encoding of the country.
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", write_through=True)
+    monkeypatch.setattr("sys.stdout", stdout)
+    assert main(["score", str(tmp_path), "--model", str(model), "--format", format]) in (0, 3)
+    text = stdout.buffer.getvalue().decode("cp1252")
+    if format == "csv":
+        assert [Path(row["path"]).name for row in rows(text)] == ["caf\u00e9.png", "\\u56fe.png", "\\U0001f600.png"]
+    else:
+        assert [Path(json.loads(line)["path"]).name for line in text.splitlines()] == names

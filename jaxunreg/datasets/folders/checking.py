@@ -21,7 +21,7 @@ from jaxunreg.datasets.folders.pixels import decode
 from jaxunreg.datasets.folders.room import Room
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.text import printable
+from jaxunreg.text import is_utf8
 
 logger = logging.getLogger("jaxunreg.datasets")
 
@@ -159,7 +159,7 @@ def _inverted_masks(looked_at: Sequence[tuple[ImageFile, _Look]]) -> dict[Path, 
 
 
 def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
-    if printable(str(file.path)) != str(file.path):
+    if not is_utf8(str(file.path)):
         raise ImageFileError(
             file.path, "has a name that is not UTF-8", advice="rename it, or the folder that has such a name"
         )
