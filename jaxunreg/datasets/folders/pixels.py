@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxunreg.datasets.folders.hashed_file import HashedFile
+from jaxunreg.datasets.folders.png_chunks import with_needed_chunks
 from jaxunreg.datasets.folders.tiff import as_tagged, most_bits
 from jaxunreg.datasets.folders.unusable import ImageFileError
 
@@ -56,6 +57,7 @@ def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
         ) from error
     if not contents:
         raise ImageFileError(path, "is empty (0 bytes)", advice="copy it again")
+    contents = with_needed_chunks(contents)
     try:
         with Image.open(io.BytesIO(contents), formats=_FORMATS) as image:
             _check_extent(path, image)
