@@ -1,16 +1,16 @@
-"""The setting of each model and score that is reported."""
+"""The setting of each model of pixels and score that is reported."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from experiments.manufacturing.config import ManufacturingConfig, ModelName
+from experiments.manufacturing.config import ManufacturingConfig, PixelModel
 from experiments.manufacturing.models import MODELS, Candidate
 from experiments.manufacturing.scores import Scores, auc
 from experiments.manufacturing.splits import Split
 
-Chosen: TypeAlias = dict[tuple[ModelName, str], tuple[tuple[str, float], ...]]
+Chosen: TypeAlias = dict[tuple[PixelModel, str], tuple[tuple[str, float], ...]]
 """The chosen setting for each model and score."""
 
 
@@ -30,9 +30,9 @@ def choose(
       on: whether the validation images decide or, as in the paper, the test images. The test images also decide where
         no validation images are set apart.
     """
-    if config.validation_fraction == 0:
+    if not splits[0].is_validation.any():
         on = "test"
-    found: dict[tuple[ModelName, str], dict[tuple[tuple[str, float], ...], list[float]]] = {}
+    found: dict[tuple[PixelModel, str], dict[tuple[tuple[str, float], ...], list[float]]] = {}
     for candidate, by_split in scores.items():
         images = getattr(splits[candidate.trial], on)
         for name, top in getattr(by_split, on).items():
@@ -41,6 +41,6 @@ def choose(
     return {key: max(by_setting, key=lambda s: np.mean(by_setting[s])) for key, by_setting in found.items()}
 
 
-def headline_candidate(chosen: Chosen, model: ModelName, trial: int) -> Candidate:
+def headline_candidate(chosen: Chosen, model: PixelModel, trial: int) -> Candidate:
     """A model in the setting that was chosen by its headline score."""
     return Candidate(model, chosen[model, MODELS[model].headline], trial)

@@ -12,8 +12,13 @@ from jaxunreg.errors import ArgumentError, argument
 
 EXPERIMENT = "manufacturing"
 
-ModelName: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
-"""The models, in the order of the table."""
+FeatureModel: TypeAlias = Literal["features", "gaussian", "padim", "patchcore_1", "patchcore_10"]
+"""The models of what a pretrained network sees, in the order of the table."""
+
+PixelModel: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
+"""The models of patches of pixels, in the order of the table."""
+
+ModelName: TypeAlias = Literal[FeatureModel, PixelModel]
 
 KEPT = 20
 """How many of an image's highest patch scores are stored, so that `top_k` can be changed afterwards."""
@@ -23,23 +28,31 @@ KEPT = 20
 class ManufacturingConfig:
     """Everything that a run of the manufacturing study depends on.
 
-    The paper chooses each model's hyper-parameters by the ROC AUC on the test images. Here they are chosen on a share
-    of the test images that is set apart (`validation_fraction`), and measured on the rest. The figures that the paper's
-    way gives stand beside them.
+    The paper chooses each model's hyper-parameters by the ROC AUC on the test images. Here those of the models of
+    pixels are chosen on a share of the test images that is set apart (`validation_fraction`), and measured on the rest.
+    The figures that the paper's way gives stand beside them. The models of features have nothing that is chosen by
+    labels.
 
     Attributes:
       preset: which set of defaults to start from; every other option overrides it.
-      data: folder of images; without it parts are generated.
+      data: folders of images; without any, parts are generated. Several folders share one table and one page.
       parts: generated training images; a fifth as many normal test images, and as many of either defect.
       color: gray or RGB, for all images; `auto` is gray if all images are.
       on_error: `skip` leaves out images that cannot be used and lists them in the results.
-      seed: of the split and of the generated parts. The networks and all crops of trial t have `fold_in(key(seed), t)`,
-        the models of scikit-learn `seed + t`.
-      protocol: `trials` trains on one split again and again, as on the paper's screws; `folds` cross-validates over the
-        normal images, as on its gears.
+      seed: of the generated parts, and of the first trial. Trial t has `seed + t`: the split where it is not on disk,
+        the parts that are held out, and the models of features and of scikit-learn. The networks and all crops of
+        pixels have `fold_in(key(seed), t)`.
+      protocol: `trials` splits anew for each trial, or holds out other normal parts where the split is on disk; `folds`
+        cross-validates over the normal images, as on the paper's gears.
       trials: trials, or folds.
+      pixel_trials: in how many of them the models of pixels run; by default in all.
+      calibration_fraction: share of the normal training parts that set the threshold. No model is trained on them.
+      false_positive_rate: share of normal images that may be called anomalous. Where too few parts are held out for it,
+        the lowest rate that they support is taken, and the page says so.
       validation_fraction: share of the test groups that the settings are chosen on; with 0 they are chosen on the test
-        images, and the page says so.
+        images, and the page says so. None are set apart where no model has several settings.
+      resolution: images are resized to about resolution**2 pixels for the feature network; see `jaxunreg fit`.
+      coreset_candidates: number of places, drawn at random, from which PatchCore chooses its coreset; by default all.
       patch: height and width of a patch.
       stride: pixels from one patch to the next when scoring.
       top_k: how many of an image's most anomalous patches its score is the mean of.
@@ -67,14 +80,19 @@ class ManufacturingConfig:
     """
 
     preset: Literal["quick", "paper"] = "quick"
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
     parts: int = 100
     color: Literal["auto", "gray", "rgb"] = "auto"
     on_error: Literal["raise", "skip"] = "raise"
     seed: int = 0
     protocol: Literal["trials", "folds"] = "trials"
     trials: int = 5
+    pixel_trials: int | None = None
+    calibration_fraction: float = 0.25
+    false_positive_rate: float = 0.05
     validation_fraction: float = 0.3
+    resolution: int = 384
+    coreset_candidates: int | None = None
     patch: int = 96
     stride: int = 16
     top_k: int = 1
@@ -94,7 +112,7 @@ class ManufacturingConfig:
     forest: IsolationForestConfig = IsolationForestConfig()
     svm_nu: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5)
     svm: OneClassSVMConfig = OneClassSVMConfig()
-    models: tuple[ModelName, ...] = get_args(ModelName)
+    models: tuple[ModelName, ...] = (*get_args(FeatureModel), *get_args(PixelModel))
     bootstrap: int = 1000
     runs_dir: Path = Path("runs")
     name: str | None = None
@@ -103,18 +121,45 @@ class ManufacturingConfig:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ArgumentError(argument("trials", self.trials), "at least 1")
+        if self.pixel_trials is not None and not 1 <= self.pixel_trials <= self.trials:
+            raise ArgumentError(
+                argument("pixel_trials", self.pixel_trials), f"1 to {self.trials}, the number of trials"
+            )
+        for name in ("calibration_fraction", "false_positive_rate"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ArgumentError(argument(name, getattr(self, name)), "a number between 0 and 1")
         if not 0.0 <= self.validation_fraction < 1.0:
             raise ArgumentError(argument("validation_fraction", self.validation_fraction), "0 <= value < 1")
         if not 1 <= self.top_k <= KEPT:
             raise ArgumentError(argument("top_k", self.top_k), f"1 to {KEPT}")
         if not self.models:
             raise ArgumentError("no models", "at least one", f"give {argument('models')}", field="models")
+        if len(set(self.data_names)) < len(self.data_names):
+            raise ArgumentError(
+                f"folders of the names {', '.join(self.data_names)}",
+                "another name for each",
+                "rename a folder, or leave one out",
+                field="data",
+            )
+
+    @property
+    def data_names(self) -> tuple[str, ...]:
+        """Names of the data sets."""
+        return tuple(folder.resolve().name for folder in self.data) or ("parts",)
 
     @property
     def directory(self) -> Path:
         """Where the run's files go."""
-        data = "parts" if self.data is None else self.data.resolve().name
-        return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{data}-seed{self.seed}")
+        return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{'-'.join(self.data_names)}-seed{self.seed}")
+
+    def detector(self, trial: int) -> ju.DetectorConfig:
+        """The settings that `jaxunreg fit` has for the features of a trial."""
+        return ju.DetectorConfig(
+            resolution=self.resolution,
+            calibration_fraction=self.calibration_fraction,
+            false_positive_rate=self.false_positive_rate,
+            seed=self.seed + trial,
+        )
 
 
 # As in the toy study: 2,000 steps from random weights end far short of where the linear start begins.
@@ -123,7 +168,10 @@ _recipe = functools.partial(ju.TrainConfig, batch_size=64, learning_rate=3e-5, s
 PRESETS = {
     "quick": ManufacturingConfig(
         preset="quick",
-        trials=2,
+        trials=3,
+        pixel_trials=1,
+        coreset_candidates=100_000,
+        models=("features", "gaussian", "padim", "patchcore_1", "patchcore_10", "vae", "ae", "forest"),
         stride=32,
         heat_map_stride=32,
         figure_stride=8,

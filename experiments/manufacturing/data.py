@@ -1,22 +1,48 @@
-"""The images of the study: a folder, or generated parts."""
+"""The images of a data set: a folder, or generated parts."""
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
 from experiments.commands import console
 from experiments.manufacturing.config import ManufacturingRun
+from experiments.manufacturing.models import of_pixels
 from experiments.runs import RunError
 from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
 from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.datasets.folders.layouts import find_layout
 from jaxunreg.datasets.generated_parts import write_parts
+from jaxunreg.scoring.working_size import SMALLEST_IMAGE
 
 PART_SIZE = 256
 """Height and width of the generated parts."""
 
 
+def check_folders(folders: Sequence[Path]) -> None:
+    """Refuse folders without normal images to train on, or without both kinds to test on, before any image is read.
+
+    Raises:
+      RunError: a folder is missing, or lacks images of a kind.
+      FolderError: the layout of a folder is unknown.
+    """
+    if len(folders) < 2:
+        return  # What is wrong with the only one is found at once when it is loaded.
+    for folder in folders:
+        if not folder.is_dir():
+            raise RunError(f"{folder}, which is no folder", "a folder of images", "leave it out of --data")
+        found = find_layout(folder)
+        if not found.train or not any(file.label != GOOD for file in found.test):
+            raise RunError(
+                f"{folder} with {len(found.train)} normal images to train on and {len(found.test)} to test on",
+                "normal ones to train on, and normal and anomalous ones to tell apart",
+                "leave it out of --data",
+            )
+
+
 def load_data(run: ManufacturingRun) -> FolderDataset:
-    """The images of the folder, or generated parts, noted in the run's `config.json`.
+    """The images of the run's one folder, or generated parts, noted in its `config.json`.
 
     Raises:
       RunError: the test images have no labels to tell apart, or the run began on other data.
@@ -24,9 +50,10 @@ def load_data(run: ManufacturingRun) -> FolderDataset:
       OSError: the folder cannot be read.
     """
     config = run.config
-    folder = config.data
-    if folder is None:
-        if config.patch > PART_SIZE:
+    if config.data:
+        [folder] = config.data
+    else:
+        if of_pixels(config) and config.patch > PART_SIZE:
             raise RunError(
                 f"--patch {config.patch} without --data",
                 f"at most {PART_SIZE}, the height and width of a generated part",
@@ -40,7 +67,7 @@ def load_data(run: ManufacturingRun) -> FolderDataset:
         folder,
         color=config.color,
         on_error=config.on_error,
-        min_size=config.patch,
+        min_size=config.patch if of_pixels(config) else SMALLEST_IMAGE,
         seed=config.seed,
         progress=config.progress,
     )

@@ -1,15 +1,25 @@
-"""Fig. 10, Fig. 11 and the learning curves."""
+"""Fig. 10, Fig. 11 and the learning curves of one data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.manufacturing.choosing import Chosen, headline_candidate
-from experiments.manufacturing.config import ManufacturingConfig, ManufacturingRun, ModelName
-from experiments.manufacturing.fitted import Fitted
+from experiments.manufacturing.config import FeatureModel, ManufacturingConfig, ManufacturingRun, ModelName
+from experiments.manufacturing.feature_heat_maps import in_pixels
+from experiments.manufacturing.feature_scores import FeatureScores
 from experiments.manufacturing.fitting import fit, fit_network
-from experiments.manufacturing.models import MODELS, Candidate, describe_setting, letter
+from experiments.manufacturing.models import (
+    MODELS,
+    Candidate,
+    chooses,
+    describe_setting,
+    named,
+    of_features,
+    of_pixels,
+)
 from experiments.manufacturing.scores import Scores
 from experiments.manufacturing.splits import Split
 from jaxunreg import plots
@@ -19,53 +29,86 @@ from jaxunreg.reports.figures import Figures, Section
 from jaxunreg.scoring.aggregation import mean_of_highest
 
 _IN_FIG_10: tuple[tuple[ModelName, str], ...] = (
+    ("features", "m"),
+    ("padim", "score"),
+    ("patchcore_10", "score"),
     ("vae", "m"),
     ("vae", "nelbo"),
     ("gmm", "m"),
     ("ae", "nelbo"),
     ("forest", "score"),
     ("svm", "score"),
+    ("patchcore_1", "score"),
+    ("gaussian", "m"),
 )
 
+_MOST_CURVES = 6
 
-def draw(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: Scores, chosen: Chosen) -> list[Section]:
+FIG_11 = "fig11_heat_maps"
+
+
+class Found(NamedTuple):
+    """What the models made of the images of a data set.
+
+    Attributes:
+      features: for each model of features and trial its scores.
+      scores: of all candidates of the models of pixels.
+      chosen: the setting of each model of pixels and score that is reported.
+    """
+
+    features: Mapping[tuple[FeatureModel, int], FeatureScores]
+    scores: Scores
+    chosen: Chosen
+
+    def of_test(self, config: ManufacturingConfig, split: Split, model: ModelName, name: str) -> np.ndarray | None:
+        """Scores of the test images in trial 0; None where there are none of that name."""
+        if model in of_features(config):
+            return self.features[model, 0].others[name][~split.is_validation]
+        if (model, name) not in self.chosen:
+            return None
+        candidate = Candidate(model, self.chosen[model, name], 0)  # type: ignore[arg-type, index]
+        return mean_of_highest(self.scores[candidate].test[name], config.top_k)
+
+
+def draw(run: ManufacturingRun, name: str, splits: Sequence[Split], found: Found) -> list[Section]:
     """All figures of the page, drawn from trial 0.
 
     Args:
       run: the run's folder.
       name: of the data.
       splits: the images of each trial.
-      scores: of all candidates.
-      chosen: the setting of each model and score.
+      found: what the models made of them.
     """
     config, split = run.config, splits[0]
     figures = Figures(run.directory / "figures")
-    pairs = _roc_pairs(config, split, scores, chosen)
+    pairs = _roc_pairs(config, split, found)
     if pairs:
-        best_on = "the validation images" if len(split.validation) else "these same test images"
+        chosen_on = "the validation images" if split.is_validation.any() else "these same test images"
+        setting = (
+            f"Each model in the setting that was best on {chosen_on}, trial 0. " if chooses(config) else "Trial 0. "
+        )
         figures.add(
             "fig10_roc",
             "ROC curves (Fig. 10)",
             plots.roc_comparison(pairs, title=name),
-            f"Each model in the setting that was best on {best_on}, trial 0. The higher a curve, the more "
-            "anomalous images are found (true positive rate) for the same share of good ones rejected (false positive "
-            "rate).",
+            f"{setting}The higher a curve, the more anomalous images are found (true positive rate) for the same share "
+            "of good ones rejected (false positive rate).",
         )
-    shown = _example(config, split, scores, chosen)
+    first = (*of_features(config), *of_pixels(config))[0]
+    shown = _example(config, split, found, first)
     if shown is not None:
         figures.add(
-            "fig11_heat_maps",
+            FIG_11,
             "Heat maps (Fig. 11)",
-            _heat_maps(run, split, chosen, shown),
-            f"Of the test images whose defect has a mask, the one whose score by {MODELS[config.models[0]].label} is "
+            _heat_maps(run, split, found, shown),
+            f"Of the test images whose defect has a mask, the one whose score by {MODELS[first].label} is "
             "the median, and what each model makes of each pixel: brighter is more anomalous. Every map is on a scale "
             "of its own, on which the highest thousandth of the pixels is equally bright. A good map is bright "
             "where the mask is and nowhere else; one that measures complexity is bright wherever there is structure.",
         )
-    networks: tuple[ModelName, ...] = ("vae", "ae")
-    for model in networks:
-        if model in config.models:
-            candidate = headline_candidate(chosen, model, 0)
+    for model in of_pixels(config):
+        if model in ("vae", "ae"):
+            candidate = headline_candidate(found.chosen, model, 0)
             label = MODELS[model].label
             figures.add(
                 f"training_{model}",
@@ -74,58 +117,55 @@ def draw(run: ManufacturingRun, name: str, splits: Sequence[Split], scores: Scor
                     run.training_records(candidate.name), title=f"{label}, {describe_setting(dict(candidate.setting))}"
                 ),
                 "The objective and its terms, as means per crop, on training batches (with a sampled latent) and on "
-                "crops of normal validation images, where there are any (at the posterior mean).",
+                "crops of the calibration images, which are normal and not trained on (at the posterior mean).",
             )
     return figures.sections
 
 
-def _roc_pairs(
-    config: ManufacturingConfig, split: Split, scores: Scores, chosen: Chosen
-) -> dict[str, plots.NormalAndAnomalous]:
+def _roc_pairs(config: ManufacturingConfig, split: Split, found: Found) -> dict[str, plots.NormalAndAnomalous]:
     """The scores of normal and of anomalous test images behind each curve of Fig. 10."""
-    pairs = {}
+    anomalous = split.test.is_anomalous
+    pairs: dict[str, plots.NormalAndAnomalous] = {}
     for model, name in _IN_FIG_10:
-        if (model, name) in chosen:
-            values = mean_of_highest(scores[Candidate(model, chosen[model, name], 0)].test[name], config.top_k)
-            anomalous = split.test.is_anomalous
-            pairs[_label(model, name)] = values[~anomalous], values[anomalous]
+        values = found.of_test(config, split, model, name)
+        if values is not None and len(pairs) < _MOST_CURVES:
+            pairs[named(model, name)] = values[~anomalous], values[anomalous]
     return pairs
 
 
-def _example(config: ManufacturingConfig, split: Split, scores: Scores, chosen: Chosen) -> int | None:
-    """The test image of Fig. 11: the median, by the first model's score, of those whose defect has a mask."""
-    masked = [k for k, file in enumerate(split.test.files) if file.label != GOOD and file.mask is not None]
+def _with_mask(split: Split) -> list[int]:
+    """The test images whose defect has a mask, in the order of `FeatureScores.places`."""
+    return [k for k, file in enumerate(split.test.files) if file.label != GOOD and file.mask is not None]
+
+
+def _example(config: ManufacturingConfig, split: Split, found: Found, model: ModelName) -> int | None:
+    """Which of the images with a mask is shown in Fig. 11: the median by a model's headline score."""
+    masked = _with_mask(split)
     if not masked:
         return None
-    model = config.models[0]
-    top = scores[headline_candidate(chosen, model, 0)].test[MODELS[model].headline]
-    values = mean_of_highest(top, config.top_k)[masked]
-    return masked[int(np.argsort(values)[len(values) // 2])]
+    values = found.of_test(config, split, model, MODELS[model].headline)
+    assert values is not None  # for mypy: the model is run
+    return int(np.argsort(values[masked])[len(masked) // 2])
 
 
-def _heat_maps(run: ManufacturingRun, split: Split, chosen: Chosen, index: int) -> Figure:
-    """Fig. 11 for one test image."""
-    config, image = run.config, split.test[index]
+def _heat_maps(run: ManufacturingRun, split: Split, found: Found, number: int) -> Figure:
+    """Fig. 11 for one of the images with a mask."""
+    config, index = run.config, _with_mask(split)[number]
+    image = split.test[index]
     maps: dict[str, np.ndarray] = {}
-
-    def add(model: ModelName, fitted: Fitted) -> None:
-        [found] = fitted.pixel_maps([image], stride=config.figure_stride)
-        maps.update({_label(model, name): values for name, values in found.items()})
-
-    for model in config.models:
-        candidate = headline_candidate(chosen, model, 0)
-        if model == "vae":
-            network = fit_network(run, split, candidate)
-            add(model, network)
-            maps["VAE, |x - µ|"] = network.absolute_error(image, stride=config.figure_stride)
-        else:
-            add(model, fit(run, split, candidate))
+    for model in of_features(config):
+        scored = found.features[model, 0]
+        for name in MODELS[model].scores if "m" in MODELS[model].scores else ("score",):
+            size = (image.shape[0], image.shape[1])
+            maps[named(model, name)] = in_pixels(model, scored.places[name][number], scored.size, size)
+    for pixel_model in of_pixels(config):
+        candidate = headline_candidate(found.chosen, pixel_model, 0)
+        fitted = fit(run, split, candidate)
+        [of_image] = fitted.pixel_maps([image], stride=config.figure_stride)
+        maps.update({named(pixel_model, name): values for name, values in of_image.items()})
+        if pixel_model == "vae":
+            error = fit_network(run, split, candidate).absolute_error(image, stride=config.figure_stride)
+            maps["VAE, |x - µ|"] = error
     return plots.heat_map_comparison(
         np.asarray(to_float(image)), split.test.mask(index), maps, title=split.test.files[index].path.name
     )
-
-
-def _label(model: ModelName, score: str) -> str:
-    """A model and its score, which goes without saying where it has no other."""
-    known = MODELS[model]
-    return known.label if len(known.scores) == 1 else f"{known.label}, {letter(score)}"

@@ -29,7 +29,7 @@ def fit(run: ManufacturingRun, split: Split, candidate: Candidate) -> Fitted:
 
 
 def fit_network(run: ManufacturingRun, split: Split, candidate: Candidate) -> FittedNetwork:
-    """Train a VAE or an AE on random crops, with the curve of its objective on crops of normal validation images."""
+    """Train a VAE or an AE on random crops, with the curve of its objective on crops of the calibration images."""
     config, setting = run.config, dict(candidate.setting)
     shape = (config.patch, config.patch)
     sizes: dict[str, Any] = {
@@ -43,9 +43,7 @@ def fit_network(run: ManufacturingRun, split: Split, candidate: Candidate) -> Fi
         train = config.vae_train
     else:
         model, train = ju.Autoencoder(ju.AutoencoderConfig(**sizes)), config.ae_train
-    # The trials know which validation images are normal; no other label is looked at.
-    normal = split.validation.select(~split.validation.is_anomalous)
-    held = random_crops(jax.random.key(config.seed), normal, shape, per_image=2) if len(normal) else None
+    held = random_crops(jax.random.key(config.seed), split.calibration, shape, per_image=2)
     state = ju.fit(
         model,
         split.train,

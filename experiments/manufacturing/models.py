@@ -1,10 +1,10 @@
-"""The models of Table I: how they are called, which scores they have, and which settings are tried."""
+"""The models of the study: how they are called, which scores they have, and which settings are tried."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, get_args
 
-from experiments.manufacturing.config import ManufacturingConfig, ModelName
+from experiments.manufacturing.config import FeatureModel, ManufacturingConfig, ModelName, PixelModel
 from experiments.runs import RunError
 from jaxunreg.decomposition import LETTERS, TERMS
 
@@ -12,6 +12,9 @@ Setting: TypeAlias = dict[str, float]
 """A value for each hyper-parameter that is chosen."""
 
 Grid: TypeAlias = Mapping[str, Sequence[float]]
+
+HIGHEST = "highest"
+"""Name of the score by the detector's rule, the mean of the highest places of a map, of a model with another rule."""
 
 
 class StudyModel(NamedTuple):
@@ -21,7 +24,7 @@ class StudyModel(NamedTuple):
       label: name for people.
       scores: names of its scores, in the order of the table.
       headline: the score by which its setting for heat maps is chosen.
-      grid: the hyper-parameters to choose and their values.
+      grid: the hyper-parameters to choose and their values; none for the models of features.
       fewest_crops: how many crops it must be fitted to at least, and the options that lower that number; None for the
         networks, which draw crops of their own.
     """
@@ -37,7 +40,19 @@ def _network_sizes(config: ManufacturingConfig) -> Grid:
     return {"N_c": config.base_channels, "N_z": config.latent_dims}
 
 
+def _nothing(config: ManufacturingConfig) -> Grid:
+    return {}
+
+
+# The rule of the papers of PaDiM and PatchCore, and the detector's, by which a map makes an image's score.
+_BY_TWO_RULES = ("score", HIGHEST)
+
 MODELS: Mapping[ModelName, StudyModel] = {
+    "features": StudyModel("VAE on features", TERMS, "m", _nothing),
+    "gaussian": StudyModel("Gaussian on features", ("m",), "m", _nothing),
+    "padim": StudyModel("PaDiM", _BY_TWO_RULES, "score", _nothing),
+    "patchcore_1": StudyModel("PatchCore, 1 %", _BY_TWO_RULES, "score", _nothing),
+    "patchcore_10": StudyModel("PatchCore, 10 %", _BY_TWO_RULES, "score", _nothing),
     "vae": StudyModel("VAE", TERMS, "m", _network_sizes),
     # Its mean squared error is the objective, and stands where the others have the negative ELBO.
     "ae": StudyModel("AE", ("nelbo",), "nelbo", _network_sizes),
@@ -78,16 +93,36 @@ MODELS: Mapping[ModelName, StudyModel] = {
 def letter(score: str) -> str:
     """A score for people: the paper's letter of a term, and `score` as it is.
 
-    >>> letter("nelbo"), letter("score")
-    ('L', 'score')
+    >>> letter("nelbo"), letter("score"), letter("highest")
+    ('L', 'score', 'mean of the highest')
     """
-    return dict[str, str](LETTERS).get(score, score)
+    return {**LETTERS, HIGHEST: "mean of the highest"}.get(score, score)
+
+
+def named(model: ModelName, score: str) -> str:
+    """A model and its score for people, where the score does not go without saying.
+
+    >>> named("vae", "m"), named("padim", "score"), named("padim", "highest")
+    ('VAE, M', 'PaDiM', 'PaDiM, mean of the highest')
+    """
+    known = MODELS[model]
+    return known.label if score == "score" or len(known.scores) == 1 else f"{known.label}, {letter(score)}"
+
+
+def of_features(config: ManufacturingConfig) -> list[FeatureModel]:
+    """The models of features that are run."""
+    return [model for model in get_args(FeatureModel) if model in config.models]
+
+
+def of_pixels(config: ManufacturingConfig) -> list[PixelModel]:
+    """The models of pixels that are run."""
+    return [model for model in get_args(PixelModel) if model in config.models]
 
 
 class Candidate(NamedTuple):
-    """A model in one setting in one trial."""
+    """A model of pixels in one setting in one trial."""
 
-    model: ModelName
+    model: PixelModel
     setting: tuple[tuple[str, float], ...]
     trial: int
 
@@ -103,6 +138,11 @@ def settings(config: ManufacturingConfig, model: ModelName) -> list[Setting]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
+def chooses(config: ManufacturingConfig) -> bool:
+    """Whether any model has several settings, of which one is chosen."""
+    return any(len(settings(config, model)) > 1 for model in config.models)
+
+
 def describe_setting(setting: Setting) -> str:
     """A setting for people.
 
@@ -113,13 +153,18 @@ def describe_setting(setting: Setting) -> str:
 
 
 def candidates(config: ManufacturingConfig) -> list[Candidate]:
-    """Every model in every setting in every trial, in the order in which they are trained."""
+    """Every model of pixels in every setting in every trial, in the order in which they are trained."""
     return [
         Candidate(model, tuple(setting.items()), trial)
-        for model in config.models
+        for model in of_pixels(config)
         for setting in settings(config, model)
-        for trial in range(config.trials)
+        for trial in range(pixel_trials(config))
     ]
+
+
+def pixel_trials(config: ManufacturingConfig) -> int:
+    """In how many trials the models of pixels run."""
+    return config.trials if config.pixel_trials is None else config.pixel_trials
 
 
 def check_crops(config: ManufacturingConfig, crops: int) -> None:
@@ -128,7 +173,7 @@ def check_crops(config: ManufacturingConfig, crops: int) -> None:
     Raises:
       RunError: there are too few crops.
     """
-    for model in config.models:
+    for model in of_pixels(config):
         fewest_crops = MODELS[model].fewest_crops
         if fewest_crops is None:
             continue

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.models import MODELS, letter
-from experiments.manufacturing.tables import by_defect, table_one
+from experiments.manufacturing.models import named
+from experiments.manufacturing.tables import by_defect, costs, table_one
 from jaxunreg.datasets.folders.dataset import FolderDataset
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page
@@ -35,7 +35,7 @@ def write(
     """
     split = results["split"]
     warnings = []
-    if split["validation"] == 0:
+    if split["chosen_on"] == "test":
         warnings.append(
             "No images were set apart to choose settings on: they are chosen on the test images that they are measured "
             "on, so the figures are optimistic."
@@ -48,7 +48,8 @@ def write(
     if data.skipped:
         warnings.append(f"{len(data.skipped)} files were skipped; they are listed below.")
     note = (
-        f"Mean and standard deviation over {split['trials']} {split['protocol']}. {how_chosen(split)} "
+        f"Mean and standard deviation over {split['trials']} {split['protocol']}{_of_pixels(split)}. "
+        f"{how_chosen(split)} {how_calibrated(split)} "
         "Pixel figures are of each model's setting for its headline score. The rank correlation is Spearman's, "
         "between a normal image's score and the bytes a pixel of its PNG."
     )
@@ -59,7 +60,7 @@ def write(
         command=command,
         warning=" ".join(warnings) or None,
         summary=_summary(results),
-        tables=[dataclasses.replace(table_one(results), note=note), by_defect(results)],
+        tables=[dataclasses.replace(table_one(results), note=note), by_defect(results), costs(results)],
         sections=sections,
         details=_details(data, results),
         config=record["config"],
@@ -68,7 +69,9 @@ def write(
 
 def how_chosen(split: Mapping[str, Any]) -> str:
     """On which images settings are chosen and measured; `split` is the entry of `results.json`."""
-    if split["validation"] == 0:
+    if split["chosen_on"] is None:
+        return f"All is measured on {_counts(split, 'test')} test images, since no model has settings to choose from."
+    if split["chosen_on"] == "test":
         return (
             f"There are no validation images: settings are chosen on the {_counts(split, 'test')} test images that "
             "they are measured on, in every column, as the paper does."
@@ -79,10 +82,26 @@ def how_chosen(split: Mapping[str, Any]) -> str:
     )
 
 
+def how_calibrated(split: Mapping[str, Any]) -> str:
+    """The false-positive rate that thresholds were set for; `split` is the entry of `results.json`."""
+    wanted = split["false_positive_rate_wanted"]
+    taken = max(wanted, *(1 / (trial["calibration"] + 1) for trial in split["images_by_trial"]))
+    lowest = f", the lowest that so few support in place of {100 * wanted:g} %" if taken > wanted else ""
+    return (
+        f"Thresholds are set for a false-positive rate of {100 * taken:.3g} %{lowest}, on "
+        f"{_counts(split, 'calibration')} normal images that no model learned from."
+    )
+
+
 def _counts(split: Mapping[str, Any], kind: str) -> str:
     """How many images; folds may differ in it."""
     counts = {trial[kind] for trial in split["images_by_trial"]}
     return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+def _of_pixels(split: Mapping[str, Any]) -> str:
+    fewer = split["pixel_trials"]
+    return "" if fewer == split["trials"] else f", of the models of pixels over the first {fewer}".replace(" 1", "")
 
 
 def _summary(results: Mapping[str, Any]) -> str:
@@ -91,14 +110,16 @@ def _summary(results: Mapping[str, Any]) -> str:
         (row["model"], row["score"]): float(np.mean([trial["auc"]["value"] for trial in row["trials"]]))
         for row in results["rows"]
     }
+    text = []
+    for model, name in (("features", "on features"), ("vae", "on pixels")):
+        if (model, "m") in means:
+            text.append(
+                f"With the unregularized score M the VAE {name} reaches a ROC AUC of {means[model, 'm']:.3f}, with the "
+                f"negative ELBO L {means[model, 'nelbo']:.3f}."
+            )
     best = max(means, key=lambda key: means[key])
-    text = f"The best score is that of {MODELS[best[0]].label}, {letter(best[1])}, with a ROC AUC of {means[best]:.3f}."
-    if ("vae", "m") in means:
-        text = (
-            f"With the unregularized score M the VAE reaches a ROC AUC of {means['vae', 'm']:.3f}, with the negative "
-            f"ELBO L {means['vae', 'nelbo']:.3f}. " + text
-        )
-    return text
+    text.append(f"The best score is that of {named(*best)}, with a ROC AUC of {means[best]:.3f}.")
+    return " ".join(text)
 
 
 def _details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
@@ -106,7 +127,8 @@ def _details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
     split = results["split"]
     return {
         "data set": f"{data.name}, layout {data.layout}: {data.split}",
-        "images": f"{_counts(split, 'train')} to train on; {_counts(split, 'validation')} to choose on, "
+        "images": f"{_counts(split, 'train')} to train on; {_counts(split, 'calibration')} to calibrate with; "
+        f"{_counts(split, 'validation')} to choose on, "
         f"{split['validation_anomalous']} of them anomalous; {_counts(split, 'test')} to test on, "
         f"{split['test_anomalous']} of them anomalous",
         "SHA-256 of the data": results["data"]["fingerprint"],

@@ -30,5 +30,7 @@ def pixel_figures(run: ManufacturingRun, split: Split, candidate: Candidate) -> 
             for name, values in maps.items()
         }
 
-    arrays = run.stage(f"pixels-{candidate.name}", compute)
+    # Where settings are chosen on some of the images, the others are fewer.
+    kind = "pixels-validated" if split.is_validation.any() else "pixels"
+    arrays = run.stage(f"{kind}-{candidate.name}", compute)
     return {name: {"pixel_auc": float(pair[0]), "aupro": float(pair[1])} for name, pair in arrays.items()}

@@ -1,4 +1,4 @@
-"""The scores of a trial's validation and test images by one model in one setting."""
+"""The scores of a trial's images by one model of pixels in one setting."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.manufacturing.config import KEPT, ManufacturingRun
 from experiments.manufacturing.fitting import fit
+from experiments.manufacturing.measuring import Cost, Paced
 from experiments.manufacturing.models import Candidate
 from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders import ImageFiles
@@ -22,6 +23,7 @@ class CandidateScores(NamedTuple):
     Where an image has fewer patches, NaN follows.
     """
 
+    calibration: dict[str, np.ndarray]
     validation: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
 
@@ -30,23 +32,37 @@ Scores: TypeAlias = Mapping[Candidate, CandidateScores]
 
 
 def score_candidate(run: ManufacturingRun, split: Split, candidate: Candidate) -> CandidateScores:
-    """Train a candidate and score all validation and test images with it; read back where that was done before."""
+    """Train a candidate and score all images with it; read back where that was done before."""
     config = run.config
 
     def compute() -> dict[str, np.ndarray]:
-        fitted = fit(run, split, candidate)
-        images = itertools.chain(split.validation, split.test)
-        count = len(split.validation) + len(split.test)
+        with Cost() as cost:
+            fitted = fit(run, split, candidate)
+        paced = Paced(itertools.chain(split.calibration, split.others))
+        count = len(split.calibration) + len(split.others)
         highest: dict[str, list[np.ndarray]] = {}
-        maps = fitted.score_maps(images, stride=config.stride)
-        for scores in with_bar(maps, count, f"scoring {candidate.name}", visible=config.progress):
+        nats: list[float] = []
+        maps = fitted.score_maps(paced, stride=config.stride)
+        for k, scores in enumerate(with_bar(maps, count, f"scoring {candidate.name}", visible=config.progress)):
             for name, values in scores.items():
                 highest.setdefault(name, []).append(highest_scores(values, KEPT))
+            if k < len(split.calibration) and candidate.model == "vae":
+                nats.append(float(scores["nelbo"].mean()) / (config.patch**2 * split.train.channels))
+        run.notes[candidate.name] = {
+            "fit_seconds": cost.seconds,
+            "peak_mb": cost.peak_mb,
+            "milliseconds": paced.milliseconds,
+            "held_out_nats": float(np.mean(nats)) if nats else None,
+        }
         return {name: np.stack(rows) for name, rows in highest.items()}
 
     arrays = run.stage(candidate.name, compute)
-    count = len(split.validation)
-    return CandidateScores({n: a[:count] for n, a in arrays.items()}, {n: a[count:] for n, a in arrays.items()})
+    count, chosen_on = len(split.calibration), split.is_validation
+    return CandidateScores(
+        {name: rows[:count] for name, rows in arrays.items()},
+        {name: rows[count:][chosen_on] for name, rows in arrays.items()},
+        {name: rows[count:][~chosen_on] for name, rows in arrays.items()},
+    )
 
 
 def auc(images: ImageFiles, top: np.ndarray, top_k: int) -> float:

@@ -126,10 +126,8 @@ def learn_from_maps(
     Raises:
       FeatureError: the errors of `held_out_nats`.
     """
-    rows, columns = maps.shape[1:3]
-    step = 2 if rows * columns > _PLACES_TO_CHOOSE_ON else 1
     with status(progress, "choosing the Gaussian by held-out nats"):
-        table = held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step])
+        table = try_gaussians(maps, fitted)
     with status(progress, "fitting it"):
         whitening = fit_whitening(maps, best_config(table))
     scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, whitening), size, channels)
@@ -137,12 +135,27 @@ def learn_from_maps(
         "network": network.name,
         "sha256": network.sha256,
         "working_size": size,
-        "map": [rows, columns],
+        "map": list(maps.shape[1:3]),
         "whitening": dataclasses.asdict(best_config(table)),
         "chosen_on": len(maps) - fitted,
         "held_out_nats": [_row(entry) for entry in table],
     }
     return Learned(scorer, scorer.stride, {"features": record})
+
+
+def try_gaussians(maps: AnyFeatureMaps, fitted: int) -> tuple[HeldOutNats, ...]:
+    """The nats of the images that are set apart for each kind of Gaussian, at some of the places where they are many.
+
+    Args:
+      maps: see `learn_from_maps`.
+      fitted: see `learn_from_maps`.
+
+    Raises:
+      FeatureError: the errors of `held_out_nats`.
+    """
+    rows, columns = maps.shape[1:3]
+    step = 2 if rows * columns > _PLACES_TO_CHOOSE_ON else 1
+    return held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step])
 
 
 def _check_count(images: int, places: int, features: int) -> None:

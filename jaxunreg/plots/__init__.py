@@ -1,6 +1,7 @@
 """The figures of a study, as `matplotlib.figure.Figure`s; no global state is changed and no window opened."""
 
 from jaxunreg.plots.auc_by_size import SweepPanel, auc_spread, auc_sweep
+from jaxunreg.plots.by_data_set import dots_by_data_set
 from jaxunreg.plots.classes import explained_by_class_bars
 from jaxunreg.plots.comparison import heat_map_comparison
 from jaxunreg.plots.decomposition import decomposition_figure
@@ -21,6 +22,7 @@ __all__ = [
     "auc_spread",
     "auc_sweep",
     "decomposition_figure",
+    "dots_by_data_set",
     "error_maps",
     "explained_by_class_bars",
     "heat_map_comparison",

@@ -1,6 +1,5 @@
 """A scorer whose x is what a frozen, pretrained network sees, and not the pixels."""
 
-import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from jaxunreg.features.network import FeatureMap, FeatureNetwork, features_of, m
 from jaxunreg.features.whitening import Whitening
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
+from jaxunreg.scoring.enlargement import enlarged
 from jaxunreg.scoring.feature_stream import stream_working_images
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.map_scorer import Space
@@ -103,19 +103,6 @@ class FeatureScorer:
           FeatureError: a map of another shape.
         """
         return self.whitening(features)
-
-    def enlarged(self, places: Decomposition, size: tuple[int, int]) -> Decomposition:
-        """The terms of the places as those of the pixels of an image, interpolated between places.
-
-        Args:
-          places: float32 `[rows, columns]` each, in nats a place.
-          size: height and width of the image as it came.
-
-        Returns:
-          Float64 `[height, width]` each, in nats a pixel of the working image; see `maps_each`.
-        """
-        by_working_pixel = (size[0] * size[1]) / (self.size[0] * self.size[1])
-        return Decomposition(*(by_working_pixel * _enlarged(np.asarray(term), size) for term in places))
 
     @property
     def space(self) -> Space:
@@ -206,33 +193,13 @@ class FeatureScorer:
         self.check_stride("pixel_stride", stride if pixel_stride is None else pixel_stride)
         found = stream_working_images(partial(_maps_of_batch, self), images, self.size, self.channels)
         for one, patches in found:
-            by_pixel = self.enlarged(patches, one.size) if pixels else None
+            by_pixel = Decomposition(*(enlarged(term, one.size, self.size) for term in patches)) if pixels else None
             yield ImageMaps(patches, by_pixel, _boxes(np.shape(patches.m), one.size))
 
 
 @jax.jit
 def _maps_of_batch(scorer: FeatureScorer, images: Float[Array | np.ndarray, "batch _ _ _"]) -> Decomposition:
     return jax.vmap(scorer.maps_of_features)(scorer.network(jnp.asarray(images)))
-
-
-def _enlarged(places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map of places as one of pixels, with the same sum."""
-    rows, columns = (_shares(count, length) for count, length in zip(places.shape, size, strict=True))
-    return rows @ (columns @ places.T.astype(np.float64)).T
-
-
-@functools.lru_cache(maxsize=16)
-def _shares(places: int, pixels: int) -> Any:
-    """The share of each place that each pixel of an axis has, by linear interpolation between the places' centres.
-
-    A sparse matrix `[pixels, places]`.
-    """
-    import scipy.sparse  # slow to import, and no score needs it
-
-    centers = np.clip((np.arange(pixels) + 0.5) * places / pixels - 0.5, 0, places - 1)
-    reach = max(1.0, places / pixels)
-    weights = np.maximum(0.0, 1.0 - np.abs(centers[:, None] - np.arange(places)[None]) / reach)
-    return scipy.sparse.csr_array(weights / weights.sum(axis=0, keepdims=True))
 
 
 def _boxes(shape: tuple[int, ...], size: tuple[int, int]) -> PatchGrid:

@@ -24,7 +24,11 @@ from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.metrics.ranking import roc_auc
 
+PIXELS = ("vae", "ae", "gmm", "pca", "forest", "svm")
+
 OPTIONS = [
+    "--models",
+    *PIXELS,
     "--parts",
     "15",
     "--patch",
@@ -110,7 +114,7 @@ def test_the_numbers_are_those_of_the_stored_scores(folder):
     split = split_data(config, data, 0)
     [row] = [row for row in results["rows"] if (row["model"], row["score"]) == ("vae", "m")]
     with np.load(folder / "scores" / "vae-N_c_4-N_z_2-trial_0.npz") as file:
-        top = file["m"][len(split.validation) :]
+        top = file["m"][len(split.calibration) :][~split.is_validation]
     anomalous = split.test.is_anomalous
     expected = roc_auc(top[~anomalous, 0], top[anomalous, 0], bootstrap=1).value
     assert row["trials"][0]["auc"]["value"] == expected
@@ -132,9 +136,11 @@ def test_a_run_that_is_done_is_read_back(folder, monkeypatch):
 def test_validation_and_test_share_no_group_and_both_have_both_kinds(tmp_path):
     data = load_folder(write_parts(tmp_path / "parts", train=4, test=6, image_size=(64, 64)), progress=False)
     split = split_data(ManufacturingConfig(), data, 0)
-    groups = [{file.group for file in part.files} for part in split]
-    assert not groups[0] & groups[1]
-    assert not groups[1] & groups[2]
+    groups = [
+        {file.group for file in part.files} for part in (split.train, split.calibration, split.validation, split.test)
+    ]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert len(split.train) + len(split.calibration) == len(data.train)
     assert len(split.validation) + len(split.test) == len(data.test)
     for part in (split.validation, split.test):
         assert 0 < part.is_anomalous.sum() < len(part)
@@ -153,7 +159,7 @@ def test_folds_test_every_normal_image_once(tmp_path):
     with pytest.raises(runs.RunError, match="10 groups without a defect for 6 folds; expected at least 2 a fold"):
         split_data(ManufacturingConfig(protocol="folds", trials=6), data, 0)
     text = page.how_chosen(
-        {"validation": 4, "images_by_trial": [{"validation": 4, "test": 9}, {"validation": 4, "test": 8}]}
+        {"chosen_on": "validation", "images_by_trial": [{"validation": 4, "test": 9}, {"validation": 4, "test": 8}]}
     )
     assert "chosen on 4 validation images and measured on 8 to 9 others" in text
 
@@ -172,7 +178,7 @@ def test_too_few_crops_are_refused_before_a_model_is_trained_and_the_model_can_b
 
     with monkeypatch.context() as patch:
         patch.setattr(scores, "fit", fit)
-        message = "got 40 crops to fit the Isolation Forest to; expected at least 50; raise --patches-per-image from 4"
+        message = "got 32 crops to fit the Isolation Forest to; expected at least 50; raise --patches-per-image from 4"
         with pytest.raises(runs.RunError, match=message):
             study.main([*few, "--models", "pca", "forest"])
     assert study.main([*few, "--models", "pca"]).exists()
@@ -229,16 +235,16 @@ def test_settings_are_chosen_on_the_validation_images_alone(tmp_path):
 
     good, bad = (Candidate("pca", (("N_h", n),), 0) for n in (5.0, 9.0))
     scores = {
-        good: CandidateScores(top(True, split.validation), top(False, split.test)),
-        bad: CandidateScores(top(False, split.validation), top(True, split.test)),
+        good: CandidateScores({}, top(True, split.validation), top(False, split.test)),
+        bad: CandidateScores({}, top(False, split.validation), top(True, split.test)),
     }
     assert choose(config, [split], scores) == {("pca", "score"): good.setting}
     assert choose(config, [split], scores, on="test") == {("pca", "score"): bad.setting}
 
 
 def test_without_validation_images_the_page_says_that_settings_are_chosen_on_the_test_images(tmp_path):
-    args = [*OPTIONS, "--parts", "6", "--models", "forest", "--validation-fraction", "0", "--runs-dir", str(tmp_path)]
-    page = study.main(args).read_text(encoding="utf-8")
+    args = [*OPTIONS, "--parts", "7", "--validation-fraction", "0", "--runs-dir", str(tmp_path)]
+    page = study.main([*args, "--models", "pca", "forest"]).read_text(encoding="utf-8")
     assert "No images were set apart to choose settings on" in page
     assert "settings are chosen on the 3 test images that they are measured on" in page
     assert "best on these same test images" in page
@@ -296,6 +302,10 @@ def test_a_run_that_began_on_other_images_is_left_as_it_is(tmp_path):
     ("options", "message"),
     [
         ({"trials": 0}, "trials=0"),
+        ({"trials": 2, "pixel_trials": 3}, "pixel_trials=3; expected 1 to 2"),
+        ({"calibration_fraction": 1.0}, "calibration_fraction=1.0"),
+        ({"false_positive_rate": 0.0}, "false_positive_rate=0.0"),
+        ({"data": (Path("a/parts"), Path("b/parts"))}, "folders of the names parts, parts; expected another name"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
         ({"top_k": KEPT + 1}, "top_k=21"),
         ({"models": ()}, "no models"),

@@ -1,0 +1,82 @@
+"""The results of several data sets as one: for each figure of merit, model and data set the value of each trial."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from experiments.manufacturing.models import MODELS, named
+
+
+class Merit(NamedTuple):
+    """A figure of merit.
+
+    Attributes:
+      key: its name in `results.json`.
+      label: for people.
+      best: whether a high or a low value is good, or neither.
+      part: the entry of the value, where it has an interval too.
+      digits: after the point.
+      of_model: whether all scores of a model share it.
+    """
+
+    key: str
+    label: str
+    best: Literal["max", "min"] | None
+    part: str | None = None
+    digits: int = 3
+    of_model: bool = False
+
+
+MERITS = (
+    Merit("auc", "Image ROC AUC", "max", "value"),
+    Merit("average_precision", "Average precision", "max", "value"),
+    Merit("missed", "Share of defects missed at the calibrated threshold", "min"),
+    Merit("false_positive_rate", "False-positive rate that the threshold reached", None),
+    Merit("pixel_auc", "Pixel ROC AUC", "max"),
+    Merit("aupro", "AUPRO", "max"),
+    Merit("complexity_rho", "Rank correlation with complexity", None, "value"),
+    Merit("held_out_nats", "Held-out nats", None, None, 2, True),
+    Merit("fit_seconds", "Seconds to fit", "min", None, 0, True),
+    Merit("milliseconds", "Milliseconds an image", "min", None, 0, True),
+    Merit("peak_mb", "MB to fit", "min", None, 0, True),
+)
+"""The blocks of the table over data sets, in their order."""
+
+Values = Mapping[str, Mapping[str, list[float]]]
+"""Model with its score to data set to the value of each trial."""
+
+
+def across(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of `results.json` of a run over several data sets.
+
+    Args:
+      results: data set to the content of its `results.json`.
+    """
+    return {
+        "data": list(results),
+        "splits": {name: of_set["split"] for name, of_set in results.items()},
+        "merits": {merit.key: _values(results, merit) for merit in MERITS},
+    }
+
+
+def _values(results: Mapping[str, Mapping[str, Any]], merit: Merit) -> dict[str, dict[str, list[float]]]:
+    values: dict[str, dict[str, list[float]]] = {}
+    for name, of_set in results.items():
+        for row in of_set["rows"]:
+            model, score = row["model"], row["score"]
+            if merit.of_model and score != MODELS[model].scores[0]:
+                continue
+            found = [trial[merit.key] for trial in row["trials"] if merit.key in trial]
+            if found:
+                label = MODELS[model].label if merit.of_model else named(model, score)
+                values.setdefault(label, {})[name] = [one[merit.part] if merit.part else one for one in found]
+    return values
+
+
+def mean_over_sets(values: Values, label: str) -> float | None:
+    """The mean of a model over data sets, each the mean of its trials; None if it lacks one that another model has."""
+    measured = {name for of_model in values.values() for name in of_model}
+    if set(values[label]) != measured:
+        return None
+    return float(np.mean([np.mean(trials) for trials in values[label].values()]))

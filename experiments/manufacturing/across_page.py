@@ -1,0 +1,149 @@
+"""The page over several data sets, from its `results.json` and the figures of each data set."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.manufacturing.across import MERITS, Values, mean_over_sets
+from experiments.manufacturing.across_tables import blocks, calibrated_rate
+from experiments.manufacturing.figures import FIG_11
+from experiments.manufacturing.models import MODELS, named
+from experiments.manufacturing.tables import HOW_COSTS_ARE_MEASURED
+from jaxunreg import plots
+from jaxunreg.reports.figures import Figures, Section
+from jaxunreg.reports.page import write_page
+
+_OURS = named("features", "m")
+
+_DRAWN = {
+    "auc": "How well the scores of images rank defects above normal parts; right is better.",
+    "missed": "The share of the defects at or below the threshold, which was set on normal parts that no model learned "
+    "from; left is better.",
+    "aupro": "How well the heat maps overlap with the masks, each defect with the same weight; right is better.",
+}
+
+
+def write(path: Path, results: Mapping[str, Any], command: str, *, record: Mapping[str, Any]) -> None:
+    """Write the page.
+
+    Args:
+      path: where to, beside the folders of the data sets.
+      results: the content of `results.json`.
+      command: that made the run.
+      record: the content of `config.json`.
+    """
+    splits = results["splits"]
+    first = next(iter(splits.values()))
+    tables = blocks(results)
+    note = f"Mean over {first['trials']} {first['protocol']}" + (
+        f", of the models of pixels over {first['pixel_trials']}. " if first["pixel_trials"] < first["trials"] else ". "
+    )
+    tables[0] = dataclasses.replace(tables[0], note=note + "Figure 1 has a dot for each.")
+    tables[-1] = dataclasses.replace(tables[-1], note=HOW_COSTS_ARE_MEASURED)
+    write_page(
+        path,
+        title="Manufacturing study: parts of several kinds",
+        subtitle=f"{', '.join(results['data'])}; preset {results['preset']}, seed {results['seed']}",
+        command=command,
+        warning=_lowered(results) or None,
+        summary=_summary(results),
+        tables=tables,
+        sections=[*_drawn(path.parent, results), *_heat_maps(path.parent, results)],
+        details={
+            **{
+                name: f"{split['train']} normal images to learn from, {split['calibration']} to calibrate with, "
+                f"{split['test']} to test on, {split['test_anomalous']} of them anomalous; its own page is "
+                f"{name}/index.html"
+                for name, split in splits.items()
+            },
+            "device": results["device"],
+            "versions": ", ".join(f"{package} {number}" for package, number in results["versions"].items()),
+        },
+        config=record["config"],
+    )
+
+
+def _lowered(results: Mapping[str, Any]) -> str:
+    """Where too few images are held out for the rate that was asked for."""
+    texts = []
+    for name, split in results["splits"].items():
+        wanted, rate = split["false_positive_rate_wanted"], calibrated_rate(split)
+        if rate > wanted:
+            texts.append(
+                f"The {split['calibration']} held-out parts of {name} cannot support a false-positive rate of "
+                f"{100 * wanted:g} %, so its thresholds are set for {100 * rate:.3g} %, the lowest that they support."
+            )
+    return " ".join(texts)
+
+
+def _summary(results: Mapping[str, Any]) -> str:
+    """The result in words."""
+    auc: Values = results["merits"]["auc"]
+    means = {label: mean for label in auc if (mean := mean_over_sets(auc, label)) is not None}
+    text = []
+    if _OURS in means:
+        text.append(
+            f"In the mean over {len(results['data'])} data sets {_OURS} has an image ROC AUC of {means[_OURS]:.3f}."
+        )
+        missed = mean_over_sets(results["merits"]["missed"], _OURS)
+        reached = mean_over_sets(results["merits"]["false_positive_rate"], _OURS)
+        text.append(
+            f"Its threshold misses {missed:.1%} of the defects, and rejects {reached:.1%} of the normal images."
+        )
+    peers = {label: mean for label, mean in means.items() if label.startswith(_peers())}
+    if peers:
+        best = max(peers, key=lambda label: peers[label])
+        text.append(f"The best of PaDiM and PatchCore on the same features is {best}, with {peers[best]:.3f}.")
+    others = {label: mean for label, mean in means.items() if not label.startswith((*_peers(), *_ours()))}
+    if others:
+        best = max(others, key=lambda label: others[label])
+        text.append(f"The best model of pixels is {best}, with {others[best]:.3f}.")
+    return " ".join(text)
+
+
+def _peers() -> tuple[str, ...]:
+    return (MODELS["padim"].label, MODELS["patchcore_1"].label, MODELS["patchcore_10"].label)
+
+
+def _ours() -> tuple[str, ...]:
+    return (MODELS["features"].label, MODELS["gaussian"].label)
+
+
+def _drawn(folder: Path, results: Mapping[str, Any]) -> list[Section]:
+    figures = Figures(folder / "figures")
+    for merit in MERITS:
+        values: Values = results["merits"][merit.key]
+        if merit.key not in _DRAWN or not values:
+            continue
+        by_set = {
+            name: {label: trials for label, of_model in values.items() if (trials := of_model.get(name))}
+            for name in results["data"]
+        }
+        figures.add(
+            merit.key,
+            merit.label,
+            plots.dots_by_data_set(
+                {name: of_set for name, of_set in by_set.items() if of_set},
+                title=merit.label,
+                label=merit.label[0].lower() + merit.label[1:] if merit.label != "AUPRO" else merit.label,
+                highlighted=(_OURS,),
+            ),
+            f"A dot for each trial and a line at their mean. {_DRAWN[merit.key]} Each data set has a range of its own.",
+        )
+    return figures.sections
+
+
+def _heat_maps(folder: Path, results: Mapping[str, Any]) -> list[Section]:
+    """Fig. 11 of each data set that has one."""
+    found = [(name, folder / name / "figures" / f"{FIG_11}.png") for name in results["data"]]
+    return [
+        Section(
+            f"Heat maps on {name}",
+            path,
+            "The image whose score is the median of those with a mask, and what each model makes of each pixel, on a "
+            "scale of its own: brighter is more anomalous.",
+        )
+        for name, path in found
+        if path.exists()
+    ]

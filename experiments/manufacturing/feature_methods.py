@@ -1,0 +1,137 @@
+"""The models of features, each fitted to the same maps: the detector, its Gaussian, and its peers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol, assert_never
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.manufacturing.config import FeatureModel, ManufacturingConfig
+from experiments.manufacturing.models import HIGHEST, MODELS
+from experiments.manufacturing.stored_features import StoredFeatures
+from jaxunreg.baselines import PaDiM, PaDiMConfig, PatchCore, PatchCoreConfig
+from jaxunreg.decomposition import LOG_2PI, Decomposition
+from jaxunreg.features import Whitening, best_config, fit_whitening
+from jaxunreg.inspection.feature_fitting import learn_from_maps, try_gaussians
+from jaxunreg.inspection.held_out import kept_scores
+from jaxunreg.scoring.aggregation import mean_of_highest
+
+_PATCHCORE_SHARE = {"patchcore_1": 0.01, "patchcore_10": 0.1}
+
+
+class ScoredMap(NamedTuple):
+    """What a model makes of the features of one image.
+
+    Attributes:
+      scores: of the image, by name.
+      places: a map `[rows, columns]` for each score; both scores of a model by two rules have the same.
+      nats: the negative log-likelihood of a place, the mean over the map; None where the model is no density.
+    """
+
+    scores: dict[str, float]
+    places: dict[str, np.ndarray]
+    nats: float | None
+
+
+class FeatureFitted(Protocol):
+    """A model of features after its fit."""
+
+    def __call__(self, features: np.ndarray, /) -> ScoredMap:
+        """Score the map of one image, `[rows, columns, features]`."""
+        ...
+
+
+def fit_to_features(
+    config: ManufacturingConfig, model: FeatureModel, stored: StoredFeatures, maps: np.ndarray, fitted: int, trial: int
+) -> FeatureFitted:
+    """Fit a model to the features of the images that a trial learns from.
+
+    Args:
+      config: of the study.
+      model: which.
+      stored: says of which network and working size the features are.
+      maps: the features, in the order of `learning_order`.
+      fitted: how many of them the detector fits to for its choice.
+      trial: number of the trial.
+
+    Raises:
+      ArgumentError, FeatureError: there are too few images.
+    """
+    seed = config.seed + trial
+    rule = partial(_by_detectors_rule, top_k=config.detector(trial).patches_that_count)
+    match model:
+        case "features":
+            learned = learn_from_maps(
+                maps, fitted, stored.network, stored.size, stored.channels, progress=config.progress
+            )
+            return _Density(partial(_terms_of_detector, learned.scorer), MODELS[model].scores, rule)
+        case "gaussian":
+            whitening = jax.tree.map(jnp.asarray, fit_whitening(maps, best_config(try_gaussians(maps, fitted))))
+            return _Density(partial(_terms_of_gaussian, whitening), MODELS[model].scores, rule)
+        case "padim":
+            return _PaDiM(PaDiM(PaDiMConfig(smoothing=4.0, stride=stored.network.stride, seed=seed)).fit(maps), rule)
+        case "patchcore_1" | "patchcore_10":
+            settings = PatchCoreConfig(coreset=_PATCHCORE_SHARE[model], candidates=config.coreset_candidates, seed=seed)
+            return _PatchCore(PatchCore(settings).fit(maps), rule)
+        case never:
+            assert_never(never)
+
+
+@jax.jit
+def _terms_of_detector(scorer: Any, features: Array) -> Decomposition:
+    return scorer.maps_of_features(features)
+
+
+@jax.jit
+def _terms_of_gaussian(whitening: Whitening, features: Array) -> Decomposition:
+    return whitening(features)
+
+
+def _by_detectors_rule(places: np.ndarray, *, top_k: int) -> float:
+    """The score of an image as an `AnomalyDetector` makes it of a map."""
+    return float(mean_of_highest(kept_scores(places), top_k))
+
+
+class _Density:
+    """A function from features to D, A and M of each place."""
+
+    def __init__(
+        self, terms: Callable[[Array], Decomposition], names: tuple[str, ...], rule: Callable[[np.ndarray], float]
+    ) -> None:
+        self._terms, self._names, self._rule = terms, names, rule
+
+    def __call__(self, features: np.ndarray, /) -> ScoredMap:
+        terms = jax.tree.map(np.asarray, self._terms(jnp.asarray(features)))
+        places = {name: getattr(terms, name) for name in self._names}
+        scores = {name: self._rule(values) for name, values in places.items()}
+        return ScoredMap(scores, places, float(terms.nelbo.mean(dtype=np.float64)))
+
+
+class _PaDiM:
+    """Distances of places; half their squares are M, and the factors give A."""
+
+    def __init__(self, baseline: PaDiM, rule: Callable[[np.ndarray], float]) -> None:
+        self._baseline, self._rule = baseline, rule
+        log_diagonal = np.log(np.diagonal(baseline.factor_, axis1=2, axis2=3)).sum(axis=2, dtype=np.float64)
+        self._a = float(np.mean(0.5 * LOG_2PI * len(baseline.features_) - log_diagonal))
+
+    def __call__(self, features: np.ndarray, /) -> ScoredMap:
+        found = self._baseline.localize(features[None])
+        m = 0.5 * np.square(found.maps[0])
+        scores = {"score": float(found.score[0]), HIGHEST: self._rule(m)}
+        return ScoredMap(scores, dict.fromkeys(scores, found.maps[0]), self._a + float(m.mean(dtype=np.float64)))
+
+
+class _PatchCore:
+    """Distances of places from the nearest of a memory bank."""
+
+    def __init__(self, baseline: PatchCore, rule: Callable[[np.ndarray], float]) -> None:
+        self._baseline, self._rule = baseline, rule
+
+    def __call__(self, features: np.ndarray, /) -> ScoredMap:
+        found = self._baseline.localize(features[None])
+        scores = {"score": float(found.score[0]), HIGHEST: self._rule(found.maps[0])}
+        return ScoredMap(scores, dict.fromkeys(scores, found.maps[0]), None)

@@ -1,0 +1,119 @@
+"""The scores of a trial's images by one model of features."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.manufacturing.config import FeatureModel, ManufacturingRun
+from experiments.manufacturing.feature_heat_maps import in_pixels
+from experiments.manufacturing.feature_methods import ScoredMap, fit_to_features
+from experiments.manufacturing.measuring import Cost, Paced
+from experiments.manufacturing.models import MODELS
+from experiments.manufacturing.splits import Split
+from experiments.manufacturing.stored_features import StoredFeatures
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.inspection.feature_fitting import learning_order
+from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
+from jaxunreg.progress import with_bar
+
+
+class FeatureScores(NamedTuple):
+    """What a model of features makes of the images of a trial.
+
+    Attributes:
+      stage: name of the stage, under which its costs are noted.
+      calibration: for each score those of the normal images that set the threshold, `[n]`.
+      others: those of the images that the trial does not learn from, `[n]`.
+      pixels: `[2]`, pixel ROC AUC and per-region overlap on the test images; no score where no defect has a mask.
+      places: the maps of the anomalous test images with a mask, `[n, rows, columns]`; of the first trial only.
+      size: height and width of the working image.
+    """
+
+    stage: str
+    calibration: dict[str, np.ndarray]
+    others: dict[str, np.ndarray]
+    pixels: dict[str, np.ndarray]
+    places: dict[str, np.ndarray]
+    size: tuple[int, int]
+
+
+def score_with_features(
+    run: ManufacturingRun, split: Split, model: FeatureModel, trial: int, stored: Callable[[], StoredFeatures]
+) -> FeatureScores:
+    """Fit a model and score all images with it; read back where that was done before.
+
+    Args:
+      run: the run's folder.
+      split: of the trial.
+      model: which.
+      trial: number of the trial.
+      stored: gives the features of all images; called only where they are needed.
+    """
+    # Where settings are chosen on some of the images, pixels are measured on fewer.
+    name = f"{model}-{'validated-' if split.is_validation.any() else ''}trial_{trial}"
+
+    def compute() -> dict[str, np.ndarray]:
+        features = stored()
+        order, fitted = learning_order(split.groups, run.config.seed + trial)
+        maps = features.of(split.train.select(order))
+        with Cost() as cost:
+            model_fitted = fit_to_features(run.config, model, features, maps, fitted, trial)
+        calibration = [model_fitted(features.maps[k]) for k in features.numbers(split.calibration)]
+        paced = Paced(features.maps[k] for k in features.numbers(split.others))
+        others = list(with_bar(map(model_fitted, paced), len(split.others), name, visible=run.config.progress))
+        looking = features.milliseconds
+        run.notes[name] = {
+            "network_milliseconds": looking,
+            "fit_seconds": cost.seconds + 1e-3 * (looking or 0.0) * len(split.train),
+            "peak_mb": cost.peak_mb,
+            "milliseconds": None if looking is None or paced.milliseconds is None else looking + paced.milliseconds,
+            "held_out_nats": None if calibration[0].nats is None else float(np.mean([one.nats for one in calibration])),
+        }
+        return {
+            **_stacked("calibration", calibration),
+            **_stacked("others", others),
+            **_pixels_and_places(model, split, others, features.size, keep=trial == 0),
+            "size": np.array(features.size),
+        }
+
+    arrays = run.stage(name, compute)
+
+    def of(kind: str) -> dict[str, np.ndarray]:
+        return {key: arrays[f"{kind}_{key}"] for key in MODELS[model].scores if f"{kind}_{key}" in arrays}
+
+    height, width = arrays["size"].tolist()
+    return FeatureScores(name, of("calibration"), of("others"), of("pixels"), of("places"), (height, width))
+
+
+def _stacked(kind: str, found: Sequence[ScoredMap]) -> dict[str, np.ndarray]:
+    return {f"{kind}_{name}": np.array([one.scores[name] for one in found]) for name in found[0].scores}
+
+
+def _pixels_and_places(
+    model: FeatureModel, split: Split, others: Sequence[ScoredMap], working_size: tuple[int, int], *, keep: bool
+) -> dict[str, np.ndarray]:
+    """Pixel figures on the test images whose pixels are known, one score after another, and the maps of the defects."""
+    files = split.others.files
+    known = [
+        k for k in np.flatnonzero(~split.is_validation).tolist() if files[k].label == GOOD or files[k].mask is not None
+    ]
+    defects = [k for k in known if files[k].label != GOOD]
+    if not defects:
+        return {}
+    masks = [None if files[k].label == GOOD else split.others.mask(k) for k in known]
+    arrays = {}
+    seen: dict[int, np.ndarray] = {}
+    for name in others[0].scores:
+        # Both scores of a model by two rules have one map.
+        same = id(others[0].places[name])
+        if same not in seen:
+            heat = [
+                in_pixels(model, others[k].places[name], working_size, tuple(split.others.sizes[k].tolist()))
+                for k in known
+            ]
+            seen[same] = np.array([pixel_roc_auc(heat, masks), per_region_overlap(heat, masks)])
+        arrays[f"pixels_{name}"] = seen[same]
+        if keep:
+            arrays[f"places_{name}"] = np.stack([others[k].places[name] for k in defects])
+    return arrays
