@@ -34,8 +34,8 @@ Score images: a row for each as soon as it is scored.
 Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
 threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous place in pixels,
 heat_map (its file), reason (why a file was skipped). Skipped files come first, but for those that are gone by the time
-they are to be scored. They do not change the exit code. In CSV a path
-that begins like a formula has ./ in front, and control characters are escapes; in JSON lines names are exact.
+they are to be scored. They do not change the exit code. In CSV a path that begins like a formula has ./ in front,
+and control characters are escapes; in JSON lines names are exact.
 
 Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
 NAME-mask, NAME_gt, and what lies in `ground_truth`. These are skipped; given by its own name a file is scored.

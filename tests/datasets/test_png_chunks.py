@@ -60,7 +60,7 @@ def test_orientation_palette_and_transparency_are_kept(tmp_path, caplog):
     np.testing.assert_array_equal(read(png(turned, *HARMLESS["a long text"]), tmp_path), np.rot90(PIXELS, -1))
     clear = Image.fromarray(PIXELS).quantize(8)
     clear.info["transparency"] = bytes([0, 255])
-    expected = np.asarray(clear.convert("RGB"))
+    expected = np.asarray(clear.convert("RGBA"))[:, :, :3]
     with caplog.at_level("INFO", logger="jaxunreg.datasets"):
         found = read(png(*HARMLESS["a long compressed text"], image=clear), tmp_path)
     np.testing.assert_array_equal(found, expected)
