@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError
+from jaxunreg.masked import check_unmasked
 
 
 def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
@@ -21,7 +22,7 @@ def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
 
     Raises:
       ArgumentTypeError: not an array, or neither uint8 nor floating point.
-      ArgumentError: another shape, an empty array, NaN or infinity, or a value outside [0, 1].
+      ArgumentError: another shape, an empty array, masked values, NaN or infinity, or a value outside [0, 1].
 
     >>> import numpy as np
     >>> check_images(np.zeros((5, 8, 8, 3), np.uint8), (None, 8, 8, 3))
@@ -33,6 +34,7 @@ def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
     wanted = "[" + ", ".join("N" if length is None else str(length) for length in shape) + "]"
     if not isinstance(images, np.ndarray | jax.Array):
         raise ArgumentTypeError(type(images).__name__, f"a NumPy or JAX array of shape {wanted}", field="images")
+    check_unmasked(images, "images")
     if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise ArgumentTypeError(
             f"images of dtype {images.dtype}",

@@ -33,6 +33,7 @@ def test_good_images_pass(dtype):
         (np.where(good() > 0.5, np.inf, good()), ValueError, "infinite"),
         (255 * good(), ValueError, r"expected \[0, 1\].*divide by 255"),
         (good() - 0.5, ValueError, r"expected \[0, 1\]"),
+        (np.ma.masked_greater(good(), 0.9), ValueError, r"images of which \d+ of 768 values are masked.*\.filled"),
         (jnp.asarray(good()) + 1.0, ValueError, r"expected \[0, 1\]"),
     ],
 )

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, Float64
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.features.levels import resize
 from jaxunreg.features.network import FeatureError
+from jaxunreg.masked import check_unmasked
 
 
 class Localization(NamedTuple):
@@ -40,6 +41,7 @@ def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] =
     jaxunreg.features.network.FeatureError: got features of shape [2, 4, 4, 3]; expected [N, rows, columns, 152]; pass
     maps of the network and of the image size that were fitted on
     """
+    check_unmasked(features, "features")
     if not jnp.issubdtype(features.dtype, jnp.floating):
         raise ArgumentTypeError(
             f"features of dtype {features.dtype}",

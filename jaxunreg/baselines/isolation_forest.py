@@ -11,7 +11,7 @@ from jaxunreg.baselines.base import check_like_fit
 from jaxunreg.baselines.rows import flatten, flatten_in_chunks
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-from jaxunreg.integers import check_integer
+from jaxunreg.integers import check_integer, check_integer_fields
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class IsolationForestConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_integer_fields(self)
         check_integer("n_trees", self.n_trees, at_least=1)
         check_integer("samples_per_tree", self.samples_per_tree, at_least=2)
         check_integer("seed", self.seed, at_least=0)

@@ -14,7 +14,7 @@ from jaxunreg.baselines.coreset import greedy_coreset
 from jaxunreg.baselines.feature_maps import Localization, check_features
 from jaxunreg.baselines.nearest import Nearest
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.integers import check_integer
+from jaxunreg.integers import check_integer, check_integer_fields
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class PatchCoreConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_integer_fields(self)
         if not 0.0 < self.coreset <= 1.0:
             raise ArgumentError(argument("coreset", self.coreset), "a number in (0, 1]")
         for name, least in (("projection", 1), ("n_neighbors", 2), ("candidates", 1)):

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from jaxunreg.decomposition import LOG_2PI
 from jaxunreg.features.network import FeatureError
 from jaxunreg.features.triangular import inverse_lower
+from jaxunreg.masked import check_unmasked
 
 # Added to each variance, relative to the mean variance of a channel: keeps the Cholesky factor of float32 positive
 # where channels are copies of each other, or never active.
@@ -35,6 +36,7 @@ def as_array(number: float) -> Array:
 
 def checked_rows(features: Array | np.ndarray) -> Iterator[Array]:
     """Each row of the map for all images, places first: `[columns, images, features]` in float32, checked."""
+    check_unmasked(features, "features")
     for k in range(features.shape[1]):
         row = np.asarray(features[:, k])
         if not np.isfinite(row).all():

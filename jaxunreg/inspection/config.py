@@ -8,6 +8,7 @@ from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.checks import check_scoring
+from jaxunreg.integers import check_integer_fields
 from jaxunreg.models.vae import VAE, VAEConfig
 from jaxunreg.scoring.map_scorer import Space
 from jaxunreg.scoring.patches import check_stride
@@ -87,6 +88,7 @@ class DetectorConfig:
     )
 
     def __post_init__(self) -> None:
+        check_integer_fields(self)
         if self.space not in get_args(Space):
             raise ArgumentError(argument("space", self.space), f"one of {list(get_args(Space))}")
         self._check_fields_of_the_other_space()

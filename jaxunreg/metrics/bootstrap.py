@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.integers import check_integer
 
 
 def bootstrap_interval(
@@ -23,7 +24,8 @@ def bootstrap_interval(
       seed: of the resampling, not negative.
 
     Raises:
-      ArgumentError: `resamples` or `confidence` is out of its range.
+      ArgumentTypeError: `resamples` or `seed` is not an integer.
+      ArgumentError: one of them or `confidence` is out of its range.
 
     >>> import numpy as np
     >>> values = np.arange(100.0)
@@ -33,8 +35,8 @@ def bootstrap_interval(
     >>> 40 < low < 49.5 < high < 60
     True
     """
-    if resamples < 1:
-        raise ArgumentError(argument("bootstrap", resamples), "at least 1 resample")
+    check_integer("bootstrap", resamples, at_least=1)
+    check_integer("seed", seed, at_least=0)
     if not 0.0 < confidence < 1.0:
         raise ArgumentError(argument("confidence", confidence), "a number between 0 and 1, e.g. 0.95")
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import scipy.ndimage
 from numpy.typing import ArrayLike
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+from jaxunreg.masked import check_unmasked
 
 
 class OverlapCurve(NamedTuple):
@@ -182,6 +183,7 @@ def _checked(
     maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     for i, (any_map, any_mask) in enumerate(zip(maps, masks, strict=True)):
+        check_unmasked(any_map, "maps")
         heat = np.asarray(any_map)
         if not (np.issubdtype(heat.dtype, np.floating) or np.issubdtype(heat.dtype, np.integer)):
             raise ArgumentTypeError(f"dtype {heat.dtype} of map {i}", "real numbers", field="maps")
@@ -196,6 +198,7 @@ def _checked(
         if any_mask is None:
             yield heat, None
             continue
+        check_unmasked(any_mask, "masks")
         mask = np.asarray(any_mask)
         if mask.dtype != np.bool_:
             raise ArgumentTypeError(f"dtype {mask.dtype} of mask {i}", "bool", "give e.g. mask > 0", "masks")

@@ -5,6 +5,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
+from jaxunreg.masked import check_unmasked
 
 
 def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -40,11 +41,12 @@ def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
 
     Raises:
       ArgumentTypeError: they are not real numbers.
-      ArgumentError: they are empty, not one-dimensional, or hold NaN.
+      ArgumentError: they are empty, not one-dimensional, masked, or hold NaN.
 
     >>> checked_scores("normal", [1, 2])
     array([1., 2.])
     """
+    check_unmasked(scores, f"{name} scores")
     array = np.asarray(scores)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ArgumentTypeError(f"{name} scores of dtype {array.dtype}", "real numbers", field=name)
@@ -87,6 +89,7 @@ def labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarr
         differ from the scores in number.
     """
     finite = finite_scores("given", scores)
+    check_unmasked(labels, "labels")
     classes = np.asarray(labels)
     if np.issubdtype(classes.dtype, np.inexact):
         raise ArgumentTypeError(

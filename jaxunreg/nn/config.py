@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.integers import check_integer_fields
 from jaxunreg.nn.lowering import Lowering
 
 Precision = Literal["float32", "bfloat16"]
@@ -55,6 +56,7 @@ class NetworkConfig:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        check_integer_fields(self)
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if len(self.image_shape) != 3 or any(length < 1 for length in self.image_shape):
             raise ArgumentError(argument("image_shape", self.image_shape), "(height, width, channels), each above zero")

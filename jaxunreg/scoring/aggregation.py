@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.integers import check_integer
+from jaxunreg.masked import check_unmasked
 
 
 def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Float[Array, ""]:
@@ -39,6 +41,7 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
     (5.0, 4.0, 2.75)
     """
     _check_top_k(top_k)
+    check_unmasked(scores, "scores")
     if scores.size == 0:
         raise ArgumentError(f"patch scores of shape {list(scores.shape)}", "at least one patch", field="scores")
     flat = jnp.ravel(scores)
@@ -57,6 +60,7 @@ def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"
     >>> highest_scores(np.array([[1.0, 5.0], [2.0, 3.0]]), 3).tolist()
     [5.0, 3.0, 2.0]
     """
+    check_unmasked(scores, "scores")
     undefined = int(np.isnan(scores).sum())
     if undefined:
         raise ArgumentError(
@@ -95,5 +99,4 @@ def mean_of_highest(highest: Float[np.ndarray, "*images count"], top_k: int) -> 
 
 
 def _check_top_k(top_k: int) -> None:
-    if top_k < 1:
-        raise ArgumentError(argument("top_k", top_k), "at least 1")
+    check_integer("top_k", top_k, at_least=1)

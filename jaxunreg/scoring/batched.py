@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunreg.decomposition import Decomposition
-from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images, to_float
+from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
@@ -77,13 +77,12 @@ def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
     """The batch size if one is given, else as many images as stay in a processor's cache.
 
     Raises:
-      ArgumentError: a batch size below one.
+      ArgumentTypeError: a batch size that is not an integer.
+      ArgumentError: one below one.
     """
     if batch_size is None:
         return scorer.model.scoring_batch
-    if batch_size < 1:
-        raise ArgumentError(argument("batch_size", batch_size), "at least 1")
-    return batch_size
+    return check_integer("batch_size", batch_size, at_least=1)
 
 
 def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL) -> int:

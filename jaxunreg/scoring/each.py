@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images
+from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
 from jaxunreg.scoring.image_maps import ImageMaps
@@ -54,6 +55,8 @@ def maps_each(
     >>> maps.patches.m.shape, maps.pixels.m.shape, maps.grid.rows.tolist()
     ((3, 4), (20, 30), [0, 8, 12])
     """
+    if pixel_stride is not None:
+        check_integer("pixel_stride", pixel_stride, at_least=None)
     if pixels and pixel_stride not in (None, stride):
         # One pass may be ahead of the other by the images of a call, which `tee` keeps.
         first, second = itertools.tee(images)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from jaxunreg.decomposition import Decomposition, Term, check_term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images, to_float
+from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import images_a_batch
 from jaxunreg.scoring.patches import PatchGrid, check_stride, extract_patches, patch_grid
@@ -99,7 +100,7 @@ def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int
       ArgumentError, ArgumentTypeError: the errors of `score_image`.
     """
     height, width, channels = scorer.model.config.image_shape
-    if patch is not None and (patch, patch) != (height, width):
+    if patch is not None and (check_integer("patch", patch, at_least=1),) * 2 != (height, width):
         raise ArgumentError(
             f"{argument('patch', patch)} with a model of {height}x{width}",
             "the model's own size, since its last layer is fully connected",

@@ -62,6 +62,14 @@ def test_a_nan_that_is_made_inside_of_a_program_is_seen():
     assert np.isnan(score(jnp.float32(0.0)))
 
 
+@pytest.mark.usefixtures("no_type_checks")
+def test_masked_scores_are_refused():
+    scores = np.ma.masked_greater(np.array([[1.0, 5.0], [2.0, 3.0]]), 4)
+    for rule in (ju.image_score, lambda array: highest_scores(array, 3)):
+        with pytest.raises(ArgumentError, match="scores of which 1 of 4 values are masked"):
+            rule(scores)
+
+
 def test_infinite_scores_are_ranked():
     scores = jnp.array([[-jnp.inf, 1.0], [jnp.inf, 2.0]])
     assert float(ju.image_score(scores)) == np.inf

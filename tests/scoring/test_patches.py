@@ -179,6 +179,27 @@ def test_what_cannot_be_scored_is_refused(image, options, said):
 
 
 @pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("value", [2.5, 2.0, True, np.inf, np.nan, np.float32(2), "2"])
+def test_only_whole_numbers_are_steps(value):
+    scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
+    image = np.zeros((9, 9, 2), np.float32)
+    said = "of type .*; expected an integer; pass int"
+    for function in (ju.score_image, ju.heat_map):
+        with pytest.raises(TypeError, match=f"got stride=.* {said}"):
+            function(scorer, image, stride=value)
+        with pytest.raises(TypeError, match=f"got batch_size=.* {said}"):
+            function(scorer, image, stride=2, batch_size=value)
+    for options in ({"stride": value}, {"stride": 2, "pixel_stride": value}):
+        with pytest.raises(TypeError, match=f"stride=.* {said}"):
+            list(maps_each(scorer, [image], **options))
+    with pytest.raises(TypeError, match=f"got stride=.* {said}"):
+        scorer.check_stride("stride", value)
+    with pytest.raises(TypeError, match=f"got top_k=.* {said}"):
+        ju.image_score(np.zeros((2, 2), np.float32), top_k=value)
+    assert patch_grid(9, 9, patch=(8, 8), stride=np.int64(1)).shape == (2, 2)
+
+
+@pytest.mark.usefixtures("no_type_checks")
 def test_what_is_particular_to_one_is_refused():
     scorer = make(ju.VAE(ju.VAEConfig(**SIZES)))
     image = np.zeros((20, 20, 2), np.float32)
