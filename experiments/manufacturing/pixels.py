@@ -1,12 +1,15 @@
 """How well heat maps find the pixels of a defect."""
 
+import contextlib
+import tempfile
+
 import numpy as np
 
 from experiments.manufacturing.config import ManufacturingRun
 from experiments.manufacturing.fitting import fit
-from experiments.manufacturing.models import Candidate
+from experiments.manufacturing.models import MODELS, Candidate
 from experiments.manufacturing.splits import Split
-from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
+from jaxunreg.inspection.stored_heat_maps import StoredHeatMaps
 from jaxunreg.progress import with_bar
 
 
@@ -19,16 +22,17 @@ def pixel_figures(run: ManufacturingRun, split: Split, candidate: Candidate) -> 
 
     def compute() -> dict[str, np.ndarray]:
         fitted = fit(run, split, candidate)
-        maps: dict[str, list[np.ndarray]] = {}
         found = fitted.pixel_maps(images, stride=config.heat_map_stride)
-        for by_name in with_bar(found, len(images), f"heat maps of {candidate.name}", visible=config.progress):
-            for name, values in by_name.items():
-                maps.setdefault(name, []).append(values.astype(np.float32))
-        truth = [images.mask(k) for k in range(len(images))]
-        return {
-            name: np.array([pixel_roc_auc(values, truth), per_region_overlap(values, truth)])
-            for name, values in maps.items()
-        }
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            stored = StoredHeatMaps(folder, images.sizes, MODELS[candidate.model].scores)
+            stack.callback(stored.close)
+            for k, maps in enumerate(
+                with_bar(found, len(images), f"heat maps of {candidate.name}", visible=config.progress)
+            ):
+                stored.store(k, maps)
+            metrics = stored.metrics([images.mask(k) for k in range(len(images))])
+        return {name: np.array([of_score["roc_auc"], of_score["aupro"]]) for name, of_score in metrics.items()}
 
     # Where settings are chosen on some of the images, the others are fewer.
     kind = "pixels-validated" if split.is_validation.any() else "pixels"

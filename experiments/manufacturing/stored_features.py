@@ -61,7 +61,7 @@ def size_of(config: ManufacturingConfig, split: Split) -> tuple[int, int]:
 
 
 def stored_features(run: ManufacturingRun, data: FolderDataset, size: tuple[int, int]) -> StoredFeatures:
-    """Features of all images of the data set, read back where they were computed before.
+    """Features of all images of the data set, read back where those of this size were computed last.
 
     Raises:
       FeatureError: the network does not take the images, or features are not finite.
@@ -71,6 +71,7 @@ def stored_features(run: ManufacturingRun, data: FolderDataset, size: tuple[int,
     path = run.directory / _FOLDER / f"{size[0]}x{size[1]}.npy"
     pace = path.with_suffix(".json")
     if not path.exists():
+        forget_features(run)  # Those of another size, of a trial before.
         check_network(network, size, data.channels)
         paced = Paced(images)
         maps = feature_maps(network, paced, len(images), size, data.channels, progress=run.config.progress)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.decomposition import Term
+from jaxunreg.decomposition import TERMS, Term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.evaluation import Evaluation
@@ -73,7 +73,7 @@ def evaluate_detector(
         stored = None
         if mapped:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            stored = StoredHeatMaps(folder, images.sizes[mapped])
+            stored = StoredHeatMaps(folder, images.sizes[mapped], TERMS)
             stack.callback(stored.close)
         for indices, pixels in ((mapped, True), (others, False)):
             found = detector.inspect(
@@ -87,7 +87,7 @@ def evaluate_detector(
                 for term, values in scores.items():
                     values[k] = detector.image_score(getattr(one.verdict.maps, term))
                 if stored is not None and one.pixels is not None:
-                    stored.store(place, one.pixels)
+                    stored.store(place, {term: np.asarray(getattr(one.pixels, term)) for term in TERMS})
         # The mask of a normal image is empty, and need not be kept.
         masks = [None if images.files[k].label == GOOD else images.mask(k) for k in mapped]
         metrics = {} if stored is None else stored.metrics(masks)
