@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxunreg.datasets.folders.hashed_file import HashedFile
+from jaxunreg.datasets.folders.memory import Turns
 from jaxunreg.datasets.folders.png_chunks import with_needed_chunks
 from jaxunreg.datasets.folders.tiff import as_tagged, most_bits
 from jaxunreg.datasets.folders.unusable import ImageFileError
@@ -22,6 +23,14 @@ _TIFF = (b"II*\0", b"MM\0*")
 
 # ITU-R BT.601 in units of 2^-16, as Pillow has it; 2^16 times a 16-bit value still fits into 32 bits.
 _LUMA = (19595, 38470, 7471)
+
+
+# Measured while images of 10,000x10,000 pixels were decoded and looked at.
+_BYTES_A_PIXEL = {"1": 4, "L": 4, "I;16": 7, "F": 12, "P": 14, "RGB": 11}
+_MOST_BYTES_A_PIXEL = 20
+
+# Of the process, whose threads share its memory.
+_TURNS = Turns(small=2**24)
 
 
 class Decoded(NamedTuple):
@@ -65,13 +74,20 @@ def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
             # MPO is a JPEG with further pictures behind it, which telephones write under the suffix .jpg.
             if pages > 1 and image.format != "MPO":
                 raise ImageFileError(path, f"holds {pages} images", "one", "save each in a file of its own")
-            if image.mode in ("RGB", "RGBA", "LA") and _bits_stored(image) > 8:
-                pixels = _decode_deep_color(path, contents, image)
-            else:
-                pixels = _as_array(path, ImageOps.exif_transpose(image), image.format)
-                if isinstance(image, TiffImageFile):
-                    pixels = as_tagged(path, pixels, image.tag_v2)
-            return Decoded(pixels, _alpha(image) if alpha else None)
+            with _TURNS.taking(image.width * image.height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)):
+                if image.mode in ("RGB", "RGBA", "LA") and _bits_stored(image) > 8:
+                    pixels = _decode_deep_color(path, contents, image)
+                else:
+                    pixels = _as_array(path, _upright(image), image.format)
+                    if isinstance(image, TiffImageFile):
+                        pixels = as_tagged(path, pixels, image.tag_v2)
+                return Decoded(pixels, _alpha(image) if alpha else None)
+    except MemoryError as error:
+        raise ImageFileError(
+            path,
+            f"needs more memory to decode than is free ({str(error) or 'MemoryError'})",
+            advice="close other programs, or cut it into parts",
+        ) from error
     except ImageFileError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -108,10 +124,16 @@ def _bomb(path: Path, why: str) -> ImageFileError:
     )
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its orientation says; itself, and no copy, where it is upright."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+
+
 def _alpha(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
     if not image.has_transparency_data:
         return None
-    alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))[:, :, 3]
+    upright = _upright(image)
+    alpha = np.asarray((upright if "A" in upright.getbands() else upright.convert("RGBA")).getchannel("A"))
     return alpha if (alpha < 255).any() else None
 
 
