@@ -67,5 +67,6 @@ def calibrate_detector(
         top_k=top_k,
         false_positive_rate=false_positive_rate,
         bits=bits,
+        arithmetic=scorer.arithmetic,
         record=record or {},
     )

@@ -57,6 +57,24 @@ def check_bits(bits: int) -> None:
         raise ArgumentError(argument("bits", bits), "8, 16, or 32 for floating point", f"change {argument('bits')}")
 
 
+def check_arithmetic(of_scorer: str, of_held_out: str) -> None:
+    """Refuse a scorer in another arithmetic than that in which the held-out images were scored.
+
+    Rounding to bfloat16 adds to M, and most where sigma is small, as after a linear start. How much depends on the
+    lowering, too, so that a threshold of one arithmetic does not hold in another.
+
+    Raises:
+      ArgumentError: they differ.
+    """
+    if of_scorer != of_held_out:
+        raise ArgumentError(
+            f"a scorer in {of_scorer}, and held-out scores in {of_held_out}",
+            "one arithmetic for both",
+            "calibrate this scorer by `calibrate_detector`, where it will score",
+            field="scorer",
+        )
+
+
 def check_held_out(held_out: HeldOutScores, pixel_levels: PixelLevels) -> None:
     """Check what a detector keeps of the held-out images.
 

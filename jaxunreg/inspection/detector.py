@@ -16,7 +16,7 @@ from jaxunreg.decomposition import Decomposition, Term
 from jaxunreg.errors import ArgumentTypeError
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.inspection.calibration import Calibration, calibrate
-from jaxunreg.inspection.checks import check_bits, check_held_out, check_scoring
+from jaxunreg.inspection.checks import check_arithmetic, check_bits, check_held_out, check_scoring
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
 from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
 from jaxunreg.inspection.remembered_files import remembered_hashes
@@ -43,6 +43,7 @@ class AnomalyDetector:
       top_k: an image's score is the mean of its `top_k` highest patches, or of all where it has fewer.
       false_positive_rate: of the verdicts.
       bits: of the images it was made of: 8, 16, or 32 for floating point.
+      arithmetic: what the held-out images were scored in, `scorer.arithmetic`.
       record: what it was made of and how, JSON data.
 
     Raises:
@@ -59,12 +60,14 @@ class AnomalyDetector:
     top_k: int = 1
     false_positive_rate: float = 0.05
     bits: int = 8
+    arithmetic: str = "float32"
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scorer.check_stride("stride", self.stride)
         check_scoring(self.term, self.top_k)
         check_bits(self.bits)
+        check_arithmetic(self.scorer.arithmetic, self.arithmetic)
         check_held_out(self.held_out, self.pixel_levels)
         if not isinstance(self.record, Mapping):
             kind = type(self.record).__name__

@@ -29,7 +29,7 @@ MODEL = "model"
 
 TRAINING = "training"
 
-_SETTINGS = ("stride", "term", "top_k", "false_positive_rate", "bits", "record")
+_SETTINGS = ("stride", "term", "top_k", "false_positive_rate", "bits", "arithmetic", "record")
 
 _T = TypeVar("_T")
 

@@ -47,6 +47,14 @@ class Model(Protocol):
         ...
 
     @property
+    def arithmetic(self) -> str:
+        """What matrix products are computed in: `"float32"`, or a narrower dtype and how it is computed.
+
+        Scores of one arithmetic are not compared with those of another.
+        """
+        ...
+
+    @property
     def latent_dim(self) -> int:
         """Number of latent dimensions; 0 for a model without latent variables."""
         ...

@@ -29,6 +29,11 @@ class BaseModel(nn.Module):
         return "nats"
 
     @property
+    def arithmetic(self) -> str:
+        """What matrix products are computed in."""
+        return "float32"
+
+    @property
     def latent_dim(self) -> int:
         """Number of latent dimensions; 0 for a model without latent variables."""
         return 0

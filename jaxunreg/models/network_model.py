@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+import jax
 from flax import linen as nn
 
 from jaxunreg.models.base import Model
@@ -23,6 +24,19 @@ class NetworkModel(BaseModel):
     """
 
     config: NetworkConfig
+
+    @property
+    def arithmetic(self) -> str:
+        """`"float32"`, or bfloat16 with the lowering, since Winograd's filtering rounds at other places.
+
+        >>> import jaxunreg as ju
+        >>> ju.VAE(ju.VAEConfig(precision="bfloat16", lowering="native")).arithmetic
+        'bfloat16, native'
+        """
+        config = self.config
+        if config.precision == "float32":
+            return config.precision
+        return f"{config.precision}, {on_platform(config.lowering, jax.default_backend())}"
 
     @property
     def latent_dim(self) -> int:

@@ -33,7 +33,9 @@ class NetworkConfig:
       lowering: how the convolutions are computed; `auto` takes matrix products on a CPU, and the native
         convolution elsewhere. Both give the same numbers to rounding, from the same weights.
       precision: of the operands of all matrix products, which are accumulated in float32 either way. `bfloat16` is
-        faster where the machine has it; parameters, activations' statistics, D, A and M stay float32.
+        faster where the machine has it; parameters, activations' statistics, D, A and M stay float32. Rounding adds to
+        M, the more the smaller sigma is, and most after a linear start. So scores are compared, and calibrated, with
+        scores of the same precision and lowering alone.
 
     Raises:
       ArgumentError: a size is not a multiple of `2**depth`, or a field is out of its range.

@@ -120,6 +120,11 @@ class FeatureScorer:
         return self.network.stride
 
     @property
+    def arithmetic(self) -> str:
+        """`"float32"`, in which images are handed to the network."""
+        return "float32"
+
+    @property
     def smallest_image(self) -> int:
         """Height and width that an image has at least."""
         return SMALLEST_IMAGE

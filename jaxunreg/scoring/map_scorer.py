@@ -32,6 +32,11 @@ class MapScorer(Protocol):
         ...
 
     @property
+    def arithmetic(self) -> str:
+        """What matrix products are computed in: `"float32"`, or a narrower dtype and how it is computed."""
+        ...
+
+    @property
     def channels(self) -> int:
         """Channels of the images: 1 for gray, 3 for RGB."""
         ...

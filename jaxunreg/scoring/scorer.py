@@ -87,6 +87,11 @@ class Scorer:
         return self.model.unit
 
     @property
+    def arithmetic(self) -> str:
+        """What matrix products are computed in, the model's."""
+        return self.model.arithmetic
+
+    @property
     def channels(self) -> int:
         """1 for gray images, 3 for RGB."""
         return self.model.config.image_shape[2]

@@ -223,6 +223,28 @@ def test_a_detector_read_back_says_the_same_to_the_bit(detector, tmp_path):
         np.testing.assert_array_equal(one.maps.nelbo, other.maps.nelbo)
 
 
+def test_scores_of_another_precision_meet_no_threshold(detector, tmp_path, monkeypatch):
+    def narrow(scorer, **changes):
+        config = dataclasses.replace(scorer.model.config, precision="bfloat16", **changes)
+        return ju.make_scorer(ju.VAE(config), scorer.variables)
+
+    with pytest.raises(ValueError, match=r"a scorer in bfloat16, matmul, and held-out scores in float32; expected one"):
+        dataclasses.replace(detector, scorer=narrow(detector.scorer))
+    made = ju.calibrate_detector(narrow(detector.scorer), [pixels(k) for k in range(19)], stride=3)
+    assert made.arithmetic == "bfloat16, matmul"
+    made.save(tmp_path / "m")
+    assert ju.AnomalyDetector.load(tmp_path / "m").threshold == made.threshold
+    # A lowering rounds at other places than another one.
+    with pytest.raises(ValueError, match="a scorer in bfloat16, native, and held-out scores in bfloat16, matmul"):
+        dataclasses.replace(made, scorer=narrow(detector.scorer, lowering="native"))
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        with pytest.raises(
+            ju.CheckpointError, match="a scorer in bfloat16, native, and held-out scores in bfloat16, mat"
+        ):
+            ju.AnomalyDetector.load(tmp_path / "m")
+
+
 def test_nothing_is_overwritten_and_nothing_half_written_is_left(detector, tmp_path, monkeypatch):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.tex").write_text("all of it")

@@ -65,6 +65,7 @@ def test_it_keeps_the_contract(scorer):
     assert isinstance(scorer, MapScorer)
     assert (scorer.channels, scorer.unit) == (3, "nats")
     assert scorer.space in ("features", "pixels")
+    assert scorer.arithmetic == "float32"
     assert jax.tree.leaves(scorer.learned)
     assert scorer.describe()
     assert isinstance(scorer.smallest_image, int)
