@@ -73,6 +73,7 @@ class ManufacturingConfig:
       svm_nu: nu of the one-class SVM to choose from.
       svm: its other settings.
       models: which models to run.
+      memory: measure the memory of the fits of the first trial, each in a process of its own; on a CPU only.
       bootstrap: resamples of the test images behind each interval.
       runs_dir: folder of all runs.
       name: folder of this run in it; by default preset, data and seed.
@@ -113,6 +114,7 @@ class ManufacturingConfig:
     svm_nu: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5)
     svm: OneClassSVMConfig = OneClassSVMConfig()
     models: tuple[ModelName, ...] = (*get_args(FeatureModel), *get_args(PixelModel))
+    memory: bool = True
     bootstrap: int = 1000
     runs_dir: Path = Path("runs")
     name: str | None = None

@@ -1,6 +1,6 @@
 """The models of features, each fitted to the same maps: the detector, its Gaussian, and its peers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, assert_never
 
@@ -44,22 +44,28 @@ class FeatureFitted(Protocol):
         ...
 
 
-def fit_to_features(
-    config: ManufacturingConfig, model: FeatureModel, stored: StoredFeatures, maps: np.ndarray, fitted: int, trial: int
+def fit_to_stored(
+    config: ManufacturingConfig,
+    model: FeatureModel,
+    stored: StoredFeatures,
+    numbers: Sequence[int],
+    fitted: int,
+    trial: int,
 ) -> FeatureFitted:
-    """Fit a model to the features of the images that a trial learns from.
+    """Fit a model to some of the features on disk.
 
     Args:
       config: of the study.
       model: which.
-      stored: says of which network and working size the features are.
-      maps: the features, in the order of `learning_order`.
+      stored: features of all images. They are read from their file, so that `maps` need not be pickled along.
+      numbers: of the images that the trial learns from, in the order of `learning_order`.
       fitted: how many of them the detector fits to for its choice.
       trial: number of the trial.
 
     Raises:
       ArgumentError, FeatureError: there are too few images.
     """
+    maps = np.load(stored.file, mmap_mode="r")[numbers]
     seed = config.seed + trial
     rule = partial(_by_detectors_rule, top_k=config.detector(trial).patches_that_count)
     match model:

@@ -1,5 +1,6 @@
 """The scores of a trial's images by one model of features."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -7,8 +8,8 @@ import numpy as np
 
 from experiments.manufacturing.config import FeatureModel, ManufacturingRun
 from experiments.manufacturing.feature_heat_maps import in_pixels
-from experiments.manufacturing.feature_methods import ScoredMap, fit_to_features
-from experiments.manufacturing.measuring import Cost, Paced
+from experiments.manufacturing.feature_methods import ScoredMap, fit_to_stored
+from experiments.manufacturing.measuring import Paced, alone, measures_memory
 from experiments.manufacturing.models import MODELS
 from experiments.manufacturing.splits import Split
 from experiments.manufacturing.stored_features import StoredFeatures
@@ -56,17 +57,21 @@ def score_with_features(
     def compute() -> dict[str, np.ndarray]:
         features = stored()
         order, fitted = learning_order(split.groups, run.config.seed + trial)
-        maps = features.of(split.train.select(order))
-        with Cost() as cost:
-            model_fitted = fit_to_features(run.config, model, features, maps, fitted, trial)
+        numbers = features.numbers(split.train.select(order))
+        elsewhere = features._replace(maps=np.empty(0), places={})
+        arguments = (run.config, model, elsewhere, numbers, fitted, trial)
+        cost = alone(fit_to_stored, *arguments) if measures_memory(run.config, trial) else None
+        began = time.perf_counter()
+        model_fitted = fit_to_stored(*arguments)
+        seconds = time.perf_counter() - began
         calibration = [model_fitted(features.maps[k]) for k in features.numbers(split.calibration)]
         paced = Paced(features.maps[k] for k in features.numbers(split.others))
         others = list(with_bar(map(model_fitted, paced), len(split.others), name, visible=run.config.progress))
         looking = features.milliseconds
         run.notes[name] = {
             "network_milliseconds": looking,
-            "fit_seconds": cost.seconds + 1e-3 * (looking or 0.0) * len(split.train),
-            "peak_mb": cost.peak_mb,
+            "fit_seconds": seconds + 1e-3 * (looking or 0.0) * len(split.train),
+            "peak_mb": None if cost is None else cost.peak_mb,
             "milliseconds": None if looking is None or paced.milliseconds is None else looking + paced.milliseconds,
             "held_out_nats": None if calibration[0].nats is None else float(np.mean([one.nats for one in calibration])),
         }

@@ -1,61 +1,77 @@
-"""What a model costs: seconds to fit, the memory that took, and milliseconds an image."""
+"""What a model costs: the seconds and the memory of its fit, and milliseconds an image."""
 
+import concurrent.futures
 import dataclasses
-import threading
+import multiprocessing
+import signal
 import time
-from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import psutil
+import jax
+
+from experiments.manufacturing.config import ManufacturingConfig
+from jaxunreg.compilation import keep_compiled
 
 _T = TypeVar("_T")
 
-_MB = 1e6
 
-
-class Cost:
-    """Seconds of the body of a `with`, and by how much the process grew in it at most.
-
-    The resident memory of the process is looked at a hundred times a second, less what it shares with files. So memory
-    that an earlier model left behind does not count, and a peak of some milliseconds may be missed.
+class Cost(NamedTuple):
+    """What a function took in a process of its own.
 
     Attributes:
-      seconds: of the body, after it.
-      peak_mb: megabytes by which the resident memory rose at most.
-
-    >>> with Cost() as cost:
-    ...     content = bytearray(50_000_000)
-    ...     time.sleep(0.1)
-    >>> cost.seconds >= 0.1, cost.peak_mb > 40
-    (True, True)
+      seconds: of the call, without the start of the process.
+      peak_mb: the peak resident memory of the process, with Python and JAX, in megabytes; None where the system does
+        not tell it.
     """
 
-    def __enter__(self) -> "Cost":
-        self._process = psutil.Process()
-        self._done = threading.Event()
-        self._before = self._most = self._resident()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        self._began = time.perf_counter()
-        return self
+    seconds: float
+    peak_mb: float | None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.seconds = time.perf_counter() - self._began
-        self._done.set()
-        self._watcher.join()
-        self._most = max(self._most, self._resident())
-        self.peak_mb = (self._most - self._before) / _MB
 
-    def _watch(self) -> None:
-        while not self._done.wait(0.01):
-            self._most = max(self._most, self._resident())
+def measures_memory(config: ManufacturingConfig, trial: int) -> bool:
+    """Whether the memory of a trial's fits is measured. On accelerators the memory of the host says little."""
+    return config.memory and trial == 0 and jax.default_backend() == "cpu"
 
-    def _resident(self) -> int:
-        memory = self._process.memory_info()
-        return memory.rss - getattr(memory, "shared", 0)
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Cost:
+    """Call a function in a fresh process, and forget its result.
+
+    In a process that has done other work before, what that has left behind hides what a call needs.
+
+    Args:
+      function: of a module, so that it can be pickled.
+      arguments: of it, pickled as well.
+
+    Raises:
+      Exception: what the function raises.
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=_start) as executor:
+        return executor.submit(_measured, function, *arguments).result()
+
+
+def _start() -> None:
+    # An interrupt ends the process without a traceback; the one that waits for it says how to go on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    keep_compiled()
+
+
+def _measured(function: Callable[..., Any], *arguments: Any) -> Cost:
+    began = time.perf_counter()
+    function(*arguments)
+    seconds = time.perf_counter() - began
+    return Cost(seconds, _peak_mb())
+
+
+def _peak_mb() -> float | None:
+    """Of this program alone; what `getrusage` tells begins with the peak of the process that started it."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((1.024e-3 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
 @dataclasses.dataclass

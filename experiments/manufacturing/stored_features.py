@@ -28,6 +28,7 @@ class StoredFeatures(NamedTuple):
       network: that made them.
       size: height and width of the working image.
       channels: of the images.
+      file: where they are.
       maps: `[images, rows, columns, features]`, float16, on disk.
       milliseconds: for an image to be read, resized and passed through the network; None where that is unknown.
       places: the number of each image in `maps`, by its path.
@@ -36,13 +37,10 @@ class StoredFeatures(NamedTuple):
     network: FeatureNetwork
     size: tuple[int, int]
     channels: int
+    file: Path
     maps: np.ndarray
     milliseconds: float | None
     places: dict[Path, int]
-
-    def of(self, images: ImageFiles) -> np.ndarray:
-        """Features of some of the images, in memory."""
-        return self.maps[self.numbers(images)]
 
     def numbers(self, images: ImageFiles) -> list[int]:
         """The number of each of some images in `maps`."""
@@ -83,6 +81,7 @@ def stored_features(run: ManufacturingRun, data: FolderDataset, size: tuple[int,
         network,
         size,
         data.channels,
+        path,
         np.load(path, mmap_mode="r"),
         json.loads(pace.read_text(encoding="utf-8")),
         {file.path: k for k, file in enumerate(images.files)},

@@ -11,9 +11,9 @@ from jaxunreg.reports.tables import Cell, Table
 HOW_COSTS_ARE_MEASURED = (
     "Held-out nats are the mean negative log-likelihood of the normal images that set the threshold, in nats a place "
     "of the map for models of features, and in nats a value of a pixel for the VAE on pixels; the two cannot be "
-    "compared. Times include reading the images, the feature network and compiling. Memory is by how much the process "
-    "grew during a fit at most; the features are there before it, and what earlier models left behind does not count. "
-    "`python -m benchmarks.features` measures the network alone, in processes of its own."
+    "compared. Times include reading the images, the feature network and compiling. Memory is the peak of a process "
+    "that does nothing but the fit of the first trial, Python and JAX included; features are on disk before it. "
+    "`python -m benchmarks.features` measures the feature network alone."
 )
 
 

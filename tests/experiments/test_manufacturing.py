@@ -76,6 +76,7 @@ OPTIONS = [
     "48",
     "--trials",
     "1",
+    "--no-memory",
     "--no-progress",
 ]
 
