@@ -15,7 +15,7 @@ from experiments.manufacturing.stored_features import StoredFeatures
 from jaxunreg.baselines import PaDiM, PaDiMConfig, PatchCore, PatchCoreConfig
 from jaxunreg.decomposition import LOG_2PI, Decomposition
 from jaxunreg.features import Whitening, best_config, fit_whitening
-from jaxunreg.inspection.feature_fitting import learn_from_maps, try_gaussians
+from jaxunreg.inspection.feature_fitting import learn_from_maps, places_that_count, try_gaussians
 from jaxunreg.inspection.held_out import kept_scores
 from jaxunreg.scoring.aggregation import mean_of_highest
 
@@ -49,7 +49,7 @@ def fit_to_stored(
     model: FeatureModel,
     stored: StoredFeatures,
     numbers: Sequence[int],
-    fitted: int,
+    apart: Sequence[str],
     trial: int,
 ) -> FeatureFitted:
     """Fit a model to some of the features on disk.
@@ -59,7 +59,7 @@ def fit_to_stored(
       model: which.
       stored: features of all images. They are read from their file, so that `maps` need not be pickled along.
       numbers: of the images that the trial learns from, in the order of `learning_order`.
-      fitted: how many of them the detector fits to for its choice.
+      apart: the part that each image shows that the detector sets apart for its choice; they stand last.
       trial: number of the trial.
 
     Raises:
@@ -67,15 +67,18 @@ def fit_to_stored(
     """
     maps = np.load(stored.file, mmap_mode="r")[numbers]
     seed = config.seed + trial
-    rule = partial(_by_detectors_rule, top_k=config.detector(trial).patches_that_count)
+    rule = partial(_by_detectors_rule, top_k=places_that_count(*maps.shape[1:3]))
     match model:
         case "features":
             learned = learn_from_maps(
-                maps, fitted, stored.network, stored.size, stored.channels, progress=config.progress
+                maps, apart, stored.network, stored.size, stored.channels, progress=config.progress
             )
             return _Density(partial(_terms_of_detector, learned.scorer), MODELS[model].scores, rule)
         case "gaussian":
-            whitening = jax.tree.map(jnp.asarray, fit_whitening(maps, best_config(try_gaussians(maps, fitted))))
+            # To the same images as the detector's, so that the two differ by the VAE alone.
+            fitted = len(maps) - len(apart)
+            whitening = fit_whitening(maps[:fitted], best_config(try_gaussians(maps, fitted)))
+            whitening = jax.tree.map(jnp.asarray, whitening)
             return _Density(partial(_terms_of_gaussian, whitening), MODELS[model].scores, rule)
         case "padim":
             return _PaDiM(PaDiM(PaDiMConfig(smoothing=4.0, stride=stored.network.stride, seed=seed)).fit(maps), rule)
@@ -98,7 +101,7 @@ def _terms_of_gaussian(whitening: Whitening, features: Array) -> Decomposition:
 
 def _by_detectors_rule(places: np.ndarray, *, top_k: int) -> float:
     """The score of an image as an `AnomalyDetector` makes it of a map."""
-    return float(mean_of_highest(kept_scores(places), top_k))
+    return float(mean_of_highest(kept_scores(places, top_k), top_k))
 
 
 class _Density:

@@ -59,7 +59,8 @@ def score_with_features(
         order, fitted = learning_order(split.groups, run.config.seed + trial)
         numbers = features.numbers(split.train.select(order))
         elsewhere = features._replace(maps=np.empty(0), places={})
-        arguments = (run.config, model, elsewhere, numbers, fitted, trial)
+        apart = [split.groups[k] for k in order[fitted:]]
+        arguments = (run.config, model, elsewhere, numbers, apart, trial)
         cost = alone(fit_to_stored, *arguments) if measures_memory(run.config, trial) else None
         began = time.perf_counter()
         model_fitted = fit_to_stored(*arguments)

@@ -1,8 +1,10 @@
-"""Feature networks, frozen and pretrained, and the Gaussians of what they see."""
+"""Feature networks, frozen and pretrained, and the Gaussians and VAEs of what they see."""
 
 from jaxunreg.features.choosing import HeldOutNats, best_config, held_out_nats
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
 from jaxunreg.features.fitting import fit_whitening, inflate
+from jaxunreg.features.map_vae import FeatureDensity, MapVAE
+from jaxunreg.features.map_vae_fitting import FittedMapVAE, VAENats, fit_map_vae
 from jaxunreg.features.network import FeatureError, FeatureNetwork, map_shape, wrap
 from jaxunreg.features.resnet import ResNet
 from jaxunreg.features.weights_file import WeightsError
@@ -10,14 +12,19 @@ from jaxunreg.features.whitening import Whitening, WhiteningConfig
 
 __all__ = [
     "EfficientNetLite0",
+    "FeatureDensity",
     "FeatureError",
     "FeatureNetwork",
+    "FittedMapVAE",
     "HeldOutNats",
+    "MapVAE",
     "ResNet",
+    "VAENats",
     "WeightsError",
     "Whitening",
     "WhiteningConfig",
     "best_config",
+    "fit_map_vae",
     "fit_whitening",
     "held_out_nats",
     "inflate",

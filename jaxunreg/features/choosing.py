@@ -6,11 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxunreg.features.fitting import one_place
 from jaxunreg.features.moments import (
     AnyFeatureMaps,
+    HeldOutMaps,
     Moments,
     as_array,
     checked_rows,
@@ -18,16 +19,14 @@ from jaxunreg.features.moments import (
     moments_of_all,
     moments_of_row,
     shrunk,
+    unlike_fitted,
     upper_factor,
 )
-from jaxunreg.features.network import FeatureError
 from jaxunreg.features.whitening import Whitening, WhiteningConfig
-
-_HeldOutMaps = Float[Array | np.ndarray, "held_out ..."]
 
 CANDIDATES = (
     WhiteningConfig(per_place=False),
-    *(WhiteningConfig(per_place=True, shrinkage=s) for s in (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)),
+    *(WhiteningConfig(per_place=True, shrinkage=s) for s in (0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)),
 )
 """What `held_out_nats` tries by default."""
 
@@ -47,7 +46,7 @@ class HeldOutNats(NamedTuple):
 
 
 def held_out_nats(
-    features: AnyFeatureMaps, held_out: _HeldOutMaps, configs: Sequence[WhiteningConfig] = CANDIDATES
+    features: AnyFeatureMaps, held_out: HeldOutMaps, configs: Sequence[WhiteningConfig] = CANDIDATES
 ) -> tuple[HeldOutNats, ...]:
     """How well each of several Gaussians, fitted to some normal images, predicts others.
 
@@ -73,11 +72,7 @@ def held_out_nats(
     False
     """
     if held_out.shape[1:] != features.shape[1:] or len(held_out) == 0:
-        raise FeatureError(
-            f"held-out features of shape {list(held_out.shape)}",
-            f"{['images', *features.shape[1:]]}, as those to fit to".replace("'", ""),
-            "pass at least one image, through the same network at the same size",
-        )
+        raise unlike_fitted(features, held_out)
     nats = np.zeros((len(configs), len(held_out)))
     of_places = [k for k, config in enumerate(configs) if config.per_place]
     if len(of_places) < len(configs):

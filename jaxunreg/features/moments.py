@@ -21,6 +21,9 @@ RIDGE = 1e-5
 AnyFeatureMaps = Float[Array | np.ndarray, "images rows columns features"]
 """Maps of several images; a memory-mapped file, or float16, will do."""
 
+HeldOutMaps = Float[Array | np.ndarray, "held_out ..."]
+"""Those of other images, `[images, rows, columns, features]`; another number of them."""
+
 
 class Moments(NamedTuple):
     """A mean `[..., features]` and a covariance `[..., features, features]`, with axes of places or none."""
@@ -47,6 +50,15 @@ def checked_rows(features: Array | np.ndarray) -> Iterator[Array]:
                 "look at that image and at the feature network; float16 ends at 65504",
             )
         yield jnp.asarray(row.transpose(1, 0, 2), jnp.float32)
+
+
+def unlike_fitted(features: AnyFeatureMaps, held_out: HeldOutMaps) -> FeatureError:
+    """The error for held-out maps that are none, or that have another shape than those to fit to."""
+    return FeatureError(
+        f"held-out features of shape {list(held_out.shape)}",
+        f"{['images', *features.shape[1:]]}, as those to fit to".replace("'", ""),
+        "pass at least one image, through the same network at the same size",
+    )
 
 
 def moments_of_all(features: AnyFeatureMaps, per_place: bool) -> Moments:

@@ -76,6 +76,15 @@ class Whitening:
         """Whether each place has its own mean."""
         return self.mean.shape[:2] != (1, 1)
 
+    @property
+    def latent_dim(self) -> int:
+        """Zero: a Gaussian has no latent variable."""
+        return 0
+
+    def row(self, number: int) -> "Whitening":
+        """The whitening of one row of the map."""
+        return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == 1 else leaf[number : number + 1], self)
+
     def __call__(self, features: FeatureMap) -> Decomposition:
         """D, A and M of each place.
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxunreg.decomposition import Term
 from jaxunreg.inspection.checks import check_rate, check_scoring
 from jaxunreg.inspection.detector import AnomalyDetector
-from jaxunreg.inspection.held_out import kept_scores, pixel_levels, some_pixels
+from jaxunreg.inspection.held_out import kept_count, kept_scores, pixel_levels, some_pixels
 from jaxunreg.inspection.smoothing import smoothed
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring.map_scorer import MapScorer
@@ -56,7 +56,7 @@ def calibrate_detector(
     found = scorer.maps_each(iter(images), stride=stride)
     for maps in with_bar(found, len(images), "calibrating", visible=progress):
         for name in rows:
-            rows[name].append(kept_scores(np.asarray(getattr(maps.patches, name))))
+            rows[name].append(kept_scores(np.asarray(getattr(maps.patches, name)), kept_count(top_k)))
             pixels[name].append(some_pixels(smoothed(getattr(maps.pixels, name), scorer.smoothing)))
     return AnomalyDetector(
         scorer,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxunreg.decomposition import Term, check_term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
-from jaxunreg.inspection.held_out import MOST_TOP_K, HeldOutScores, PixelLevels
+from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels
 from jaxunreg.integers import check_integer
 
 
@@ -42,8 +42,7 @@ def check_scoring(term: str, top_k: int) -> None:
       ArgumentError: a value is out of its range.
     """
     check_term(term)
-    if check_integer("top_k", top_k, at_least=None) not in range(1, MOST_TOP_K + 1):
-        raise ArgumentError(argument("top_k", top_k), f"1 to {MOST_TOP_K}", f"change {argument('top_k')}")
+    check_integer("top_k", top_k, at_least=1)
 
 
 def check_bits(bits: int) -> None:

@@ -15,10 +15,6 @@ from jaxunreg.scoring.patches import check_stride
 from jaxunreg.scoring.working_size import SMALLEST_IMAGE
 from jaxunreg.training.config import TrainConfig
 
-# A map of features has some thousand places, and a defect covers several. Patches of pixels are few and large.
-DEFAULT_TOP_K: Mapping[Space, int] = {"features": 10, "pixels": 1}
-"""How many of an image's most anomalous patches, or places of its map, make its score by default."""
-
 MOST_RESOLUTION = 4096
 
 _OF_ONE_SPACE: Mapping[str, Space] = {
@@ -45,7 +41,7 @@ class DetectorConfig:
       stride: pixels from one scored patch to the next. Half of it takes four times as long.
       term: the score. m is the unregularized score; nelbo is the sum of d, a and m.
       top_k: an image's score is the mean of this many of its most anomalous places (features) or patches (pixels); by
-        default 10 for features, 1 for pixels.
+        default one in fifty places for features, since a defect covers several, and 1 patch for pixels.
       calibration_fraction: share of the normal parts that are held out from training and set the threshold.
       false_positive_rate: share of normal images that may be called anomalous. 0.05 needs 19 held-out parts, 0.01
         needs 99.
@@ -108,7 +104,7 @@ class DetectorConfig:
             )
         self.model(channels=1)
         check_stride("stride", self.stride, self.patch)
-        check_scoring(self.term, self.patches_that_count)
+        check_scoring(self.term, 1 if self.top_k is None else self.top_k)
         if not 0.0 < self.calibration_fraction < 1.0:
             raise ArgumentError(
                 argument("calibration_fraction", self.calibration_fraction),
@@ -120,11 +116,6 @@ class DetectorConfig:
             raise ArgumentError(
                 argument("seed", self.seed), "an integer of 64 bits, -2**63 to 2**63 - 1", f"change {argument('seed')}"
             )
-
-    @property
-    def patches_that_count(self) -> int:
-        """`top_k`, or its default in this space."""
-        return DEFAULT_TOP_K[self.space] if self.top_k is None else self.top_k
 
     @property
     def smallest_image(self) -> int:

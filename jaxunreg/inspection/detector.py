@@ -101,7 +101,7 @@ class AnomalyDetector:
 
     def image_score(self, patches: Float32[np.ndarray, "rows columns"]) -> float:
         """An image's score from its patches': the mean of the `top_k` highest, or of all where it has fewer."""
-        return float(mean_of_highest(kept_scores(patches), self.top_k))
+        return float(mean_of_highest(kept_scores(patches, self.top_k), self.top_k))
 
     def inspect(
         self, images: Iterable[np.ndarray], *, pixels: bool = False, heat_map_stride: int | None = None

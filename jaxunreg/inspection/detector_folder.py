@@ -16,6 +16,7 @@ from jaxunreg.files import remove, replacing, temporary_sibling
 from jaxunreg.finite import check_finite
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
 from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
+from jaxunreg.integers import check_integer
 from jaxunreg.paths import given_path, read_file
 from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.serialization import file_hashes, with_checksum, without_checksum
@@ -88,6 +89,7 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
         "space": scorer.space,
         "model_files": file_hashes(directory / MODEL),
         "held_out": _without_padding(fields["held_out"]),
+        "kept": max(rows.shape[1] for rows in fields["held_out"].values()),
     }
     with replacing(directory / FILE) as file:
         file.write_text(json.dumps(with_checksum(content), allow_nan=False) + "\n", encoding="utf-8")
@@ -126,7 +128,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
             raise ArgumentError(found, f"format {FORMAT}", field="format")
         content = without_checksum(content)
         fields = {name: content[name] for name in _SETTINGS}
-        fields["held_out"] = {term: _padded(content["held_out"][term]) for term in get_args(Term)}
+        fields["held_out"] = {term: _padded(content["held_out"][term], content["kept"]) for term in get_args(Term)}
         fields["pixel_levels"] = {term: tuple(levels) for term, levels in content["pixel_levels"].items()}
         model_files, space = dict(content["model_files"]), content["space"]
     # What somebody wrote by hand may hold anything. Other types raise AttributeError, many brackets RecursionError.
@@ -168,7 +170,9 @@ def _without_padding(held_out: HeldOutScores) -> dict[str, list[list[float]]]:
     return {term: [[float(value) for value in row[~np.isnan(row)]] for row in rows] for term, rows in held_out.items()}
 
 
-def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray:
+def _padded(rows: Sequence[Sequence[float]], kept: int) -> np.ndarray:
     if not rows or not all(rows):
         raise ArgumentError("a held-out image without a score", "one at least", field="held_out")
-    return np.stack([kept_scores(np.array(row, np.float32)) for row in rows])
+    if max(map(len, rows)) > check_integer("kept", kept, at_least=1):
+        raise ArgumentError(f"a held-out image with {max(map(len, rows))} scores", f"at most {kept}", field="held_out")
+    return np.stack([kept_scores(np.array(row, np.float32), kept) for row in rows])

@@ -1,4 +1,4 @@
-"""A detector's scorer in the space of features: Gaussians, chosen by held-out nats of normal images alone."""
+"""A detector's scorer in the space of features: a density that is chosen by nats of normal images alone."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.features.choosing import HeldOutNats, best_config, held_out_nats
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
 from jaxunreg.features.fitting import fit_whitening
+from jaxunreg.features.map_vae_fitting import fit_map_vae
 from jaxunreg.features.moments import AnyFeatureMaps
 from jaxunreg.features.network import FeatureNetwork, map_shape
 from jaxunreg.inspection.config import DetectorConfig
@@ -25,6 +26,9 @@ from jaxunreg.scoring.working_size import working_size
 
 # Share of the parts that are learned from on which the Gaussian is chosen. Those that set the threshold stay untouched.
 _CHOICE_FRACTION = 0.2
+
+# An image's score is the mean over this share of the places of its map, its most anomalous ones.
+_SHARE_THAT_COUNTS = 0.02
 
 # With more places than this, every other one in height and width is enough to choose on.
 _PLACES_TO_CHOOSE_ON = 512
@@ -39,10 +43,10 @@ def feature_learning(
     *,
     progress: bool,
 ) -> Learn:
-    """The fit of Gaussians to what a feature network sees.
+    """The fit of a density to what a feature network sees.
 
-    Of the images to learn from, whole parts are set apart. The Gaussian that predicts them best, in nats, after a fit
-    to the others is fitted anew to all of them; see `held_out_nats`.
+    Of the images to learn from, whole parts are set apart. The Gaussian of the others that predicts them best is
+    taken, see `held_out_nats`, and a VAE that starts there as far as it predicts them better, see `fit_map_vae`.
 
     Args:
       normal: the normal images.
@@ -71,7 +75,8 @@ def feature_learning(
 
     def learn(directory: Path | None) -> Learned:
         maps = feature_maps(network, images, len(order), size, normal.channels, progress=progress)
-        return learn_from_maps(maps, fitted, network, size, normal.channels, progress=progress)
+        apart = [groups[k] for k in members[order[fitted:]].tolist()]
+        return learn_from_maps(maps, apart, network, size, normal.channels, progress=progress)
 
     return learn
 
@@ -96,7 +101,7 @@ def learning_order(groups: Sequence[str], seed: int) -> tuple[list[int], int]:
     if len(set(groups)) < 2:
         raise ArgumentError(
             f"{len(set(groups))} normal part to learn from",
-            "at least 2, one of which the Gaussian is chosen on",
+            "at least 2, one of which the density is chosen on",
             "add images",
             field="images",
         )
@@ -106,31 +111,37 @@ def learning_order(groups: Sequence[str], seed: int) -> tuple[list[int], int]:
 
 def learn_from_maps(
     maps: AnyFeatureMaps,
-    fitted: int,
+    apart: Sequence[str],
     network: FeatureNetwork,
     size: tuple[int, int],
     channels: int,
     *,
     progress: bool,
 ) -> Learned:
-    """Choose a Gaussian by the nats of the images that are set apart, and fit it anew to all images.
+    """Choose a Gaussian by the nats of the images that are set apart, and a VAE that starts there.
+
+    The Gaussian is that of the other images. What is learned of the images that are set apart is how far they lie from
+    it: the noise, the variance of the latent variables, and the sigma that follows the image. See `fit_map_vae`.
 
     Args:
       maps: features of the images in the order of `learning_order`.
-      fitted: how many of them the Gaussians are fitted to for the choice.
+      apart: the part that each of those that are set apart shows; they stand last.
       network: that made the features.
       size: height and width of the working image.
       channels: of the images.
       progress: whether to show progress bars.
 
     Raises:
-      FeatureError: the errors of `held_out_nats`.
+      FeatureError: the errors of `held_out_nats` and `fit_map_vae`.
     """
+    fitted = len(maps) - len(apart)
     with status(progress, "choosing the Gaussian by held-out nats"):
         table = try_gaussians(maps, fitted)
     with status(progress, "fitting it"):
-        whitening = fit_whitening(maps, best_config(table))
-    scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, whitening), size, channels)
+        whitening = fit_whitening(maps[:fitted], best_config(table))
+    with status(progress, "fitting the VAE on the map"):
+        fit = fit_map_vae(whitening, maps[:fitted], maps[fitted:], groups=apart)
+    scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, fit.density), size, channels)
     record = {
         "network": network.name,
         "sha256": network.sha256,
@@ -139,8 +150,18 @@ def learn_from_maps(
         "whitening": dataclasses.asdict(best_config(table)),
         "chosen_on": len(maps) - fitted,
         "held_out_nats": [_row(entry) for entry in table],
+        "vae": [entry._asdict() for entry in fit.table],
     }
-    return Learned(scorer, scorer.stride, {"features": record})
+    return Learned(scorer, scorer.stride, places_that_count(*maps.shape[1:3]), {"features": record})
+
+
+def places_that_count(rows: int, columns: int) -> int:
+    """Of how many places of a map an image's score is the mean, if the user does not say: one in fifty.
+
+    >>> places_that_count(48, 48), places_that_count(4, 4)
+    (46, 1)
+    """
+    return max(1, round(_SHARE_THAT_COUNTS * rows * columns))
 
 
 def try_gaussians(maps: AnyFeatureMaps, fitted: int) -> tuple[HeldOutNats, ...]:

@@ -143,7 +143,7 @@ def fit_detector(
             normal.select(chosen),
             stride=learned.stride,
             term=config.term,
-            top_k=config.patches_that_count,
+            top_k=learned.top_k if config.top_k is None else config.top_k,
             false_positive_rate=config.false_positive_rate,
             bits=normal.bits,
             record={

@@ -8,8 +8,7 @@ from jaxtyping import Float32
 
 from jaxunreg.scoring.aggregation import highest_scores
 
-MOST_TOP_K = 16
-"""How many patch scores a detector keeps of each held-out image, so that `top_k` may be chosen later."""
+_FEWEST_KEPT = 16
 
 HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
 """For each term the highest patch scores of each held-out image, descending; NaN where it has fewer patches."""
@@ -21,13 +20,26 @@ PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
 _PIXELS_AN_IMAGE = 20_000
 
 
-def kept_scores(patches: np.ndarray) -> Float32[np.ndarray, " most_top_k"]:
+def kept_count(top_k: int) -> int:
+    """How many patch scores a detector keeps of each held-out image, so that another `top_k` may be chosen later.
+
+    >>> kept_count(1), kept_count(46)
+    (16, 92)
+    """
+    return max(_FEWEST_KEPT, 2 * top_k)
+
+
+def kept_scores(patches: np.ndarray, count: int) -> Float32[np.ndarray, " count"]:
     """The patch scores that are kept of an image: the highest, descending, and NaN where there are fewer.
+
+    Args:
+      patches: the scores of all patches.
+      count: how many to keep.
 
     Raises:
       ArgumentError: a score is NaN.
     """
-    return highest_scores(patches, MOST_TOP_K).astype(np.float32)
+    return highest_scores(patches, count).astype(np.float32)
 
 
 def some_pixels(heat: np.ndarray) -> np.ndarray:

@@ -13,11 +13,13 @@ class Learned(NamedTuple):
     Attributes:
       scorer: the result.
       stride: pixels from one patch to the next at which the detector scores.
+      top_k: of how many patches an image's score is the mean, if the user does not say.
       record: what to note of how it was learned, JSON data.
     """
 
     scorer: MapScorer
     stride: int
+    top_k: int
     record: Mapping[str, Any]
 
 

@@ -32,6 +32,6 @@ def pixel_learning(
         model = config.model(normal.channels)
         images = normal.select(np.flatnonzero(chosen).tolist())
         state = fit(model, images, config.train, key=key, directory=directory, progress=progress)
-        return Learned(make_scorer(model, state.variables), config.stride, {})
+        return Learned(make_scorer(model, state.variables), config.stride, 1, {})
 
     return learn

@@ -1,5 +1,6 @@
-"""A detector's scorer on disk: a model with its weights, or Gaussians and the name of their feature network."""
+"""A detector's scorer on disk: a model with its weights, or a density of features and the name of their network."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import safetensors.numpy
 
 from jaxunreg.errors import CheckpointError
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
+from jaxunreg.features.map_vae import FeatureDensity, MapVAE
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.features.weights import SHA256
 from jaxunreg.features.whitening import Whitening
@@ -71,8 +73,9 @@ def _load_pixels(directory: Path, network: FeatureNetwork | None) -> MapScorer:
 
 def _save_features(directory: Path, scorer: Any) -> None:
     directory.mkdir()
-    whitening = scorer.whitening
-    arrays = {name: np.asarray(getattr(whitening, name)) for name in ("mean", "factor", "scale", "log_normalizer")}
+    density = scorer.density
+    parts = [density.whitening, density] if isinstance(density, MapVAE) else [density]
+    arrays = {name: np.asarray(value) for part in parts for name, value in vars(part).items() if name != "whitening"}
     about = {
         "network": scorer.network.name,
         "network_sha256": scorer.network.sha256,
@@ -85,23 +88,29 @@ def _save_features(directory: Path, scorer: Any) -> None:
 def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer:
     path = directory / _WHITENING
     if not path.is_file():
-        raise CheckpointError(f"no file {path}", "the Gaussians that were saved there", _ADVICE)
+        raise CheckpointError(f"no file {path}", "what was learned, saved there", _ADVICE)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["about"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         height, width = about["working_size"]
-        whitening = Whitening(**jax.tree.map(jnp.asarray, arrays))
+        density = _density(jax.tree.map(jnp.asarray, arrays))
         wanted, channels = about["network_sha256"], about["channels"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path}, which cannot be read: {error}", "a file that `jaxunreg fit` wrote", _ADVICE
         ) from error
-    return FeatureScorer(_network(network, about, wanted), whitening, (height, width), channels)
+    return FeatureScorer(_network(network, about, wanted), density, (height, width), channels)
+
+
+def _density(arrays: dict[str, jax.Array]) -> FeatureDensity:
+    of_vae = {field.name for field in dataclasses.fields(MapVAE)} & set(arrays)
+    whitening = Whitening(**{name: value for name, value in arrays.items() if name not in of_vae})
+    return MapVAE(whitening, **{name: arrays[name] for name in of_vae}) if of_vae else whitening
 
 
 def _network(given: FeatureNetwork | None, about: Mapping[str, Any], wanted: str) -> FeatureNetwork:
-    """The network whose features the Gaussians are of."""
+    """The network whose features were learned."""
     if given is None:
         if wanted == SHA256:
             return EfficientNetLite0.pretrained()

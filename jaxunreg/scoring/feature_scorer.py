@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.features.map_vae import FeatureDensity
 from jaxunreg.features.network import FeatureMap, FeatureNetwork, features_of, map_shape
-from jaxunreg.features.whitening import Whitening
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.scoring.enlargement import enlarged
@@ -28,18 +28,18 @@ from jaxunreg.typing import AnyImage, PyTree
 _PLACES_A_BOX = 4
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["network", "whitening"], meta_fields=["size", "channels"])
+@partial(jax.tree_util.register_dataclass, data_fields=["network", "density"], meta_fields=["size", "channels"])
 @dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
 class FeatureScorer:
-    """A feature network and the Gaussians of its features as one callable pytree: image in, `Decomposition` out.
+    """A feature network and a density of its features as one callable pytree: image in, `Decomposition` out.
 
     An image of any size is resized to the working size, the network makes a map of features of it, and each place of
-    the map has D, A and M under its Gaussian; see `jaxunreg.features.Whitening`. M is half the squared Mahalanobis
-    distance of the place's features from the mean of normal ones.
+    the map has D, A and M; see `jaxunreg.features.Whitening` and `MapVAE`. M is half the squared Mahalanobis distance
+    of the place's features from what is normal there.
 
     Attributes:
       network: any feature network; its weights are leaves.
-      whitening: the Gaussians, leaves.
+      density: Gaussians, or a VAE on the map that starts there; leaves.
       size: height and width of the working image, static.
       channels: of the images, 1 or 3, static.
 
@@ -57,7 +57,7 @@ class FeatureScorer:
     """
 
     network: FeatureNetwork
-    whitening: Whitening
+    density: FeatureDensity
     size: tuple[int, int]
     channels: int
 
@@ -102,7 +102,7 @@ class FeatureScorer:
         Raises:
           FeatureError: a map of another shape.
         """
-        return self.whitening(features)
+        return self.density(features)
 
     @property
     def space(self) -> Space:
@@ -136,17 +136,18 @@ class FeatureScorer:
 
     @property
     def learned(self) -> PyTree:
-        """The whitening."""
-        return self.whitening
+        """The density."""
+        return self.density
 
     def describe(self) -> dict[str, Any]:
-        """Network and Gaussians."""
+        """Network and density."""
         return {
             "network": self.network.name,
             "sha256": self.network.sha256,
             "working_size": self.size,
             "map": map_shape(self.network, *self.size),
-            "per_place": self.whitening.per_place,
+            "per_place": self.density.per_place,
+            "latent_dim": self.density.latent_dim,
         }
 
     def check_stride(self, name: str, stride: int) -> None:

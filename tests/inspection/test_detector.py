@@ -367,7 +367,7 @@ def test_the_advice_of_that_refusal_works(files):
     [
         ({"patch": 100, "depth": 5}, "multiple of 2\\*\\*5 = 32, e.g. 96"),
         ({"stride": 9}, "got stride=9; expected 1 to 8"),
-        ({"top_k": 17}, "got top_k=17; expected 1 to 16"),
+        ({"top_k": 0}, "got top_k=0; expected at least 1"),
         ({"term": "x"}, "got term='x'"),
         ({"calibration_fraction": 1.0}, "calibration_fraction=1.0"),
         ({"false_positive_rate": 0.0}, "got false_positive_rate=0.0; expected a number between 0 and 1"),

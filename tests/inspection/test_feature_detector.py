@@ -14,9 +14,10 @@ import jaxunreg as ju
 from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.features import WhiteningConfig, fit_whitening, held_out_nats, wrap
+from jaxunreg.images import to_float
 from jaxunreg.inspection import evaluate_detector, feature_fitting
+from jaxunreg.inspection.feature_fitting import learning_order
 from jaxunreg.inspection.selection import hold_out
-from jaxunreg.scoring import FeatureScorer
 from jaxunreg.scoring.working_size import resized
 
 CONFIG = ju.DetectorConfig(resolution=192, calibration_fraction=0.3, false_positive_rate=0.1)
@@ -86,7 +87,9 @@ def test_the_record_says_what_was_chosen_among_what(detector, data, finished):
     assert record["sha256"] == detector.scorer.network.sha256
     # 240x200 keeps its aspect ratio at about 192**2 pixels, in multiples of 16.
     assert record["working_size"] == [208, 176] == list(detector.scorer.size)
-    assert detector.top_k == 10
+    # One in fifty of 26x22 places.
+    assert detector.top_k == 11
+    assert {len(row) for row in detector.held_out["m"]} == {22}
     assert detector.stride == 8
 
 
@@ -116,17 +119,21 @@ def test_the_gaussian_is_chosen_on_other_parts_than_it_is_fitted_to_and_neither_
     assert not set(seen["learned"]) & set(seen["calibrated"])
 
 
-def test_it_is_the_gaussian_of_all_images_that_it_learned_from():
+def test_without_a_latent_variable_it_is_the_gaussian_of_what_it_was_fitted_to_at_the_scale_of_others():
     network = own_network()
     found = ju.fit_detector(ARRAYS, TINY, network=network, progress=False)
     learned = ~hold_out([str(k) for k in range(30)], TINY)
     images = [jnp.asarray(ARRAYS[k], jnp.float32) / 255 for k in np.flatnonzero(learned)]
     features = network(jnp.stack([resized(image, found.scorer.size) for image in images]))
     config = WhiteningConfig(**found.record["features"]["whitening"])
-    want = FeatureScorer(network, fit_whitening(features, config), found.scorer.size, 1)
+    order, fitted = learning_order([str(k) for k in np.flatnonzero(learned)], TINY.seed)
+    narrow = fit_whitening(features[jnp.asarray(order[:fitted])], config)
+    widened = sum(float(jnp.mean(narrow(maps).m)) for maps in features[jnp.asarray(order[fitted:])])
+    assert found.scorer.density.latent_dim == 0
     [maps] = found.scorer.maps_each([gray(77)], stride=8)
-    # Features are kept in float16.
-    np.testing.assert_allclose(maps.patches.m, want.maps(gray(77)).m, rtol=0.02)
+    want = narrow(network(resized(to_float(gray(77)), found.scorer.size)[None])[0]).m * (len(order) - fitted) / widened
+    # M of held-out images is half a nat a feature in the mean. Features are kept in float16.
+    np.testing.assert_allclose(maps.patches.m, want * features.shape[3] / 2, rtol=0.02)
 
 
 def test_a_detector_read_back_says_the_same_to_the_bit(detector, data, tmp_path):
@@ -258,12 +265,6 @@ def test_a_network_is_for_features_alone():
 def test_what_belongs_to_the_other_space_is_refused(fields, message, no_type_checks):
     with pytest.raises(ValueError, match=message):
         ju.DetectorConfig(**fields)
-
-
-def test_the_score_of_an_image_is_of_ten_places_or_of_one_patch():
-    assert ju.DetectorConfig().patches_that_count == 10
-    assert ju.DetectorConfig(space="pixels").patches_that_count == 1
-    assert ju.DetectorConfig(top_k=3).patches_that_count == 3
 
 
 def test_another_stride_of_heat_maps_is_refused(detector):

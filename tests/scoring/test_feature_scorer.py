@@ -60,7 +60,7 @@ def test_m_is_half_the_squared_mahalanobis_distance_and_l_the_negative_log_densi
     image = jax.random.uniform(jax.random.key(5), (32, 48, 3))
     maps = own.maps(image)
     features = np.asarray(NETWORK(image[None])[0], np.float64)
-    whitening = own.whitening
+    whitening = own.density
     for place in ((0, 0), (2, 5)):
         factor = np.asarray(whitening.factor[place], np.float64)
         covariance = np.linalg.inv(factor @ factor.T)
