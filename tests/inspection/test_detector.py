@@ -203,7 +203,7 @@ def test_heat_maps_of_the_same_stride_cost_no_second_pass_of_the_network(detecto
 
 @pytest.mark.parametrize(("dtype", "bits"), [(np.uint8, 8), (np.float16, 32), (np.float32, 32), (np.float64, 32)])
 def test_the_bits_of_arrays_are_those_of_images(dtype, bits, monkeypatch, no_type_checks):
-    monkeypatch.setattr(fitting, "pixel_learning", lambda *_, **__: lambda _: Learned(None, 3, {}))
+    monkeypatch.setattr(fitting, "pixel_learning", lambda *_, **__: lambda _: Learned(None, 3, 1, {}))
     monkeypatch.setattr(fitting, "calibrate_detector", lambda *_, **how: noted.append(how["bits"]))
     noted: list[int] = []
     images = [np.full((8, 8, 1), k if bits == 8 else k / 20, dtype) for k in range(20)]

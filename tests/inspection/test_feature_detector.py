@@ -167,10 +167,10 @@ def test_a_network_of_ones_own_is_asked_for_and_another_one_refused(tmp_path):
 
 
 def test_gaussians_that_are_not_finite_are_not_saved(detector, tmp_path):
-    whitening = detector.scorer.whitening
-    bad = dataclasses.replace(whitening, mean=whitening.mean.at[0, 0, 0].set(np.nan))
-    with pytest.raises(ValueError, match=r"variables with NaN or infinities, 1 of the \d+ values of \.mean"):
-        dataclasses.replace(detector, scorer=dataclasses.replace(detector.scorer, whitening=bad)).save(tmp_path / "new")
+    density = detector.scorer.density
+    bad = dataclasses.replace(density, signal=density.signal.at[0].set(np.nan))
+    with pytest.raises(ValueError, match=r"variables with NaN or infinities, 1 of the \d+ values of \.signal"):
+        dataclasses.replace(detector, scorer=dataclasses.replace(detector.scorer, density=bad)).save(tmp_path / "new")
     assert not any(tmp_path.iterdir())
 
 
