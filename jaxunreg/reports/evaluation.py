@@ -132,7 +132,17 @@ def _learning(record: Mapping[str, Any]) -> dict[str, str]:
         "working size": f"{height}x{width} pixels, a map of {made['map'][0]}x{made['map'][1]} places",
         "Gaussian": _gaussian(made["whitening"]),
         f"nats a place of {made['chosen_on']} images that were set apart": candidates,
+        "VAE on the map, nats a place of the same images in turns": ", ".join(
+            f"{_vae(entry)} {entry['nats']:.1f}" for entry in sorted(made["vae"], key=lambda x: x["nats"])
+        ),
     }
+
+
+def _vae(entry: Mapping[str, Any]) -> str:
+    if entry["sigma"] == "one":
+        return "the Gaussian"
+    sigma = "a common sigma" if entry["sigma"] == "common" else "a sigma that follows the image"
+    return f"{entry['latent_dim']} latent variables, {sigma}"
 
 
 def _gaussian(config: Mapping[str, Any]) -> str:
