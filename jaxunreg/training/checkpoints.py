@@ -1,6 +1,7 @@
 """The checkpoints of a run on disk, through orbax and without pickle."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import orbax.checkpoint as ocp
 from jaxunreg.errors import CheckpointError
 from jaxunreg.files import held
 from jaxunreg.serialization import fingerprint, with_checksum, without_checksum
+from jaxunreg.training.quiet import quiet_orbax
 from jaxunreg.typing import PyTree, Variables
 
 FORMAT = 2
@@ -59,6 +61,7 @@ class Checkpoints:
       CheckpointError: the directory cannot be written, or another run is alone in it.
     """
 
+    @quiet_orbax()
     def __init__(
         self,
         directory: Path,
@@ -93,6 +96,7 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
+    @quiet_orbax()
     def __exit__(self, *_: object) -> None:
         self._manager.close()
         self._hold.close()
@@ -102,6 +106,7 @@ class Checkpoints:
         """Step of the newest checkpoint, `None` where there is none."""
         return self._manager.latest_step()
 
+    @quiet_orbax()
     def save(self, step: int, variables: Variables, rest: PyTree, config: dict[str, Any]) -> None:
         """Write a checkpoint; it is there whole or not at all.
 
@@ -123,9 +128,9 @@ class Checkpoints:
                     config=ocp.args.JsonSave(with_checksum(meta)),
                 ),
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # Orbax, TensorStore and asyncio have many kinds for a disk that is full
             raise CheckpointError(
-                f"an error while writing the checkpoint of step {step} to {self.directory}: {error}",
+                f"an error while writing the checkpoint of step {step} to {self.directory}: {_first_words(error)}",
                 f"to write it; the last good checkpoint is that of step {self.latest_step}",
                 "free some disk space or choose another folder, and start again to go on from there",
             ) from error
@@ -183,14 +188,13 @@ class Checkpoints:
         except (ValueError, RecursionError) as error:
             raise self._damaged(step, f"its config: {error}") from error
 
+    @quiet_orbax()
     def _read(self, step: int, **items: Any) -> Any:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         # Orbax and tensorstore raise many kinds of errors when files are missing or cut short.
         except Exception as error:
-            # The rest of the text prints objects of theirs.
-            lines = str(error).split("<", 1)[0].strip().splitlines()
-            raise self._damaged(step, lines[0] if lines else type(error).__name__) from error
+            raise self._damaged(step, _first_words(error)) from error
 
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(
@@ -198,6 +202,12 @@ class Checkpoints:
             "one that this version of jaxunreg saved and nothing changed since",
             self._advice,
         )
+
+
+def _first_words(error: Exception) -> str:
+    """The first line of what Orbax says, without the objects of its own that it prints behind it."""
+    lines = re.split(r"<| \[[a-z_]+(?:\[\d+\])?='", str(error), maxsplit=1)[0].strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
