@@ -1,6 +1,8 @@
 """Groups of trials on a Ray cluster."""
 
 import os
+import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,15 +17,23 @@ from experiments.sweep.groups import Group, Images, Outcome
 from experiments.sweep.training import train_group
 from jaxunreg.compilation import keep_compiled
 
+# For a cluster on this machine. Whoever can connect to a cluster can run anything as its user. So it listens on the
+# loopback interface alone, which is what Ray does under this name, and asks other users of the machine for a token.
+_OF_THIS_USER: Mapping[str, Callable[[], str]] = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": lambda: "0",
+    "RAY_AUTH_MODE": lambda: "token",
+    "RAY_AUTH_TOKEN": lambda: secrets.token_hex(32),
+}
+
 
 class RayExecutor:
     """One group for each accelerator of a Ray cluster, or for every few processors where there is none.
 
     Unless this process is connected to Ray already, it connects to the cluster at `RAY_ADDRESS`, or starts one on this
-    machine and stops it at the end. A cluster at `RAY_ADDRESS` is sent this package and `experiments`, so that all
-    machines run the driver's code; they must have the packages that it depends on. The images go through Ray's object
-    store once. Workers return small results and only the driver writes them down, so the table needs no file system
-    that the machines share.
+    machine and stops it at the end. That one listens on the loopback interface alone and asks for a token. A cluster at
+    `RAY_ADDRESS` is sent this package and `experiments`, so that all machines run the driver's code; they must have the
+    packages that it depends on. The images go through Ray's object store once. Workers return small results and only
+    the driver writes them down, so the table needs no file system that the machines share.
 
     `wait` reports a worker that dies. Ray does not start it again, so that each attempt is counted.
 
@@ -38,6 +48,11 @@ class RayExecutor:
     """
 
     def __init__(self, *, progress: bool, cpus_per_group: int) -> None:
+        # Ray reads its environment when it is imported.
+        self._before = {name: os.environ.get(name) for name in _OF_THIS_USER}
+        self._there = os.environ.get("RAY_ADDRESS", "local") != "local"
+        if not self._there:
+            os.environ.update({name: value() for name, value in _OF_THIS_USER.items() if name not in os.environ})
         try:
             import ray
         except ModuleNotFoundError as error:
@@ -52,11 +67,10 @@ class RayExecutor:
         self._mine = not ray.is_initialized()
         if self._mine:
             packages = [str(Path(str(module.__file__)).parent) for module in (experiments, ju)]
-            there = os.environ.get("RAY_ADDRESS", "local") != "local"
             ray.init(
-                include_dashboard=False if not there else None,
+                include_dashboard=None if self._there else False,
                 log_to_driver=self._progress,
-                runtime_env={"py_modules": packages} if there else None,
+                runtime_env={"py_modules": packages} if self._there else None,
             )
         cluster = ray.cluster_resources()
         self._accelerator = next((name for name in ("GPU", "TPU") if cluster.get(name)), None)
@@ -76,6 +90,11 @@ class RayExecutor:
         self._running.clear()
         if self._mine:
             self._ray.shutdown()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     @property
     def workers(self) -> int:

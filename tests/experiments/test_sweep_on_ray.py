@@ -1,12 +1,16 @@
 """A sweep on a real Ray cluster, one of whose workers is killed."""
 
+import ipaddress
 import json
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,3 +95,29 @@ def test_a_worker_of_a_ray_cluster_is_killed_and_every_result_is_there_once(loca
     assert all(trial.attempts == 1 for trial in trials if trial not in again)
     for found in trials:
         assert all(0 <= auc <= 1 for split in found.result["auc"].values() for auc in split.values())
+
+
+LISTENS = """
+import json, os, psutil
+from experiments.sweep.ray_executor import RayExecutor
+with RayExecutor(progress=False, cpus_per_group=1) as executor:
+    me = psutil.Process()
+    processes = [me, *me.children(recursive=True)]
+    found = [c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    mode = os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"])
+print(json.dumps([found, mode, sorted(name for name in os.environ if name.startswith("RAY_AUTH"))]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray listens on the loopback interface on its own")
+def test_a_cluster_of_this_machine_is_for_its_user_alone():
+    pytest.importorskip("ray", reason="there is no Ray for this version of Python")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parents[2])}
+    program = [sys.executable, "-W", "ignore", "-c", LISTENS]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    addresses, mode, left = json.loads(done.stdout.splitlines()[-1])
+    assert len(addresses) >= 3  # Head and raylet at least, or none was seen.
+    assert all(ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback for address in addresses), addresses
+    assert mode == ["token", 64]
+    assert left == []
