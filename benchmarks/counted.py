@@ -50,8 +50,8 @@ class Counts:
 class _CountedFile(io.FileIO):
     """A file whose bytes are counted as the operating system gives them."""
 
-    def __init__(self, path: str, counts: Counts) -> None:
-        super().__init__(path)
+    def __init__(self, file: str | int, counts: Counts) -> None:
+        super().__init__(file)
         self._counts = counts
 
     def readinto(self, buffer: Any, /) -> int:
@@ -90,14 +90,23 @@ def counted(folder: Path) -> Iterator[Counts]:
     (2, True)
     """
     counts = Counts(folder)
-    opening, loading = builtins.open, ImageFile.ImageFile.load
+    opening, loading, opening_descriptor = builtins.open, ImageFile.ImageFile.load, os.open
+    paths: dict[int, str] = {}
 
     def open_counted(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any) -> Any:
-        if mode != "rb" or not counts.within(file):
+        path: Any = paths.pop(file, None) if isinstance(file, int) else file
+        if mode != "rb" or not counts.within(path):
             return opening(file, mode, buffering, *rest, **options)
-        counts.opened[os.fsdecode(file)] += 1
-        raw = _CountedFile(os.fsdecode(file), counts)
+        counts.opened[os.fsdecode(path)] += 1
+        raw = _CountedFile(file if isinstance(file, int) else os.fsdecode(file), counts)
         return raw if buffering == 0 else io.BufferedReader(raw)
+
+    def descriptor_noted(path: Any, *rest: Any, **options: Any) -> int:
+        descriptor = opening_descriptor(path, *rest, **options)
+        paths.pop(descriptor, None)
+        if counts.within(path):
+            paths[descriptor] = os.fsdecode(path)
+        return descriptor
 
     def load_counted(image: ImageFile.ImageFile) -> Any:
         # Its tiles are what is left to decode.
@@ -107,11 +116,13 @@ def counted(folder: Path) -> Iterator[Counts]:
 
     # pathlib finds it in `io`, Pillow among the built-in functions.
     builtins.open = io.open = open_counted
+    os.open = descriptor_noted
     ImageFile.ImageFile.load = load_counted  # type: ignore[method-assign, assignment]
     try:
         yield counts
     finally:
         builtins.open = io.open = opening
+        os.open = opening_descriptor
         ImageFile.ImageFile.load = loading  # type: ignore[method-assign]
 
 
