@@ -38,7 +38,8 @@ they are to be scored. They do not change the exit code. In CSV a path that begi
 and control characters are escapes; in JSON lines names are exact.
 
 Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
-NAME-mask, NAME_gt, and what lies in `ground_truth`. These are skipped; given by its own name a file is scored.
+NAME-mask, NAME_gt, and what lies in a folder called ground_truth, gt, masks, labels, annotations or NAME_masks. These
+are skipped; given by its own name a file is scored.
 """
     + "\n"
     + EXIT_CODES.format(

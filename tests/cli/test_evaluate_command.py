@@ -14,6 +14,7 @@ from PIL import Image
 import jaxunreg as ju
 from jaxunreg.cli.main import main
 from jaxunreg.datasets.folders.dataset import load_folder
+from jaxunreg.serialization import with_checksum, without_checksum
 from tests.cli.drawn_files import good, odd, rows, write
 
 
@@ -119,10 +120,10 @@ def test_a_split_on_disk_goes_before_the_fraction_that_fit_was_told(model, tmp_p
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     # As `fit --test-fraction 0.2` leaves it.
-    found = json.loads((folder / "detector.json").read_text())
+    found = without_checksum(json.loads((folder / "detector.json").read_text()))
     assert found["record"]["data"]["test_fraction"] is None
     found["record"]["data"]["test_fraction"] = 0.2
-    (folder / "detector.json").write_text(json.dumps(found))
+    (folder / "detector.json").write_text(json.dumps(with_checksum(found)))
     tree = tmp_path / "tree"
     for k in range(2):
         write(tree / "train" / "good" / f"{k}.png", good(600 + k))
