@@ -3,18 +3,26 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from experiments.manufacturing.across import MERITS, Values, mean_over_sets
 from experiments.manufacturing.across_tables import blocks, calibrated_rate
+from experiments.manufacturing.config import FeatureModel
 from experiments.manufacturing.figures import FIG_11
-from experiments.manufacturing.models import MODELS, named
-from experiments.manufacturing.tables import HOW_COSTS_ARE_MEASURED
+from experiments.manufacturing.models import HIGHEST, MODELS, letter, named
+from experiments.manufacturing.tables import HOW_COSTS_ARE_MEASURED, RULES
 from jaxunreg import plots
 from jaxunreg.reports.figures import Figures, Section
 from jaxunreg.reports.page import write_page
 
 _OURS = named("features", "m")
+
+# The others are so far off, in the table, that a figure with them would not tell these apart.
+_COMPARED = (
+    named("features", "nelbo"),
+    _OURS,
+    *(named(model, MODELS[model].headline) for model in get_args(FeatureModel) if model != "features"),
+)
 
 _DRAWN = {
     "auc": "How well the scores of images rank defects above normal parts; right is better.",
@@ -36,10 +44,11 @@ def write(path: Path, results: Mapping[str, Any], command: str, *, record: Mappi
     splits = results["splits"]
     first = next(iter(splits.values()))
     tables = blocks(results)
+    by_two = any(label.endswith(letter(HIGHEST)) for label in results["merits"]["auc"])
     note = f"Mean over {first['trials']} {first['protocol']}" + (
         f", of the models of pixels over {first['pixel_trials']}. " if first["pixel_trials"] < first["trials"] else ". "
     )
-    tables[0] = dataclasses.replace(tables[0], note=note + "Figure 1 has a dot for each.")
+    tables[0] = dataclasses.replace(tables[0], note=f"{note}{RULES}" if by_two else note)
     tables[-1] = dataclasses.replace(tables[-1], note=HOW_COSTS_ARE_MEASURED)
     write_page(
         path,
@@ -86,10 +95,12 @@ def _summary(results: Mapping[str, Any]) -> str:
         text.append(
             f"In the mean over {len(results['data'])} data sets {_OURS} has an image ROC AUC of {means[_OURS]:.3f}."
         )
-        missed = mean_over_sets(results["merits"]["missed"], _OURS)
-        reached = mean_over_sets(results["merits"]["false_positive_rate"], _OURS)
+        missed, reached = (
+            mean_over_sets(results["merits"][key], _OURS) or 0.0 for key in ("missed", "false_positive_rate")
+        )
         text.append(
-            f"Its threshold misses {missed:.1%} of the defects, and rejects {reached:.1%} of the normal images."
+            f"Its threshold misses {100 * missed:.1f} % of the defects, and rejects {100 * reached:.1f} % of the "
+            "normal images."
         )
     peers = {label: mean for label, mean in means.items() if label.startswith(_peers())}
     if peers:
@@ -114,22 +125,24 @@ def _drawn(folder: Path, results: Mapping[str, Any]) -> list[Section]:
     figures = Figures(folder / "figures")
     for merit in MERITS:
         values: Values = results["merits"][merit.key]
-        if merit.key not in _DRAWN or not values:
+        shown = [label for label in _COMPARED if label in values] or list(values)
+        if merit.key not in _DRAWN or not shown:
             continue
         by_set = {
-            name: {label: trials for label, of_model in values.items() if (trials := of_model.get(name))}
-            for name in results["data"]
+            name: {label: trials for label in shown if (trials := values[label].get(name))} for name in results["data"]
         }
+        title = f"{merit.label}{', models of features' if shown[0] in _COMPARED else ''}"
         figures.add(
             merit.key,
-            merit.label,
+            title,
             plots.dots_by_data_set(
                 {name: of_set for name, of_set in by_set.items() if of_set},
-                title=merit.label,
-                label=merit.label[0].lower() + merit.label[1:] if merit.label != "AUPRO" else merit.label,
+                title=title,
+                label=merit.label,
                 highlighted=(_OURS,),
             ),
-            f"A dot for each trial and a line at their mean. {_DRAWN[merit.key]} Each data set has a range of its own.",
+            f"A dot for each trial and a line at their mean. {_DRAWN[merit.key]} Each data set has a range of its own. "
+            "Other models are in the table.",
         )
     return figures.sections
 

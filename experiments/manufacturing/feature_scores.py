@@ -10,7 +10,7 @@ from experiments.manufacturing.config import FeatureModel, ManufacturingRun
 from experiments.manufacturing.feature_heat_maps import in_pixels
 from experiments.manufacturing.feature_methods import ScoredMap, fit_to_stored
 from experiments.manufacturing.measuring import Paced, alone, measures_memory
-from experiments.manufacturing.models import MODELS
+from experiments.manufacturing.models import HIGHEST, MODELS
 from experiments.manufacturing.splits import Split
 from experiments.manufacturing.stored_features import StoredFeatures
 from jaxunreg.datasets.folders.image_file import GOOD
@@ -109,17 +109,13 @@ def _pixels_and_places(
         return {}
     masks = [None if files[k].label == GOOD else split.others.mask(k) for k in known]
     arrays = {}
-    seen: dict[int, np.ndarray] = {}
     for name in others[0].scores:
-        # Both scores of a model by two rules have one map.
-        same = id(others[0].places[name])
-        if same not in seen:
-            heat = [
-                in_pixels(model, others[k].places[name], working_size, tuple(split.others.sizes[k].tolist()))
-                for k in known
-            ]
-            seen[same] = np.array([pixel_roc_auc(heat, masks), per_region_overlap(heat, masks)])
-        arrays[f"pixels_{name}"] = seen[same]
+        if name == HIGHEST:
+            continue  # The other rule of the model has the same map.
+        heat = [
+            in_pixels(model, others[k].places[name], working_size, tuple(split.others.sizes[k].tolist())) for k in known
+        ]
+        arrays[f"pixels_{name}"] = np.array([pixel_roc_auc(heat, masks), per_region_overlap(heat, masks)])
         if keep:
             arrays[f"places_{name}"] = np.stack([others[k].places[name] for k in defects])
     return arrays

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.models import named
-from experiments.manufacturing.tables import by_defect, costs, table_one
+from experiments.manufacturing.models import HIGHEST, named
+from experiments.manufacturing.tables import RULES, by_defect, costs, table_one
 from jaxunreg.datasets.folders.dataset import FolderDataset
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page
@@ -50,6 +50,7 @@ def write(
     note = (
         f"Mean and standard deviation over {split['trials']} {split['protocol']}{_of_pixels(split)}. "
         f"{how_chosen(split)} {how_calibrated(split)} "
+        f"{RULES if any(row['score'] == HIGHEST for row in results['rows']) else ''} "
         "Pixel figures are of each model's setting for its headline score. The rank correlation is Spearman's, "
         "between a normal image's score and the bytes a pixel of its PNG."
     )

@@ -17,6 +17,12 @@ HOW_COSTS_ARE_MEASURED = (
 )
 
 
+RULES = (
+    "PaDiM and PatchCore make an image's score of its map by the rules of their papers, and once more as the detector "
+    "does, by the mean of the highest places."
+)
+
+
 def table_one(results: Mapping[str, Any]) -> Table:
     """Table I, from `results.json`; the page adds a note on how the images were split."""
     header = [
