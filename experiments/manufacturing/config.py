@@ -9,6 +9,7 @@ import jaxunreg as ju
 from experiments.runs import Run
 from jaxunreg.baselines import GaussianMixtureConfig, IsolationForestConfig, OneClassSVMConfig
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.scoring.working_size import DEFAULT_RESOLUTION
 
 EXPERIMENT = "manufacturing"
 
@@ -51,7 +52,8 @@ class ManufacturingConfig:
         the lowest rate that they support is taken, and the page says so.
       validation_fraction: share of the test groups that the settings are chosen on; with 0 they are chosen on the test
         images, and the page says so. None are set apart where no model has several settings.
-      resolution: images are resized to about resolution**2 pixels for the feature network; see `jaxunreg fit`.
+      resolution: images are resized to about resolution**2 pixels for the feature network; see `jaxunreg fit`. By
+        default generated parts, whose cracks are one to three pixels wide, are enlarged to 384.
       coreset_candidates: number of places, drawn at random, from which PatchCore chooses its coreset; by default all.
       patch: height and width of a patch.
       stride: pixels from one patch to the next when scoring.
@@ -92,7 +94,7 @@ class ManufacturingConfig:
     calibration_fraction: float = 0.25
     false_positive_rate: float = 0.05
     validation_fraction: float = 0.3
-    resolution: int = 384
+    resolution: int | None = None
     coreset_candidates: int | None = None
     patch: int = 96
     stride: int = 16
@@ -157,7 +159,7 @@ class ManufacturingConfig:
     def detector(self, trial: int) -> ju.DetectorConfig:
         """The settings that `jaxunreg fit` has for the features of a trial."""
         return ju.DetectorConfig(
-            resolution=self.resolution,
+            resolution=self.resolution if self.data or self.resolution else DEFAULT_RESOLUTION,
             calibration_fraction=self.calibration_fraction,
             false_positive_rate=self.false_positive_rate,
             seed=self.seed + trial,

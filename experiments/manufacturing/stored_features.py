@@ -55,7 +55,7 @@ def feature_network() -> FeatureNetwork:
 
 def size_of(config: ManufacturingConfig, split: Split) -> tuple[int, int]:
     """The working size that `jaxunreg fit` has for the images that a trial learns from."""
-    return working_size(split.train.sizes, config.resolution, feature_network().stride)
+    return working_size(split.train.sizes, config.detector(0).resolution, feature_network().stride)
 
 
 def stored_features(run: ManufacturingRun, data: FolderDataset, size: tuple[int, int]) -> StoredFeatures:

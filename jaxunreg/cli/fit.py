@@ -29,8 +29,8 @@ takes seconds to minutes. With --space pixels a variational autoencoder is train
 takes minutes to hours; --patch, --depth, --base-channels, --latent-dim, --stride and all options of the training belong
 to it alone, and --resolution to features alone.
 
-The images are resized to about 384x384 pixels, and are not enlarged. Raise --resolution when the smallest defect would
-be fewer than about 8 pixels wide at that size.
+Images are resized to about 384x384 pixels, and smaller ones are looked at as they are. Give a higher --resolution when
+the smallest defect would be fewer than about 8 pixels wide at that size; it enlarges small images, too.
 
 DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
 with `good` beside one folder for each kind of defect; only normal images are learned from. PNG, JPEG, BMP and TIFF of 8

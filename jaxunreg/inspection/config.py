@@ -30,9 +30,9 @@ class DetectorConfig:
     Attributes:
       space: what is learned. features: what a pretrained network sees, by a Gaussian; seconds to minutes. pixels: the
         paper's VAE, trained on random crops; minutes to hours.
-      resolution: images are resized to about resolution**2 pixels, with the aspect ratio of the data set, and are not
-        enlarged. Raise it when the smallest defect is fewer than about 8 pixels wide in the resized image; twice the
-        resolution takes four times as long. For features only.
+      resolution: images are resized to about resolution**2 pixels, with the aspect ratio of the data set. By default
+        that is 384, and smaller images are looked at as they are. Raise it when the smallest defect is fewer than about
+        8 pixels wide in the resized image; twice the resolution takes four times as long. For features only.
       patch: height and width of the crops that the model is trained on and of the patches that are scored, in pixels;
         a multiple of 2**depth. No image may be smaller. For pixels only, as are the next four, and training.
       depth: convolution layers of the encoder and of the decoder.
@@ -62,7 +62,7 @@ class DetectorConfig:
     """
 
     space: Space = "features"
-    resolution: int = 384
+    resolution: int | None = None
     patch: int = 96
     depth: int = 5
     base_channels: int = 32
@@ -88,7 +88,7 @@ class DetectorConfig:
         if self.space not in get_args(Space):
             raise ArgumentError(argument("space", self.space), f"one of {list(get_args(Space))}")
         self._check_fields_of_the_other_space()
-        if not 32 <= self.resolution <= MOST_RESOLUTION:
+        if self.resolution is not None and not 32 <= self.resolution <= MOST_RESOLUTION:
             raise ArgumentError(
                 argument("resolution", self.resolution), f"32 to {MOST_RESOLUTION}", f"change {argument('resolution')}"
             )

@@ -13,6 +13,9 @@ from jaxunreg.typing import Image
 SMALLEST_IMAGE = 16
 """Height and width that an image has at least, in pixels: a smaller one shows a pretrained network next to nothing."""
 
+DEFAULT_RESOLUTION = 384
+"""Square root of the number of pixels of a working image, if the user does not say."""
+
 # A working image has so many places at least in height and in width, even where it must be enlarged for it.
 _FEWEST_PLACES = 4
 
@@ -32,29 +35,30 @@ class WorkingImage(NamedTuple):
     size: tuple[int, int]
 
 
-def working_size(sizes: Int64[np.ndarray, "n 2"], resolution: int, stride: int) -> tuple[int, int]:
-    """Height and width at which images are looked at: about `resolution**2` pixels with their median aspect ratio.
-
-    Images are not enlarged, but for a map of at least 4x4 places. Height and width are multiples of 16.
+def working_size(sizes: Int64[np.ndarray, "n 2"], resolution: int | None, stride: int) -> tuple[int, int]:
+    """Height and width at which images are looked at, with their median aspect ratio; multiples of 16.
 
     Args:
       sizes: height and width of each image.
-      resolution: square root of the number of pixels.
+      resolution: square root of the number of pixels. None is `DEFAULT_RESOLUTION` for images that are larger; those
+        that are smaller are not enlarged, but for a map of at least 4x4 places.
       stride: the feature network's.
 
-    >>> working_size(np.array([[450, 450]]), 384, 8), working_size(np.array([[1250, 500]]), 384, 8)
+    >>> working_size(np.array([[450, 450]]), None, 8), working_size(np.array([[1250, 500]]), None, 8)
     ((384, 384), (608, 240))
-    >>> working_size(np.array([[300, 200], [310, 200], [20, 200]]), 384, 8), working_size(np.array([[20, 90]]), 384, 8)
-    ((288, 192), (32, 80))
+    >>> sizes = np.array([[300, 200], [310, 200], [20, 200]])
+    >>> working_size(sizes, None, 8), working_size(sizes, 384, 8), working_size(np.array([[20, 90]]), None, 8)
+    ((288, 192), (464, 320), (32, 80))
     """
     height, width = (float(length) for length in np.median(sizes, axis=0))
     aspect = float(np.median(sizes[:, 0] / sizes[:, 1]))
-    pixels = min(float(resolution) ** 2, height * width)
+    pixels = min(DEFAULT_RESOLUTION**2, height * width) if resolution is None else float(resolution) ** 2
     smallest = -(-_FEWEST_PLACES * stride // _MULTIPLE) * _MULTIPLE
 
     def fitting(wanted: float, own: float) -> int:
         most = int(own) // _MULTIPLE * _MULTIPLE
-        return max(smallest, min(round(wanted / _MULTIPLE) * _MULTIPLE, most))
+        length = round(wanted / _MULTIPLE) * _MULTIPLE
+        return max(smallest, min(length, most) if resolution is None else length)
 
     return fitting((pixels * aspect) ** 0.5, height), fitting((pixels / aspect) ** 0.5, width)
 

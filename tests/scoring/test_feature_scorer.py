@@ -30,17 +30,19 @@ def scorer(size: tuple[int, int] = (32, 48)) -> FeatureScorer:
 @pytest.mark.parametrize(
     ("sizes", "resolution", "size"),
     [
-        ([(900, 900)], 384, (384, 384)),
-        ([(1250, 500), (1260, 500), (1240, 500)], 384, (608, 240)),
+        ([(900, 900)], None, (384, 384)),
+        ([(1250, 500), (1260, 500), (1240, 500)], None, (608, 240)),
         # Their own size at most, down to a multiple of 16.
-        ([(300, 300)], 384, (288, 288)),
-        ([(300, 200), (300, 200), (5000, 5000)], 384, (288, 192)),
+        ([(300, 300)], None, (288, 288)),
+        ([(300, 200), (300, 200), (5000, 5000)], None, (288, 192)),
         # Enlarged where the map would be smaller than four places.
-        ([(20, 20)], 384, (32, 32)),
-        ([(16, 400)], 384, (32, 400)),
+        ([(20, 20)], None, (32, 32)),
+        ([(16, 400)], None, (32, 400)),
+        # Enlarged where that is asked for.
+        ([(256, 256)], 384, (384, 384)),
     ],
 )
-def test_the_working_size_keeps_the_aspect_and_enlarges_nothing(sizes, resolution, size):
+def test_the_working_size_keeps_the_aspect_and_enlarges_nothing_unasked(sizes, resolution, size):
     assert working_size(np.array(sizes), resolution, stride=8) == size
 
 
