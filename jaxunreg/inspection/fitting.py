@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
+from jaxunreg.doors import check_key, check_kind
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.files import remove_leftovers
@@ -95,6 +96,9 @@ def fit_detector(
     >>> dataclasses.replace(detector, top_k=2).threshold < detector.threshold
     True
     """
+    check_kind("config", config, DetectorConfig, "a DetectorConfig", "make it by ju.DetectorConfig()")
+    if key is not None:
+        check_key("key", key)
     normal = normal_images(images)
     key = jax.random.key(config.seed) if key is None else key
     check_sizes(normal, config.smallest_image)

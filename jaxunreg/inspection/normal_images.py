@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
+from jaxunreg.doors import check_kind
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
 from jaxunreg.inspection.remembered_files import remembered_hashes
@@ -57,6 +58,7 @@ def normal_images(images: ImageFiles | Sequence[np.ndarray]) -> NormalImages:
       ArgumentError: there is no image, or the images have neither 1 nor 3 channels.
       TypeError, ValueError: the errors of `check_images`.
     """
+    check_kind("images", images, Sequence, "images", "give `load_folder(...).train`, or a list of arrays")
     if not len(images):
         raise ArgumentError("no image", "normal images to train on and to calibrate with", "add some", field="images")
     return _of_files(images) if isinstance(images, ImageFiles) else _of_arrays(images)

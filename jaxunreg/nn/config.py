@@ -66,11 +66,14 @@ class NetworkConfig:
             if getattr(self, name) < 1:
                 raise ArgumentError(argument(name, getattr(self, name)), "at least 1")
         height, width, _ = self.image_shape
-        step = 2**self.depth
+        # A power of thousands has more digits than Python prints.
+        deepest = min(height, width).bit_length() - 1
+        step = 2 ** min(self.depth, deepest + 1)
         if height % step or width % step:
+            what = f"multiples of 2**{self.depth}" + (f" = {step}" if self.depth <= deepest else "")
             raise ArgumentError(
                 f"{argument('image_shape', self.image_shape)} with {argument('depth', self.depth)}",
-                f"height and width to be multiples of 2**{self.depth} = {step}",
+                f"height and width to be {what}",
                 f"crop or pad the images, or lower {argument('depth')}",
             )
         for name, choices in (

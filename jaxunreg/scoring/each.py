@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.doors import check_kind
 from jaxunreg.images import check_images
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
@@ -57,6 +58,7 @@ def maps_each(
     """
     if pixel_stride is not None:
         check_integer("pixel_stride", pixel_stride, at_least=None)
+    _check(scorer, images)
     if pixels and pixel_stride not in (None, stride):
         # One pass may be ahead of the other by the images of a call, which `tee` keeps.
         first, second = itertools.tee(images)
@@ -130,9 +132,15 @@ def heat_map_each(
     >>> [maps.m.shape for maps in ju.heat_map_each(scorer, [np.zeros((20, 30, 1), np.uint8)], stride=4)]
     [(20, 30)]
     """
+    _check(scorer, images)
     check_stride("stride", stride, min(scorer.model.config.image_shape[:2]))
     for found in _over_patches(apply.pixel_terms, lambda terms: ((), terms), scorer, images, stride, batch_size):
         yield found.by_pixel
+
+
+def _check(scorer: Scorer, images: Iterable[Array | np.ndarray]) -> None:
+    check_kind("scorer", scorer, Scorer, "a Scorer", "make it by ju.make_scorer(model, variables)")
+    check_kind("images", images, Iterable, "images one after another", "give a list of them, or a generator")
 
 
 def _over_patches(

@@ -1,7 +1,7 @@
 """A trained model taken apart into D, A and M: as a pure function, and as a callable pytree."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.doors import check_kind
 from jaxunreg.errors import ArgumentError
 from jaxunreg.images import check_images, to_float
 from jaxunreg.models import apply
@@ -51,6 +52,8 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
     >>> bool(terms.m >= 0), bool(terms.nelbo == terms.d + terms.a + terms.m)
     (True, True)
     """
+    check_kind("model", model, Model, "a model such as a VAE", "make it by ju.VAE(ju.VAEConfig(...))")
+    check_kind("variables", variables, Mapping, "a tree of variables", "take what model.init or fit made")
     check_images(image, model.config.image_shape)
     terms = apply.terms(model, variables, to_float(image)[None])
     return jax.tree.map(lambda term: term[0], terms)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 
+from jaxunreg.doors import check_key, check_kind
 from jaxunreg.images import check_images
 from jaxunreg.models.base import Model
 from jaxunreg.parallel import processes
@@ -80,6 +81,9 @@ def fit(
     >>> int(state.step)
     3
     """
+    check_kind("model", model, Model, "a model such as a VAE", "make it by ju.VAE(ju.VAEConfig(...))")
+    check_kind("config", config, TrainConfig, "a TrainConfig", "make it by ju.TrainConfig(steps=...)")
+    check_key("key", key)
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))
     mesh = None if devices is None and jax.process_count() == 1 else data_mesh(devices)

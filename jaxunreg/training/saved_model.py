@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxunreg.doors import check_kind
 from jaxunreg.errors import ArgumentError, CheckpointError, argument
 from jaxunreg.finite import check_finite
 from jaxunreg.models.base import Model, variables_like
@@ -41,6 +42,7 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
     >>> again == model
     True
     """
+    check_kind("model", model, Model, "a model such as a VAE", "make it by ju.VAE(ju.VAEConfig(...))")
     _check_variables(model, variables)
     directory = given_path("directory", directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):

@@ -1,6 +1,7 @@
 """What lies in a folder, by the names of its files: images, masks, subfolders and what is none of these."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +42,7 @@ def list_folder(folder: Path) -> Listing:
             reported.append(Skipped(path, f"is not an image by its name; expected one of {', '.join(SUFFIXES)}"))
     named: dict[str, list[Path]] = {}
     for path in images:
-        named.setdefault(path.stem, []).append(path)
+        named.setdefault(stem_of(path), []).append(path)
     masks: dict[Path, list[Path]] = {}
     for path in images.copy():
         base = image_stem(path)
@@ -61,10 +62,20 @@ def image_stem(mask: Path) -> str | None:
     >>> image_stem(Path("ground_truth/crack/007_mask.png")), image_stem(Path("test/crack/007.png"))
     ('007', None)
     """
+    stem = stem_of(mask)
     for ending in _MASK_ENDINGS:
-        if mask.stem.lower().endswith(ending) and len(mask.stem) > len(ending):
-            return mask.stem[: -len(ending)]
+        if stem.lower().endswith(ending) and len(stem) > len(ending):
+            return stem[: -len(ending)]
     return None
+
+
+def stem_of(path: Path) -> str:
+    r"""The name of a file without its suffix, in one spelling: some systems write an accent as a letter of its own.
+
+    >>> stem_of(Path("cafe\u0301.png")) == stem_of(Path("caf\u00e9.tif"))
+    True
+    """
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def is_named_as_masks(folder: Path, beside: Iterable[Path]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxunreg.datasets.file_errors import FolderError
 from jaxunreg.datasets.folders.image_file import ImageFile
-from jaxunreg.datasets.folders.listing import Listing, holds_images, image_stem, is_hidden, list_folder
+from jaxunreg.datasets.folders.listing import Listing, holds_images, image_stem, is_hidden, list_folder, stem_of
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 
@@ -16,11 +16,11 @@ def with_masks(
 ) -> tuple[list[ImageFile], list[ImageFileError]]:
     """The images of one folder, each with its mask, and those that may be an image or a mask."""
     files, failures = [], []
-    stems = Counter(path.stem for path in listing.images)
+    stems = Counter(stem_of(path) for path in listing.images)
     for path in listing.images:
-        masks = [*listing.masks.get(path, []), *(elsewhere or {}).get(path.stem, [])]
-        if stems[path.stem] > 1:
-            names = sorted(other.name for other in listing.images if other.stem == path.stem)
+        masks = [*listing.masks.get(path, []), *(elsewhere or {}).get(stem_of(path), [])]
+        if stems[stem_of(path)] > 1:
+            names = sorted(other.name for other in listing.images if stem_of(other) == stem_of(path))
             failures.append(
                 ImageFileError(
                     path,
@@ -72,7 +72,7 @@ def masks_below(
         reported += out_of_place(found.folders, "mvtec")
         images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         for path in sorted(path for path in images if not is_hidden(path.name)):
-            of_stem.setdefault(image_stem(path) or path.stem, []).append(path)
+            of_stem.setdefault(image_stem(path) or stem_of(path), []).append(path)
     if not any(masks.values()) and holds_images(ground_truth):
         raise FolderError(
             ground_truth,

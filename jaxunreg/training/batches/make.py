@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 
 from jaxunreg.training.batches.crop_plan import CropPlan
 from jaxunreg.training.batches.feed import Feed
-from jaxunreg.training.batches.memory import stay_on_device
+from jaxunreg.training.batches.memory import check_batch_fits, stay_on_device
 from jaxunreg.training.batches.resident_crops import MOST_PIXELS, ResidentCrops
 from jaxunreg.training.batches.streamed_crops import StreamedCrops
 from jaxunreg.training.batches.whole_images import WholeImages
@@ -65,8 +65,8 @@ def make_batches(
       Whole images in random order, or random crops.
 
     Raises:
-      ArgumentError, ArgumentTypeError: those of `check_training_images`; also fewer whole images than a batch, or a
-        batch that the number of devices does not divide.
+      ArgumentError, ArgumentTypeError: those of `check_training_images`; also fewer whole images than a batch, a
+        batch that is larger than the memory, or one that the number of devices does not divide.
 
     >>> import jax, numpy as np
     >>> images = [np.zeros((20, 30, 1), np.uint8)]
@@ -75,6 +75,7 @@ def make_batches(
     >>> source.shape, indices.shape
     ((600, 1), (3, 4, 2))
     """
+    check_batch_fits(batch_size, int(np.prod(shape)))
     if isinstance(images, np.ndarray | jax.Array):
         check_whole_images(images, shape, batch_size)
         nbytes, reachable = images.nbytes, True

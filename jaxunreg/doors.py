@@ -1,0 +1,52 @@
+"""Checks of what public functions are given, before anything is made of it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunreg.errors import ArgumentTypeError, argument
+from jaxunreg.typing import PRNGKey
+
+
+def check_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str, advice: str) -> None:
+    """Check that an argument is of a kind.
+
+    Args:
+      name: of the argument.
+      value: what was given for it.
+      kind: a class, or a protocol that can be checked.
+      expected: the kind in words.
+      advice: how to come by it.
+
+    Raises:
+      ArgumentTypeError: it is of another kind.
+
+    >>> check_kind("config", {}, int, "a TrainConfig", "make it by TrainConfig()")
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentTypeError: got config of type dict; expected a TrainConfig; make it by TrainConfig()
+    """
+    if not isinstance(value, kind):
+        raise ArgumentTypeError(f"{argument(name)} of type {type(value).__name__}", expected, advice)
+
+
+def check_key(name: str, key: PRNGKey | Any) -> None:
+    """Check that an argument is one PRNG key, of the new style or the old.
+
+    Raises:
+      ArgumentTypeError: it is not.
+
+    >>> check_key("key", 0)
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentTypeError: got key of type int; expected a PRNG key; make it by jax.random.key(seed)
+    """
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            fits, what = key.ndim == 0, f"of shape {list(key.shape)}"
+        else:
+            fits, what = key.dtype == np.uint32 and key.ndim == 1, f"of dtype {key.dtype} and shape {list(key.shape)}"
+    else:
+        fits, what = False, f"of type {type(key).__name__}"
+    if not fits:
+        raise ArgumentTypeError(f"{argument(name)} {what}", "a PRNG key", "make it by jax.random.key(seed)")
