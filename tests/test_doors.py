@@ -71,6 +71,8 @@ def test_a_depth_of_more_digits_than_python_prints_is_told():
         ArgumentError, match=r"with depth=20000; expected height and width to be multiples of 2\*\*20000;"
     ):
         ju.VAEConfig(image_shape=(96, 96, 1), depth=20_000)
+    with pytest.raises(ArgumentError, match="got depth=20000; expected at most 16; lower depth"):
+        ju.DetectorConfig(space="pixels", depth=20_000)
 
 
 def test_a_batch_beyond_the_memory_is_told_before_it_is_drawn():

@@ -17,6 +17,7 @@ from jaxunreg.cli.shown_images import show_images
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import OnError
 from jaxunreg.datasets.folders.unusable import Skipped
+from jaxunreg.inspection.detector_folder import cannot_write
 from jaxunreg.inspection.unseen import unseen_images
 
 HELP = (
@@ -93,7 +94,11 @@ def evaluate(
     if output is not None:
         command = shlex.join(["jaxunreg", *sys.argv[1:]])
         skipped = [*data.skipped, *left_out]
-        print(write_evaluation(output, found, data.describe(), skipped=skipped, images_used=which, command=command))
+        try:
+            page = write_evaluation(output, found, data.describe(), skipped=skipped, images_used=which, command=command)
+        except OSError as error:
+            raise cannot_write(f"--output {output}", error) from error
+        print(page)
     return SUCCESS
 
 

@@ -22,6 +22,8 @@ _OF_ONE_SPACE: Mapping[str, Space] = {
     **dict.fromkeys(("patch", "depth", "base_channels", "latent_dim", "stride", "train"), "pixels"),
 }
 
+_DEEPEST = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
@@ -94,6 +96,9 @@ class DetectorConfig:
             )
         if self.depth < 1:
             raise ArgumentError(argument("depth", self.depth), "at least 1", f"raise {argument('depth')}")
+        # A power of thousands has more digits than Python prints, and no image is larger than a power of tens.
+        if self.depth > _DEEPEST:
+            raise ArgumentError(argument("depth", self.depth), f"at most {_DEEPEST}", f"lower {argument('depth')}")
         step = 2**self.depth
         if self.patch < 1 or self.patch % step:
             nearest = max(1, round(self.patch / step)) * step

@@ -184,3 +184,16 @@ def test_a_report_does_not_go_where_its_figures_would_be_scored(parts, model, ca
     assert main(command) == 1
     assert "expected a folder outside of it" in capsys.readouterr().err
     assert not (parts / "report").exists()
+
+
+def test_a_disk_that_fills_up_is_told_with_the_folder(parts, model, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jaxunreg.reports.evaluation.write_page", full)
+    report = tmp_path / "report"
+    assert main(["evaluate", str(parts), "--model", str(model), "--bootstrap", "5", "--output", str(report)]) == 1
+    message = (
+        f"error: got --output {report}, which cannot be written: [Errno 28] No space left on device; expected a folder"
+    )
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
