@@ -1,6 +1,5 @@
 """How well heat maps find the pixels of a defect."""
 
-import contextlib
 import tempfile
 
 import numpy as np
@@ -23,10 +22,8 @@ def pixel_figures(run: ManufacturingRun, split: Split, candidate: Candidate) -> 
     def compute() -> dict[str, np.ndarray]:
         fitted = fit(run, split, candidate)
         found = fitted.pixel_maps(images, stride=config.heat_map_stride)
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
+        with tempfile.TemporaryDirectory() as folder:
             stored = StoredHeatMaps(folder, images.sizes, MODELS[candidate.model].scores)
-            stack.callback(stored.close)
             for k, maps in enumerate(
                 with_bar(found, len(images), f"heat maps of {candidate.name}", visible=config.progress)
             ):

@@ -20,6 +20,7 @@ from jaxunreg.features.moments import (
 )
 from jaxunreg.features.network import FeatureError
 from jaxunreg.features.whitening import Whitening, WhiteningConfig
+from jaxunreg.stacking import stacked
 
 
 def fit_whitening(features: AnyFeatureMaps, config: WhiteningConfig) -> Whitening:
@@ -50,8 +51,8 @@ def fit_whitening(features: AnyFeatureMaps, config: WhiteningConfig) -> Whitenin
     if config.shrinkage == 1.0:
         mean = jnp.stack([jnp.mean(row, axis=1) for row in checked_rows(features)])
         return dataclasses.replace(one_place(shared), mean=mean)
-    rows = [_fit_row(row, shared.covariance, as_array(config.shrinkage)) for row in checked_rows(features)]
-    mean, factor, log_normalizer = (jnp.stack(parts) for parts in zip(*rows, strict=True))
+    rows = (_fit_row(row, shared.covariance, as_array(config.shrinkage)) for row in checked_rows(features))
+    mean, factor, log_normalizer = stacked(rows, features.shape[1])
     return Whitening(mean, factor, jnp.ones((1, 1), jnp.float32), log_normalizer)
 
 

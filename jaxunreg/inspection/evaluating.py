@@ -74,7 +74,6 @@ def evaluate_detector(
         if mapped:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             stored = StoredHeatMaps(folder, images.sizes[mapped], TERMS)
-            stack.callback(stored.close)
         for indices, pixels in ((mapped, True), (others, False)):
             found = detector.inspect(
                 (images[k] for k in indices), pixels=pixels, heat_map_stride=stride if pixels else None

@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from jaxtyping import Int64
 
 from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
 
+_DTYPE = np.dtype(np.float32)
+
 
 class StoredHeatMaps:
-    """The heat maps of images of known sizes under several scores, float32, in memory-mapped files.
+    """The heat maps of images of known sizes under several scores, float32, each score in a file.
+
+    The files are read and written, and not mapped into memory: the pages of a mapped file count as memory of the
+    process until it ends.
 
     Args:
       folder: where the files go; it must exist until the object is gone.
@@ -19,12 +25,7 @@ class StoredHeatMaps:
     """
 
     def __init__(self, folder: str | Path, sizes: Int64[np.ndarray, "n 2"], names: Sequence[str]) -> None:
-        self._sizes = [(height, width) for height, width in sizes.tolist()]
-        ends = np.cumsum(sizes.prod(axis=1)).tolist()
-        self._places = list(zip([0, *ends[:-1]], ends, strict=True))
-        self._values = {
-            name: np.memmap(Path(folder, name), dtype=np.float32, mode="w+", shape=(ends[-1],)) for name in names
-        }
+        self._maps = {name: _Maps(Path(folder, name), sizes) for name in names}
 
     def store(self, index: int, pixels: Mapping[str, np.ndarray]) -> None:
         """Store the maps of one image.
@@ -33,9 +34,8 @@ class StoredHeatMaps:
           index: of the image.
           pixels: for each score `[height, width]`.
         """
-        start, stop = self._places[index]
-        for name, values in self._values.items():
-            values[start:stop] = np.ravel(pixels[name])
+        for name, maps in self._maps.items():
+            maps.store(index, pixels[name])
 
     def metrics(self, masks: Sequence[np.ndarray | None]) -> Mapping[str, Mapping[str, float]]:
         """How well the maps find the masks: for each score its `roc_auc` and `aupro`.
@@ -43,14 +43,38 @@ class StoredHeatMaps:
         Args:
           masks: boolean `[height, width]` of each image; None for a normal image.
         """
-        found: dict[str, Mapping[str, float]] = {}
-        for name, values in self._values.items():
-            heats = [
-                values[start:stop].reshape(size) for (start, stop), size in zip(self._places, self._sizes, strict=True)
-            ]
-            found[name] = {"roc_auc": pixel_roc_auc(heats, masks), "aupro": per_region_overlap(heats, masks)}
-        return found
+        return {
+            name: {"roc_auc": pixel_roc_auc(maps, masks), "aupro": per_region_overlap(maps, masks)}
+            for name, maps in self._maps.items()
+        }
 
-    def close(self) -> None:
-        """Let go of the files, which some systems do not delete while they are mapped."""
-        self._values.clear()
+
+class _Maps(Sequence[np.ndarray]):
+    """Heat maps in a file, read when they are asked for."""
+
+    def __init__(self, path: Path, sizes: Int64[np.ndarray, "n 2"]) -> None:
+        self._path = path
+        self._sizes = [(height, width) for height, width in sizes.tolist()]
+        self._starts = (np.cumsum(sizes.prod(axis=1)) - sizes.prod(axis=1)).tolist()
+        path.touch()
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(len(self))[index]]
+        size = self._sizes[index]
+        start = self._starts[index] * _DTYPE.itemsize
+        return np.fromfile(self._path, _DTYPE, count=size[0] * size[1], offset=start).reshape(size)
+
+    def store(self, index: int, heat: np.ndarray) -> None:
+        with self._path.open("r+b") as file:
+            file.seek(self._starts[index] * _DTYPE.itemsize)
+            np.ascontiguousarray(heat, _DTYPE).tofile(file)

@@ -8,16 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.map_vae import FeatureDensity
-from jaxunreg.features.network import FeatureMap, FeatureNetwork, features_of, map_shape
+from jaxunreg.features.network import FeatureMap, FeatureMaps, FeatureNetwork, features_of, map_shape
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.scoring.enlargement import enlarged
-from jaxunreg.scoring.feature_stream import stream_working_images
+from jaxunreg.scoring.feature_stream import seen, stream_working_images
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.map_scorer import Space
 from jaxunreg.scoring.patches import PatchGrid
@@ -197,15 +197,19 @@ class FeatureScorer:
         """
         self.check_stride("stride", stride)
         self.check_stride("pixel_stride", stride if pixel_stride is None else pixel_stride)
-        found = stream_working_images(partial(_maps_of_batch, self), images, self.size, self.channels)
-        for one, patches in found:
+
+        def terms(batch: np.ndarray) -> Decomposition:
+            return _terms_of(self.density, seen(self.network, batch))
+
+        for one, patches in stream_working_images(terms, images, self.size, self.channels):
             by_pixel = Decomposition(*(enlarged(term, one.size, self.size) for term in patches)) if pixels else None
             yield ImageMaps(patches, by_pixel, _boxes(np.shape(patches.m), one.size))
 
 
+# Apart from the network, which takes seconds to compile and is there already where its features were learned.
 @jax.jit
-def _maps_of_batch(scorer: FeatureScorer, images: Float[Array | np.ndarray, "batch _ _ _"]) -> Decomposition:
-    return jax.vmap(scorer.maps_of_features)(scorer.network(jnp.asarray(images)))
+def _terms_of(density: FeatureDensity, features: FeatureMaps) -> Decomposition:
+    return jax.vmap(density)(features)
 
 
 def _boxes(shape: tuple[int, ...], size: tuple[int, int]) -> PatchGrid:

@@ -3,12 +3,13 @@
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float16, Num
+from jaxtyping import Array, Float, Float16, Num
 
 from jaxunreg.features.network import FeatureError, FeatureMaps, FeatureNetwork, map_shape
 from jaxunreg.padding import filled
@@ -100,7 +101,7 @@ def feature_maps(
         # The array keeps the file, which has no name, until it goes away itself.
         with tempfile.TemporaryFile() as file:
             stored = np.memmap(file, np.float16, mode="w+", shape=shape)
-    found = stream_working_images(lambda batch: _features(network, jnp.asarray(batch)), images, size, channels)
+    found = stream_working_images(partial(seen, network), images, size, channels)
     for k, (_, features) in enumerate(with_bar(found, count, "looking at images", visible=progress)):
         with np.errstate(over="ignore"):
             stored[k] = features
@@ -114,8 +115,15 @@ def feature_maps(
 
 
 @jax.jit
-def _features(network: FeatureNetwork, images: Array) -> FeatureMaps:
-    return network(images)
+def seen(network: FeatureNetwork, images: Float[Array | np.ndarray, "batch _ _ _"]) -> FeatureMaps:
+    """What a network sees, by one compiled program for all who look at images of a size.
+
+    >>> from jaxunreg.features import wrap
+    >>> network = wrap(lambda weights, images: images[:, ::8, ::8], (), name="thinned")
+    >>> seen(network, np.zeros((1, 32, 48, 3), np.float32)).shape
+    (1, 4, 6, 3)
+    """
+    return network(jnp.asarray(images))
 
 
 def check_network(network: FeatureNetwork, size: tuple[int, int], channels: int) -> None:

@@ -64,6 +64,21 @@ def test_without_latent_variables_it_is_the_gaussian():
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+def test_components_are_never_in_memory_a_second_time_in_float32():
+    shape, latent_dim = (16, 16, 32), 64
+    whitening = Whitening(jnp.zeros((1, 1, 32)), jnp.eye(32)[None, None], jnp.ones((1, 1)), jnp.zeros((1, 1)))
+    components = jnp.zeros((latent_dim, *shape), jnp.float16)
+    vae = MapVAE(whitening, components, jnp.ones(latent_dim), jnp.zeros((2 * latent_dim + 1, *shape[:2])))
+    leaves, structure = jax.tree.flatten(vae)
+
+    def nelbo(leaves: list[jax.Array], x: jax.Array) -> jax.Array:
+        return jnp.sum(jax.tree.unflatten(structure, leaves)(x).nelbo)
+
+    for program in (nelbo, jax.grad(nelbo, argnums=1)):
+        memory = jax.jit(program).lower(leaves, jnp.zeros(shape)).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < components.size
+
+
 def test_what_moves_all_places_together_is_found_and_predicted(directions):
     train, held_out, fresh = (draws(k, n, directions) for k, n in ((0, 200), (1, 60), (2, 200)))
     fit = fit_map_vae(fit_whitening(train, WhiteningConfig(per_place=False)), train, held_out, latent_dims=(0, 1, 2, 8))
