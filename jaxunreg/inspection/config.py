@@ -34,7 +34,8 @@ class DetectorConfig:
         paper's VAE, trained on random crops; minutes to hours.
       resolution: images are resized to about resolution**2 pixels, with the aspect ratio of the data set. By default
         that is 384, and smaller images are looked at as they are. Raise it when the smallest defect is fewer than about
-        8 pixels wide in the resized image; twice the resolution takes four times as long. For features only.
+        8 pixels wide in the resized image; twice the resolution takes four times as long. From about 1,220 on, a
+        covariance for each place would take more than 2 GiB, and all places share one. For features only.
       patch: height and width of the crops that the model is trained on and of the patches that are scored, in pixels;
         a multiple of 2**depth. No image may be smaller. For pixels only, as are the next four, and training.
       depth: convolution layers of the encoder and of the decoder.

@@ -16,6 +16,7 @@ from jaxunreg.features.fitting import fit_whitening
 from jaxunreg.features.map_vae_fitting import fit_map_vae
 from jaxunreg.features.moments import AnyFeatureMaps
 from jaxunreg.features.network import FeatureNetwork, map_shape
+from jaxunreg.inspection.affordable import affordable_gaussians, affordable_latent_dims
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.learned import Learn, Learned
 from jaxunreg.inspection.normal_images import NormalImages
@@ -140,7 +141,8 @@ def learn_from_maps(
     with status(progress, "fitting it"):
         whitening = fit_whitening(maps[:fitted], best_config(table))
     with status(progress, "fitting the VAE on the map"):
-        fit = fit_map_vae(whitening, maps[:fitted], maps[fitted:], groups=apart)
+        latent_dims = affordable_latent_dims(maps.shape[1] * maps.shape[2], maps.shape[3])
+        fit = fit_map_vae(whitening, maps[:fitted], maps[fitted:], latent_dims=latent_dims, groups=apart)
     scorer = FeatureScorer(network, jax.tree.map(jnp.asarray, fit.density), size, channels)
     record = {
         "network": network.name,
@@ -167,6 +169,8 @@ def places_that_count(rows: int, columns: int) -> int:
 def try_gaussians(maps: AnyFeatureMaps, fitted: int) -> tuple[HeldOutNats, ...]:
     """The nats of the images that are set apart for each kind of Gaussian, at some of the places where they are many.
 
+    A covariance for each place is not tried where that would take more than 2 GiB; see `affordable_gaussians`.
+
     Args:
       maps: see `learn_from_maps`.
       fitted: see `learn_from_maps`.
@@ -176,7 +180,8 @@ def try_gaussians(maps: AnyFeatureMaps, fitted: int) -> tuple[HeldOutNats, ...]:
     """
     rows, columns = maps.shape[1:3]
     step = 2 if rows * columns > _PLACES_TO_CHOOSE_ON else 1
-    return held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step])
+    configs = affordable_gaussians(rows * columns, maps.shape[3])
+    return held_out_nats(maps[:fitted, ::step, ::step], maps[fitted:, ::step, ::step], configs)
 
 
 def _check_count(images: int, places: int, features: int) -> None:

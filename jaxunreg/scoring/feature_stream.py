@@ -1,6 +1,8 @@
 """Many images of any sizes through a feature network, at the working size, in bounded memory."""
 
+import errno
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -87,6 +89,7 @@ def feature_maps(
     Raises:
       FeatureError: the map is not as large as the network says, or a feature is NaN, infinite, or beyond float16.
       ArgumentError, ArgumentTypeError: the errors of `check_images`, and of the network.
+      OSError: the disk has too little space for the file.
 
     >>> from jaxunreg.features import wrap
     >>> network = wrap(lambda weights, images: images[:, ::8, ::8], (), name="thinned")
@@ -100,6 +103,7 @@ def feature_maps(
     else:
         # The array keeps the file, which has no name, until it goes away itself.
         with tempfile.TemporaryFile() as file:
+            _reserve(file.fileno(), int(np.prod(shape)) * 2)
             stored = np.memmap(file, np.float16, mode="w+", shape=shape)
     found = stream_working_images(partial(seen, network), images, size, channels)
     for k, (_, features) in enumerate(with_bar(found, count, "looking at images", visible=progress)):
@@ -112,6 +116,16 @@ def feature_maps(
                 "look at that image and at the feature network",
             )
     return stored
+
+
+def _reserve(descriptor: int, nbytes: int) -> None:
+    """Take the space on disk at once, where the system can: writing to a mapped file on a full disk kills a process."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, nbytes)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of file systems that do not reserve
+                raise
 
 
 @jax.jit

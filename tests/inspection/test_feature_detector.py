@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +53,16 @@ def averaged(weights: jax.Array, images: jax.Array) -> jax.Array:
 
 def own_network(scale: float = 1.0):
     return wrap(averaged, jnp.full((1, 1, 1, 1), scale), name="averaged", image_channels=1)
+
+
+def noting(tried: list[Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which notes the latent sizes that it is to try."""
+
+    def noted(*arguments: Any, latent_dims: Any, **named: Any) -> Any:
+        tried.append(latent_dims)
+        return function(*arguments, latent_dims=latent_dims, **named)
+
+    return noted
 
 
 def gray(seed: int, height: int = 32, width: int = 48) -> np.ndarray:
@@ -134,6 +146,26 @@ def test_without_a_latent_variable_it_is_the_gaussian_of_what_it_was_fitted_to_a
     want = narrow(network(resized(to_float(gray(77)), found.scorer.size)[None])[0]).m * (len(order) - fitted) / widened
     # M of held-out images is half a nat a feature in the mean. Features are kept in float16.
     np.testing.assert_allclose(maps.patches.m, want * features.shape[3] / 2, rtol=0.02)
+
+
+def test_where_a_covariance_for_each_place_takes_too_much_all_places_share_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    # At each place other features vary, so that one covariance for each is much better.
+    spread = rng.uniform(0.1, 10.0, (1, 4, 5, 3))
+    maps = (spread * rng.normal(size=(60, 4, 5, 3))).astype(np.float32)
+    network = own_network()
+
+    def learned() -> Any:
+        apart = [str(k) for k in range(20)]
+        return feature_fitting.learn_from_maps(maps, apart, network, (32, 40), 1, progress=False).scorer.density
+
+    assert learned().factor.shape[:2] == (4, 5)
+    monkeypatch.setattr("jaxunreg.inspection.affordable._BYTES_OF_GAUSSIANS", 4 * 3 * 3 * 20 - 1)
+    monkeypatch.setattr("jaxunreg.inspection.affordable._BYTES_OF_COMPONENTS", 0)
+    tried = []
+    monkeypatch.setattr(feature_fitting, "fit_map_vae", noting(tried, feature_fitting.fit_map_vae))
+    assert learned().factor.shape[:2] == (1, 1)
+    assert tried == [(0,)]
 
 
 def test_a_detector_read_back_says_the_same_to_the_bit(detector, data, tmp_path):

@@ -1,5 +1,8 @@
 """A scorer of features: the working size, images at it, and pixels and boxes of places."""
 
+import errno
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +124,15 @@ def test_features_are_those_of_the_network_in_memory_or_in_a_file(monkeypatch):
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(kept, mapped)
     np.testing.assert_allclose(kept, want, atol=1e-3)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system does not reserve space on a disk")
+def test_a_disk_without_space_for_the_features_is_told_before_any_is_computed(monkeypatch):
+    monkeypatch.setattr("jaxunreg.scoring.feature_stream._BYTES_IN_MEMORY", 0)
+    looked_at = iter([np.zeros((40, 50, 3), np.uint8)])
+    with pytest.raises(OSError, match=f"{os.strerror(errno.EFBIG)}|{os.strerror(errno.ENOSPC)}"):
+        feature_maps(NETWORK, looked_at, 2**50, (32, 48), 3)
+    assert len(list(looked_at)) == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
