@@ -10,6 +10,7 @@ from jaxunreg.scoring.patch_stream import average_patches, map_patches
 from jaxunreg.scoring.patches import PatchGrid, extract_patches, patch_grid
 from jaxunreg.scoring.scorer import Scorer, decompose, fold, make_scorer
 from jaxunreg.scoring.sharded import ShardedScorer, sharded_scorer
+from jaxunreg.scoring.sharded_features import ShardedFeatureScorer
 from jaxunreg.scoring.tiled import heat_map, score_image
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MapScorer",
     "PatchGrid",
     "Scorer",
+    "ShardedFeatureScorer",
     "ShardedScorer",
     "average_patches",
     "decompose",

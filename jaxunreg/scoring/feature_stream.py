@@ -51,12 +51,21 @@ def stream_working_images(
       ArgumentError, ArgumentTypeError: the errors of `check_images`.
     """
     working = UntilError(shrunk(image, size, channels) for image in images)
-    batch = max(1, _PIXELS_A_CALL // (size[0] * size[1]))
+    batch = images_a_call(size)
     calls = iter(lambda: list(itertools.islice(working, batch)), [])
     begun = ((some, function(filled(np.stack([one.pixels for one in some]), batch))) for some in calls)
     for some, results in one_behind(begun):
         yield from _taken_apart(some, results)
     working.raise_error()
+
+
+def images_a_call(size: tuple[int, int]) -> int:
+    """How many images of a size pass through a network at a time.
+
+    >>> images_a_call((64, 64)), images_a_call((4096, 4096))
+    (32, 1)
+    """
+    return max(1, _PIXELS_A_CALL // (size[0] * size[1]))
 
 
 def _taken_apart(some: list[WorkingImage], results: Any) -> Iterator[tuple[WorkingImage, Any]]:

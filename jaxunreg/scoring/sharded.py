@@ -1,47 +1,67 @@
 """The scorer spread over several devices."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, overload
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxunreg.decomposition import Decomposition, Term, check_term
-from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.images import check_images
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
-from jaxunreg.parallel.mesh import AXIS, data_mesh
 from jaxunreg.scoring.batched import apply_in_batches, batches_a_call, images_a_batch
+from jaxunreg.scoring.feature_scorer import FeatureScorer
+from jaxunreg.scoring.map_scorer import MapScorer
+from jaxunreg.scoring.on_devices import Backend, copied, mesh_of, prepared, refuse_traced
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
+from jaxunreg.scoring.sharded_features import ShardedFeatureScorer, shard_features
 from jaxunreg.scoring.tiled import batched_corners, checked_covering_grid, checked_grid, patch_terms, sum_patches
-from jaxunreg.typing import AnyImage, AnyImages, PyTree
+from jaxunreg.typing import AnyImage, AnyImages
 
 # The most batches that a device takes in one call of the program. With one batch a call, a CPU is 0.8 times as fast,
 # since each call gets its memory anew. More batches would mean more padding for a small request.
 _BATCHES_A_CALL = 4
 
-Backend = Literal["shard_map", "pmap"]
 
-
+@overload
 def sharded_scorer(
     scorer: Scorer,
     devices: Sequence[jax.Device] | None = None,
     *,
     backend: Backend = "shard_map",
     batch_size: int | None = None,
-) -> "ShardedScorer":
+) -> "ShardedScorer": ...
+
+
+@overload
+def sharded_scorer(
+    scorer: FeatureScorer,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    backend: Backend = "shard_map",
+    batch_size: int | None = None,
+) -> ShardedFeatureScorer: ...
+
+
+def sharded_scorer(
+    scorer: MapScorer,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    backend: Backend = "shard_map",
+    batch_size: int | None = None,
+) -> "ShardedScorer | ShardedFeatureScorer":
     """A scorer that computes on several devices: the same numbers as one device, in the same order.
 
     This function folds batch normalisation into the weights and copies them to each device, once. The compiled programs
     do not communicate between devices.
 
     Args:
-      scorer: from `make_scorer`.
+      scorer: from `make_scorer`, or a `FeatureScorer`.
       devices: by default all. With several processes (`jaxunreg.parallel.start`), each process uses its own devices
         and scores its own images, independently of the others.
       backend: `shard_map`, or `pmap` for pipelines that are built on it. Both give the same numbers.
@@ -50,8 +70,9 @@ def sharded_scorer(
         sooner.
 
     Returns:
-      A callable: images `[N, height, width, channels]` to a `Decomposition` of `[N]`. Its methods `score_image` and
-      `heat_map` spread the patches of one image of any size.
+      A callable: images `[N, height, width, channels]` to a `Decomposition` of `[N]`. Of a `Scorer`, its methods
+      `score_image` and `heat_map` spread the patches of one image of any size. Of a `FeatureScorer`, its method `maps`
+      returns what each place has.
 
     Raises:
       ArgumentError: no device, a device that is named twice, devices of other processes alone, an unknown backend, or
@@ -64,23 +85,16 @@ def sharded_scorer(
     >>> shard(jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))).m.shape
     (5,)
     """
-    if backend not in get_args(Backend):
-        raise ArgumentError(argument("backend", backend), f"one of {list(get_args(Backend))}")
+    return _SHARDED[scorer.space](scorer, mesh_of(devices, backend), backend, batch_size)
+
+
+def _of_pixels(scorer: Any, mesh: Mesh, backend: Backend, batch_size: int | None) -> "ShardedScorer":
     batch_size = images_a_batch(scorer, batch_size)
-    if devices is None:
-        devices = jax.local_devices()
-    own = [device for device in devices if device.process_index == jax.process_index()]
-    if devices and not own:
-        raise ArgumentError(
-            f"devices of other processes than {jax.process_index()}, which is this one",
-            "some of its own",
-            "take jax.devices() or jax.local_devices()",
-            field="devices",
-        )
-    # With all devices where one is named twice, so that `data_mesh` refuses that even for devices of other processes.
-    mesh = data_mesh(own if len(set(devices)) == len(devices) else devices)
     folded = jax.tree.map(np.asarray, fold_scorer(scorer))
-    return ShardedScorer(_place_shared(folded, mesh, backend), mesh, backend, batch_size)
+    return ShardedScorer(copied(folded, mesh, backend), mesh, backend, batch_size)
+
+
+_SHARDED: Mapping[str, Callable[..., Any]] = {"pixels": _of_pixels, "features": shard_features}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +125,7 @@ class ShardedScorer:
         Raises:
           ArgumentError, ArgumentTypeError: the errors of `decompose`; also images inside of `jit` or `vmap`.
         """
-        _refuse_traced(images)
+        refuse_traced(images)
         shape = self.scorer.model.config.image_shape
         if isinstance(images, np.ndarray | jax.Array) and images.ndim == 4 and len(images) == 0:
             check_images(np.zeros((1, *images.shape[1:]), images.dtype), (None, *shape))
@@ -164,7 +178,7 @@ class ShardedScorer:
           ArgumentError, ArgumentTypeError: the errors of `jaxunreg.score_image`; also an image inside of `jit` or
             `vmap`.
         """
-        _refuse_traced(image)
+        refuse_traced(image)
         grid = checked_grid(self.scorer, image, patch, stride)
         corners = batched_corners(grid, self._patches_a_batch(batch_size), self.mesh.size)
         maps = jax.device_get(self._start(patch_terms, image, corners))
@@ -194,7 +208,7 @@ class ShardedScorer:
         Raises:
           ArgumentError, ArgumentTypeError: the errors of `jaxunreg.heat_map`; also an image inside of `jit` or `vmap`.
         """
-        _refuse_traced(image)
+        refuse_traced(image)
         check_term(term)
         grid = checked_covering_grid(self.scorer, image, patch, stride)
         corners = batched_corners(grid, self._patches_a_batch(batch_size), self.mesh.size)
@@ -216,34 +230,7 @@ class ShardedScorer:
         return program(*arguments)
 
     def _prepare(self, function: Callable[..., Any], shared: Any, split: Any) -> tuple[Any, tuple[Any, ...]]:
-        """`function(scorer, shared, split)` compiled for each device, and its arguments.
-
-        Each device gets all of `shared` and its part of the leading axis of `split`. The leading axis of the result
-        joins the results of the devices. With pmap, devices have an axis of their own before it.
-        """
-        if self.backend == "pmap":
-            split = jax.tree.map(lambda leaf: leaf.reshape(self.mesh.size, -1, *leaf.shape[1:]), split)
-        split = jax.device_put(split, NamedSharding(self.mesh, PartitionSpec(AXIS)))
-        program = _on_each_device(function, self.mesh, self.backend)
-        return program, (self.scorer, _place_shared(shared, self.mesh, self.backend), split)
-
-
-@functools.lru_cache(maxsize=64)
-def _on_each_device(function: Callable[..., Any], mesh: Mesh, backend: Backend) -> Any:
-    if backend == "pmap":
-        return jax.pmap(function, axis_name=AXIS, devices=list(mesh.devices.flat))
-    specs = (PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
-    # Every output is split, so there is no replicated output to check.
-    each = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
-    return jax.jit(each)
-
-
-def _place_shared(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
-    """A copy of each array on each device; for pmap, one array with an axis of devices."""
-    if backend == "pmap":
-        tree = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (mesh.size, *leaf.shape)), tree)
-        return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+        return prepared(function, self.scorer, shared, split, self.mesh, self.backend)
 
 
 def _batch_terms(scorer: Scorer, count: Array, batches: Array) -> Decomposition:
@@ -256,13 +243,3 @@ def _patch_sum(term: Term) -> Callable[..., Array]:
         return sum_patches(scorer, image, *batches, term)[None]
 
     return one
-
-
-def _refuse_traced(images: Any) -> None:
-    if isinstance(images, jax.core.Tracer):
-        raise ArgumentTypeError(
-            "images inside of jit, vmap or grad",
-            "arrays with values, since a sharded scorer starts programs of its own",
-            "inside of a program use the scorer itself, jax.vmap(scorer), and give jit the sharding of the images",
-            field="images",
-        )

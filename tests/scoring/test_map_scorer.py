@@ -1,5 +1,6 @@
 """The contract of a scorer, over both spaces: the same transformations, maps and boxes, whatever x is."""
 
+import dataclasses
 from collections.abc import Callable
 
 import chex
@@ -10,7 +11,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import jaxunreg as ju
-from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
+from jaxunreg.features import MapVAE, WhiteningConfig, fit_whitening, wrap
 from jaxunreg.scoring import FeatureScorer, MapScorer
 
 SIZE = (16, 16)
@@ -33,11 +34,22 @@ def of_features(config: WhiteningConfig) -> FeatureScorer:
     return FeatureScorer(network, fit_whitening(jax.jit(network)(images), config), SIZE, channels=3)
 
 
+def of_features_and_latent_variables() -> FeatureScorer:
+    """With a sigma that follows the image."""
+    scorer = of_features(WhiteningConfig(per_place=True, shrinkage=0.5))
+    keys = jax.random.split(jax.random.key(3), 2)
+    components = jnp.linalg.qr(jax.random.normal(keys[0], (4 * 4 * 7, 3)))[0].T.reshape(3, 4, 4, 7)
+    log_variance = 0.1 * jax.random.normal(keys[1], (7, 4, 4))
+    vae = MapVAE(scorer.density, components.astype(jnp.float16), jnp.array([4.0, 1.0, 0.5]), log_variance)
+    return dataclasses.replace(scorer, density=vae)
+
+
 SCORERS: dict[str, Callable[[], MapScorer]] = {
     "pixels": of_pixels,
     "features, one Gaussian": lambda: of_features(WhiteningConfig(per_place=False)),
     "features, a Gaussian a place": lambda: of_features(WhiteningConfig(per_place=True, shrinkage=0.5)),
     "features, a mean a place": lambda: of_features(WhiteningConfig(per_place=True, shrinkage=1.0)),
+    "features, a VAE on the map": of_features_and_latent_variables,
 }
 STRIDE = 4
 
@@ -95,6 +107,16 @@ def test_several_devices_are_one(scorer, images, terms):
     close(jax.jit(shard)(scorer, images), terms)
     mapped = jax.pmap(lambda own, image: own(image), in_axes=(None, 0))
     close(jax.device_get(mapped(scorer, images)), jax.device_get(terms))
+
+
+@pytest.mark.parametrize("backend", ["shard_map", "pmap"])
+def test_several_devices_are_one_by_name_however_many_images_there_are(scorer, images, terms, backend):
+    shard = ju.sharded_scorer(scorer, jax.devices()[:3], backend=backend, batch_size=1)
+    for count in (0, 2, 8):
+        found = shard(images[:count])
+        assert isinstance(found.m, np.ndarray)
+        assert found.m.dtype == np.float32
+        close(found, jax.tree.map(lambda term, count=count: np.asarray(term[:count]), terms))
 
 
 def test_the_gradient_with_respect_to_the_image_is_the_slope(scorer, images):
