@@ -134,4 +134,11 @@ def test_both_sides_take_turns_and_the_figure_shows_it(tiny, tmp_path):
 
 def test_every_benchmark_is_tested():
     measured = {path.stem for path in Path(side.__file__).parent.glob("*.py") if "\ndef main(" in path.read_text()}
-    assert measured - {"reads", "features"} == {"devices", "memory", "profile", "side", "throughput", "vmapped_sweep"}
+    assert measured - {"reads", "features", "inspection"} == {
+        "devices",
+        "memory",
+        "profile",
+        "side",
+        "throughput",
+        "vmapped_sweep",
+    }

@@ -1,0 +1,156 @@
+"""What a user waits for: seconds to fit, to score and to evaluate, milliseconds a part, and memory.
+
+    python -m benchmarks.inspection --data FOLDER --json inspection.json
+
+runs `jaxunreg fit`, `score` and `evaluate` on a folder with the default settings, each in a process of its own, twice:
+first with nothing compiled, then with the programs that the first run left on disk. Seconds are from the start of the
+process to its end. Then the detector scores the test images one after another in this process, once compiled. Without
+`--data`, parts are generated.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from jaxunreg.datasets.folders.dataset import load_folder
+from jaxunreg.datasets.generated_parts import write_parts
+from jaxunreg.inspection import AnomalyDetector, unseen_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure, and where to write it.
+
+    Attributes:
+      data: a folder of images with defects, laid out as for `jaxunreg evaluate`; by default parts are generated.
+      parts: normal images to learn from in the folder that is generated; a fifth as many are to test on.
+      size: height and width of the generated parts, in pixels.
+      false_positive_rate: of the detector.
+      parts_scored: how many images are scored one after another in this process.
+      json: where to write the list of results.
+    """
+
+    data: Path | None = None
+    parts: int = 100
+    size: int = 450
+    false_positive_rate: float = 0.05
+    parts_scored: int = 50
+    json: Path | None = None
+
+
+def main(options: Options) -> list[dict[str, Any]]:
+    """Measure, print and write."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        data = options.data
+        if data is None:
+            tests, size = max(1, options.parts // 5), (options.size, options.size)
+            data = write_parts(work / "parts", train=options.parts, test=tests, image_size=size)
+        results = measure(data.resolve(), work, options)
+    table = Table(title=f"the detector of features on {data.name}, default settings")
+    for column in ("", "seconds", "with programs on disk", "milliseconds a part", "95 % of parts below", "peak MB"):
+        table.add_column(column, justify="left" if not column else "right")
+    for row in results:
+        cells = [row.get(key) for key in ("seconds", "seconds_compiled", "milliseconds", "milliseconds_95", "peak_mb")]
+        table.add_row(row["what"], *("" if cell is None else f"{cell:.{0 if cell > 99 else 1}f}" for cell in cells))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return results
+
+
+def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
+    """A row for each command, and one for parts that are scored one after another.
+
+    Args:
+      data: the folder of images.
+      work: an empty folder for what the commands write.
+      options: see `Options`.
+    """
+    rate = ["--false-positive-rate", str(options.false_positive_rate)]
+    rows = []
+    for command in ("fit", "score", "evaluate"):
+        runs = []
+        for number in ("first", "second"):
+            model = work / f"model-{number}"
+            arguments = {
+                "fit": [str(data), "--output", str(model), *rate],
+                "score": [str(data), "--model", str(model), "--output", str(work / f"{number}.csv")],
+                "evaluate": [str(data), "--model", str(model), "--output", str(work / f"evaluation-{number}")],
+            }[command]
+            runs.append(run([command, *arguments], work / "cache"))
+        rows.append(
+            {
+                "what": f"jaxunreg {command}",
+                "seconds": runs[0]["seconds"],
+                "seconds_compiled": runs[1]["seconds"],
+                "peak_mb": max(one["peak_mb"] for one in runs),
+            }
+        )
+    return [*rows, score_in_this_process(data, work / "model-first", options.parts_scored)]
+
+
+def run(arguments: list[str], cache: Path) -> dict[str, float]:
+    """Seconds and peak memory of a command in a process of its own.
+
+    Args:
+      arguments: of `jaxunreg`.
+      cache: where compiled programs are kept.
+    """
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxunreg", *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None  # for mypy: it is a pipe
+    with process.stderr as stream:
+        told = stream.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 3):  # 3: an anomaly was found.
+        raise RuntimeError(f"jaxunreg {arguments[0]} ended with {process.returncode}: {told[-2000:]}")
+    return {"seconds": time.perf_counter() - began, "peak_mb": _megabytes(used)}
+
+
+def _megabytes(used: resource.struct_rusage) -> float:
+    """Peak resident memory. macOS counts bytes, others kilobytes."""
+    return used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def score_in_this_process(data: Path, model: Path, count: int) -> dict[str, Any]:
+    """Milliseconds from one verdict to the next, of images in memory that come one after another."""
+    detector = AnomalyDetector.load(model)
+    test = unseen_images(detector, load_folder(data, progress=False)).images
+    images = [test[k % len(test)] for k in range(count + 1)]
+    taken, began = [], 0.0
+    for verdict in detector.scores(images):
+        taken.append(1e3 * (time.perf_counter() - began))
+        began = time.perf_counter()
+        assert np.isfinite(verdict.score)
+    height, width = images[0].shape[:2]
+    return {
+        "what": f"a part of {height}x{width}, once compiled",
+        "milliseconds": statistics.median(taken[1:]),
+        "milliseconds_95": float(np.quantile(taken[1:], 0.95)),
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
