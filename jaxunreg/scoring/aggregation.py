@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.doors import check_kind
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.integers import check_integer
 from jaxunreg.masked import check_unmasked
 
@@ -33,7 +34,8 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
       A scalar, in the units and the dtype of the scores; NaN where any patch score is NaN.
 
     Raises:
-      ArgumentError: no patches, or `top_k` below one.
+      ArgumentError: no patches, scores with another number of axes, or `top_k` below one.
+      ArgumentTypeError: scores that are no array of floating point, or `top_k` that is no integer.
 
     >>> import jax.numpy as jnp
     >>> scores = jnp.array([[1.0, 5.0], [2.0, 3.0]])
@@ -42,8 +44,13 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
     """
     _check_top_k(top_k)
     check_unmasked(scores, "scores")
-    if scores.size == 0:
-        raise ArgumentError(f"patch scores of shape {list(scores.shape)}", "at least one patch", field="scores")
+    arrays = "an array of patch scores, e.g. `score_image(...).m`"
+    check_kind("scores", scores, (jax.Array, np.ndarray), arrays, "pass a term of a `Decomposition`")
+    if not jnp.issubdtype(scores.dtype, jnp.floating):
+        raise ArgumentTypeError(f"patch scores of dtype {scores.dtype}", "floating point", "convert them")
+    if scores.ndim != 2 or scores.size == 0:
+        expected = "[rows, columns] with at least one patch"
+        raise ArgumentError(f"patch scores of shape {list(scores.shape)}", expected, field="scores")
     flat = jnp.ravel(scores)
     mean = jnp.mean(jax.lax.top_k(flat, min(top_k, flat.size))[0])
     # top_k ranks a NaN by its sign bit, and 0/0 on x86 gives one that it puts last.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
-from jaxunreg.errors import ArgumentError
+from jaxunreg.errors import ArgumentError, ArgumentTypeError
 from jaxunreg.scoring.aggregation import highest_scores, mean_of_highest
 
 SHAPES = [(1, 1), (1, 3), (2, 2), (4, 5)]
@@ -92,6 +92,13 @@ def test_what_has_no_score_is_refused():
         ju.image_score(jnp.zeros((2, 2)), top_k=0)
     with pytest.raises(ArgumentError, match="at least one patch"):
         ju.image_score(jnp.zeros((0, 2)))
+    for wrong, message in (
+        (jnp.zeros(4), "of shape \\[4\\]"),
+        ([[1.0, 2.0]], "got scores of type list; expected an array of patch scores"),
+        (jnp.zeros((2, 2), int), "patch scores of dtype int32; expected floating point"),
+    ):
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+            ju.image_score(wrong)
     kept = highest_scores(np.zeros((2, 2)), 3)
     with pytest.raises(ArgumentError, match="got top_k=0; expected at least 1"):
         mean_of_highest(kept, 0)
