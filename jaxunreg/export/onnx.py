@@ -11,18 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxunreg.errors import JaxunregError, MissingPackageError
-from jaxunreg.export.program import (
-    OUTPUTS,
-    describe_export,
-    folded_variables,
-    input_images,
-    scoring_program,
-)
+from jaxunreg.errors import ArgumentError, JaxunregError, MissingPackageError, argument
+from jaxunreg.export.program import OUTPUTS, describe_export, input_images, program_of
 from jaxunreg.files import replacing
-from jaxunreg.models.registry import describe_model
 from jaxunreg.paths import given_path
-from jaxunreg.scoring.scorer import Scorer
+from jaxunreg.scoring.map_scorer import MapScorer
+
+# Beside the weights a file holds the graph.
+_MOST_BYTES = 2**31 - 2**24
 
 
 class OnnxMismatchError(JaxunregError, RuntimeError):
@@ -30,13 +26,13 @@ class OnnxMismatchError(JaxunregError, RuntimeError):
 
 
 def export_onnx(
-    scorer: Scorer, path: str | os.PathLike[str], *, dtype: str = "float32", opset: int = 17
+    scorer: MapScorer, path: str | os.PathLike[str], *, dtype: str = "float32", opset: int = 17
 ) -> dict[str, float]:
     """Write the scorer as an ONNX model with its variables in it, for batches of any size.
 
     The graph has `Conv` and `ConvTranspose` nodes with the batch normalisation folded into them, in float32 whatever
-    the model's precision. Its input is `images`, its outputs are `d`, `a` and `m`; its metadata holds the model's kind
-    and config. Before the file is there, ONNX Runtime has scored random images with it, and the scores agreed with
+    the model's precision. Its input is `images`, its outputs are `d`, `a` and `m`; its metadata says what the scorer is
+    made of. Before the file is there, ONNX Runtime has scored random images with it, and the scores agreed with
     JAX's to rounding.
 
         session = onnxruntime.InferenceSession("scorer.onnx")
@@ -45,7 +41,7 @@ def export_onnx(
     Needs the extra `export`: `pip install 'jaxunreg[export]'`.
 
     Args:
-      scorer: from `make_scorer`.
+      scorer: from `make_scorer`, or a `FeatureScorer`, whose images then have its working size.
       path: where to write it; a file that is there is replaced.
       dtype: of the images `[batch, height, width, channels]` that the model takes: `float32` in [0, 1] or `uint8`.
       opset: version of ONNX's operators, 13 or later; 17 is read by runtimes since 2022.
@@ -55,25 +51,34 @@ def export_onnx(
 
     Raises:
       MissingPackageError: jax2onnx, onnx or onnxruntime is not installed.
-      ArgumentError: an unknown dtype.
+      ArgumentError: an unknown dtype, or weights that are too large for an ONNX file.
       OnnxMismatchError: the scores differ by more than rounding; nothing is written.
       OSError: the file cannot be written.
     """
     jax2onnx, onnx, onnxruntime = (_import(name) for name in ("jax2onnx", "onnx", "onnxruntime"))
-    images = input_images(scorer.model.config.image_shape, dtype)
-    native = scorer.model.native("float32")
-    program = scoring_program(native, folded_variables(Scorer(native, scorer.variables)))
+    program = program_of(scorer, native=True)
+    if program.nbytes > _MOST_BYTES:
+        raise ArgumentError(
+            f"a scorer with {program.nbytes / 1e9:.1f} GB of weights",
+            f"at most {_MOST_BYTES / 1e9:.1f} GB, since an ONNX file has less than 2 GiB",
+            f"write it by export_scorer, or fit at a lower {argument('resolution')}",
+            field="scorer",
+        )
+    images = input_images(program.shape, dtype)
     # Importing its plugins computes small arrays with promotions of their own.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), _errors_only("onnx_ir"):
         proto = jax2onnx.to_onnx(
-            program, [images], model_name="jaxunreg", opset=opset, input_names=["images"], output_names=list(OUTPUTS)
+            program.function,
+            [images],
+            model_name="jaxunreg",
+            opset=opset,
+            input_names=["images"],
+            output_names=list(OUTPUTS),
         )
-    onnx.helper.set_model_props(
-        proto, {"jaxunreg": json.dumps(describe_export({"model": describe_model(scorer.model)}, images))}
-    )
+    onnx.helper.set_model_props(proto, {"jaxunreg": json.dumps(describe_export(program.made_of, images))})
     onnx.checker.check_model(proto, full_check=True)
     serialized = proto.SerializeToString()
-    differences = _compare(onnxruntime, serialized, program, images)
+    differences = _compare(onnxruntime, serialized, program.function, images)
     with replacing(given_path("path", path)) as temporary:
         temporary.write_bytes(serialized)
     return differences

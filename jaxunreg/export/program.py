@@ -9,6 +9,7 @@ import numpy as np
 from jax import export
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.features.network import native_of
 from jaxunreg.finite import check_finite
 from jaxunreg.images import to_float
 from jaxunreg.models import apply
@@ -18,7 +19,7 @@ from jaxunreg.provenance import versions
 from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.scoring.scorer import Scorer, fold
 from jaxunreg.serialization import to_json
-from jaxunreg.typing import Variables
+from jaxunreg.typing import PyTree, Variables
 
 Pixels = Literal["float32", "uint8"]
 
@@ -56,36 +57,57 @@ class ScoringProgram(NamedTuple):
       function: images `[batch, *shape]` to D, A and M, a tuple of `[batch]`.
       shape: height, width and channels of an image.
       made_of: what scores, JSON data.
+      nbytes: of its weights.
     """
 
     function: Callable[[Any], tuple[jax.Array, ...]]
     shape: tuple[int, int, int]
     made_of: dict[str, Any]
+    nbytes: int
 
 
-def program_of(scorer: MapScorer) -> ScoringProgram:
+def program_of(scorer: MapScorer, *, native: bool = False) -> ScoringProgram:
     """A scorer of either space as a program with its weights in it.
+
+    Args:
+      scorer: of pixels or of features.
+      native: whether it has XLA's own convolutions on each platform, and is in float32, which ONNX can express.
 
     Raises:
       ArgumentError: the weights are not finite.
     """
     check_finite(scorer.learned)
-    return _PROGRAMS[scorer.space](scorer)
+    return _PROGRAMS[scorer.space](scorer, native)
 
 
-def _of_pixels(scorer: Any) -> ScoringProgram:
-    function = scoring_program(scorer.model, folded_variables(scorer))
-    return ScoringProgram(function, scorer.model.config.image_shape, {"model": describe_model(scorer.model)})
+def _of_pixels(scorer: Any, native: bool) -> ScoringProgram:
+    model = scorer.model.native("float32") if native else scorer.model
+    variables = folded_variables(Scorer(model, scorer.variables))
+    made_of = {"model": describe_model(scorer.model)}
+    return ScoringProgram(
+        scoring_program(model, variables), scorer.model.config.image_shape, made_of, _nbytes(variables)
+    )
 
 
-def _of_features(scorer: Any) -> ScoringProgram:
+def _of_features(scorer: Any, native: bool) -> ScoringProgram:
+    network = native_of(scorer.network) if native else scorer.network
+    # ONNX has loops over float32 alone.
+    density = jax.tree.map(lambda leaf: leaf.astype("float32"), scorer.density) if native else scorer.density
+
+    # The network takes a batch as it is: jax2onnx has no rule for `vmap` over some of its operations.
     def score(images: Any) -> tuple[jax.Array, ...]:
-        return tuple(jax.vmap(scorer)(images))
+        maps = jax.vmap(density)(network(to_float(images)))
+        return tuple(jnp.sum(term, axis=(1, 2)) for term in maps)
 
-    return ScoringProgram(score, (*scorer.size, scorer.channels), {"features": to_json(scorer.describe())})
+    made_of = {"features": to_json(scorer.describe())}
+    return ScoringProgram(score, (*scorer.size, scorer.channels), made_of, _nbytes((network, density)))
 
 
-_PROGRAMS: Mapping[str, Callable[[Any], ScoringProgram]] = {"pixels": _of_pixels, "features": _of_features}
+def _nbytes(tree: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+_PROGRAMS: Mapping[str, Callable[[Any, bool], ScoringProgram]] = {"pixels": _of_pixels, "features": _of_features}
 
 
 def input_images(shape: tuple[int, int, int], dtype: str) -> jax.ShapeDtypeStruct:

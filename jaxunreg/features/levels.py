@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -68,4 +67,17 @@ def resize(
     """
     if maps.shape[1:3] == (rows, columns):
         return maps
-    return jax.image.resize(maps, (maps.shape[0], rows, columns, maps.shape[3]), "linear", antialias=False)
+    for axis, (before, after) in enumerate(zip(maps.shape[1:3], (rows, columns), strict=True), start=1):
+        weights = jnp.asarray(_weights(before, after), maps.dtype)
+        mixed = lax.dot_general(maps, weights, (((axis,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+        maps = jnp.moveaxis(mixed, 3, axis)
+    return maps
+
+
+def _weights(before: int, after: int) -> Float[np.ndarray, "{after} {before}"]:
+    """The share of each place before in each place after, along an axis.
+
+    `jax.image.resize` does the same, but takes no batch of a size that is not known yet, as in an export.
+    """
+    centers = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
+    return np.maximum(0.0, 1.0 - np.abs(centers[:, None] - np.arange(before)[None]))

@@ -32,6 +32,8 @@ class FeatureNetwork(Protocol):
     It is a pytree whose leaves are its weights. So it is an argument like any array: give it to `jit`, `vmap`, `grad`
     and `shard_map`. `EfficientNetLite0` and `ResNet` are feature networks, and `wrap` makes one of any function.
 
+    It may offer more: `arithmetic`, see `arithmetic_of`, and `native()`, see `native_of`.
+
     Attributes:
       name: what it is, for people.
       channels: values at each place of the map.
@@ -55,6 +57,26 @@ class FeatureNetwork(Protocol):
     def __call__(self, images: Images) -> FeatureMaps:
         """Features of images `[batch, height, width, 1 or 3]`, floating point in [0, 1]."""
         ...
+
+
+def arithmetic_of(network: FeatureNetwork) -> str:
+    """What a network computes matrix products in: its `arithmetic` if it has one, else `"float32"`.
+
+    >>> arithmetic_of(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned"))
+    'float32'
+    """
+    return str(getattr(network, "arithmetic", "float32"))
+
+
+def native_of(network: FeatureNetwork) -> FeatureNetwork:
+    """The same network in float32 with XLA's own convolutions: what its `native()` returns if it has one, else itself.
+
+    >>> network = wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned")
+    >>> native_of(network) is network
+    True
+    """
+    native = getattr(network, "native", None)
+    return network if native is None else native()
 
 
 def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, int, int]:

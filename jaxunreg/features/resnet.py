@@ -4,11 +4,12 @@ He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016; Zagoruyko 
 BMVC 2016. PaDiM and PatchCore are published with ResNet-18 and wide ResNet-50-2.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,12 @@ import safetensors.numpy
 from jax import lax
 from jaxtyping import Array
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.convolutions import Convolution, convolve, fold_batch_norm
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.network import FeatureMaps, to_rgb
 from jaxunreg.features.weights_file import WeightsError, read_weights
+from jaxunreg.nn.config import Precision
 from jaxunreg.typing import Images
 
 BATCH_NORM_EPSILON = 1e-5
@@ -57,7 +60,7 @@ class Weights(NamedTuple):
     layers: tuple[tuple[Block, ...], ...]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["name", "sha256"])
+@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["name", "sha256", "precision"])
 @dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
 class ResNet:
     """A residual network as a `FeatureNetwork` at stride 8: PatchCore's `layer2` and `layer3`, joined.
@@ -69,20 +72,27 @@ class ResNet:
       weights: the leaves.
       name: what it is, for people.
       sha256: SHA-256 of the file of weights.
+      precision: of the operands of all matrix products; see `EfficientNetLite0`.
     """
 
     weights: Weights
     name: str
     sha256: str
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise ArgumentError(argument("precision", self.precision), f"one of {list(get_args(Precision))}")
 
     @classmethod
-    def from_file(cls, path: str | Path, *, sha256: str | None = None) -> "ResNet":
+    def from_file(cls, path: str | Path, *, sha256: str | None = None, precision: Precision = "float32") -> "ResNet":
         """Read weights in torchvision's layout from a `.safetensors` file.
 
         Args:
           path: the file, which gives the network its name. With PyTorch it is made by
             `safetensors.torch.save_file(torchvision.models.resnet18(weights="DEFAULT").state_dict(), path)`.
           sha256: SHA-256 that the file must have, or None where any will do.
+          precision: see the attribute.
 
         Raises:
           WeightsError: no such file, another SHA-256, another format, or the weights of another network.
@@ -96,7 +106,8 @@ class ResNet:
                 "a .safetensors file",
                 "the file is cut short or in another format; copy it again, or save the tensors with safetensors",
             ) from error
-        return cls.from_tensors(tensors, name=Path(path).stem, sha256=found)
+        network = cls.from_tensors(tensors, name=Path(path).stem, sha256=found)
+        return dataclasses.replace(network, precision=precision)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], *, name: str, sha256: str) -> "ResNet":
@@ -123,6 +134,15 @@ class ResNet:
         """Pixels from one place of the map to the next: 8."""
         return 8
 
+    @property
+    def arithmetic(self) -> str:
+        """The precision."""
+        return self.precision
+
+    def native(self) -> "ResNet":
+        """The same network in float32, for export."""
+        return dataclasses.replace(self, precision="float32")
+
     def __call__(self, images: Images) -> FeatureMaps:
         """Features of images.
 
@@ -146,35 +166,36 @@ class ResNet:
         Raises:
           ArgumentError: as above.
         """
-        return _levels(self.weights, to_rgb(images, SMALLEST_IMAGE))
+        return _levels(self.precision, self.weights, to_rgb(images, SMALLEST_IMAGE))
 
 
 # Outside of a program of the user's own, one compiled program and not one for each operation.
-@jax.jit
-def _levels(weights: Weights, images: Array) -> tuple[Array, ...]:
+@partial(jax.jit, static_argnums=0)
+def _levels(precision: Precision, weights: Weights, images: Array) -> tuple[Array, ...]:
     mean, std = (jnp.asarray(values, images.dtype).reshape(1, 1, 1, 3) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    x = jax.nn.relu(convolve((images - mean) / std, weights.stem, 2, ((3, 3), (3, 3))))
+    x = jax.nn.relu(convolve((images - mean) / std, weights.stem, 2, ((3, 3), (3, 3)), precision))
     border = ((0, 0), (1, 1), (1, 1), (0, 0))
     # A constant of NumPy, in which JAX recognises the maximum, whose gradient it knows.
     x = lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, (1, 3, 3, 1), (1, 2, 2, 1), border)
     outputs = []
     for number, blocks in enumerate(weights.layers):
         for position, block in enumerate(blocks):
-            x = _block(x, block, 2 if number > 0 and position == 0 else 1)
+            x = _block(x, block, 2 if number > 0 and position == 0 else 1, precision)
         outputs.append(x)
     return tuple(outputs)
 
 
-def _block(x: Array, block: Block, stride: int) -> Array:
+def _block(x: Array, block: Block, stride: int, precision: Precision) -> Array:
     # The step is taken by the first 3x3 convolution: the first of two, the second of a bottleneck.
     strided = len(block.convolutions) - 2
     y = x
     for position, layer in enumerate(block.convolutions):
         pad = layer.kernel.shape[0] // 2
-        y = convolve(y, layer, stride if position == strided else 1, ((pad, pad), (pad, pad)))
+        y = convolve(y, layer, stride if position == strided else 1, ((pad, pad), (pad, pad)), precision)
         if position < len(block.convolutions) - 1:
             y = jax.nn.relu(y)
-    return jax.nn.relu(y + (x if block.shortcut is None else convolve(x, block.shortcut, stride)))
+    shortcut = x if block.shortcut is None else convolve(x, block.shortcut, stride, precision=precision)
+    return jax.nn.relu(y + shortcut)
 
 
 def _fold(tensors: Mapping[str, np.ndarray]) -> Weights:

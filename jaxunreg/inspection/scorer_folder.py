@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxunreg.features.map_vae import FeatureDensity, MapVAE
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.features.weights import SHA256
 from jaxunreg.features.whitening import Whitening
+from jaxunreg.nn.config import Precision
 from jaxunreg.scoring.feature_scorer import FeatureScorer
 from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.scoring.scorer import make_scorer
@@ -80,6 +81,7 @@ def _save_features(directory: Path, scorer: Any) -> None:
     about = {
         "network": scorer.network.name,
         "network_sha256": scorer.network.sha256,
+        "arithmetic": scorer.arithmetic,
         "working_size": list(scorer.size),
         "channels": scorer.channels,
     }
@@ -97,6 +99,8 @@ def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer
         height, width = about["working_size"]
         density = _density(arrays)
         wanted, channels = about["network_sha256"], about["channels"]
+        # Detectors that were written before networks had one have none.
+        about.setdefault("arithmetic", "float32")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path}, which cannot be read: {error}", "a file that `jaxunreg fit` wrote", _ADVICE
@@ -122,10 +126,11 @@ def _density(arrays: dict[str, jax.Array]) -> FeatureDensity:
 def _network(given: FeatureNetwork | None, about: Mapping[str, Any], wanted: str) -> FeatureNetwork:
     """The network whose features were learned."""
     if given is None:
-        if wanted == SHA256:
-            return EfficientNetLite0.pretrained()
+        if wanted == SHA256 and about["arithmetic"] in get_args(Precision):
+            return EfficientNetLite0.pretrained(precision=about["arithmetic"])
         raise CheckpointError(
-            f"a detector of the feature network {about['network']} with the SHA-256 {wanted}, which is not bundled",
+            f"a detector of the feature network {about['network']} with the SHA-256 {wanted}, "
+            f"in {about['arithmetic']}, which is not bundled",
             "that network",
             "load the detector in Python by `AnomalyDetector.load(directory, network=...)`",
         )

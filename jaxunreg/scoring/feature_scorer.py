@@ -13,7 +13,7 @@ from jaxtyping import Array
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.map_vae import FeatureDensity
-from jaxunreg.features.network import FeatureMap, FeatureMaps, FeatureNetwork, features_of, map_shape
+from jaxunreg.features.network import FeatureMap, FeatureMaps, FeatureNetwork, arithmetic_of, features_of, map_shape
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.scoring.enlargement import enlarged
@@ -121,8 +121,8 @@ class FeatureScorer:
 
     @property
     def arithmetic(self) -> str:
-        """`"float32"`, in which images are handed to the network."""
-        return "float32"
+        """What the network computes matrix products in; all behind it is in float32."""
+        return arithmetic_of(self.network)
 
     @property
     def smallest_image(self) -> int:
@@ -144,6 +144,7 @@ class FeatureScorer:
         return {
             "network": self.network.name,
             "sha256": self.network.sha256,
+            "arithmetic": self.arithmetic,
             "working_size": self.size,
             "map": map_shape(self.network, *self.size),
             "per_place": self.density.per_place,

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -16,7 +17,18 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
+from jaxunreg.features import (
+    EfficientNetLite0,
+    FeatureDensity,
+    FeatureNetwork,
+    MapVAE,
+    WhiteningConfig,
+    fit_whitening,
+    wrap,
+)
+from jaxunreg.features.network import native_of
 from jaxunreg.models import registry
+from jaxunreg.scoring import FeatureScorer
 
 DEPTH = 2
 # A layer for each of the matrix products: im2col, Winograd's filtering and its transpose, overlap-add.
@@ -224,6 +236,64 @@ def test_the_onnx_graph_has_the_layers_as_nodes_and_says_what_it_is(onnx, scorer
     assert [axis.dim_param or axis.dim_value for axis in image.type.tensor_type.shape.dim] == ["batch", 16, 16, 1]
     about = json.loads({entry.key: entry.value for entry in model.metadata_props}["jaxunreg"])
     assert registry.build_model(about["model"]) == narrow.model
+
+
+def convolved(kernel: jax.Array, images: jax.Array) -> jax.Array:
+    return jnp.tanh(
+        jax.lax.conv_general_dilated(images, kernel, (4, 4), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    )
+
+
+def of_features(network: FeatureNetwork, size: tuple[int, int], latent_dim: int) -> FeatureScorer:
+    """A scorer of a VAE on the map, whose sigma follows the image; of Gaussians with no latent variable."""
+    rng = np.random.default_rng(0)
+    features = jax.jit(network)(jnp.asarray(rng.random((40, *size, 3), np.float32)))
+    density: FeatureDensity = fit_whitening(features, WhiteningConfig(per_place=True, shrinkage=0.5))
+    if latent_dim:
+        shape = features.shape[1:]
+        components = np.linalg.qr(rng.normal(size=(math.prod(shape), latent_dim)))[0].T.reshape(-1, *shape)
+        signal = jnp.linspace(4.0, 0.5, latent_dim)
+        log_variance = jnp.asarray(0.1 * rng.normal(size=(2 * latent_dim + 1, *shape[:2])), jnp.float32)
+        density = MapVAE(density, jnp.asarray(components, jnp.float16), signal, log_variance)
+    return FeatureScorer(network, density, size, channels=3)
+
+
+@pytest.mark.parametrize(
+    ("make_network", "size", "latent_dim", "dtype"),
+    [
+        (
+            lambda: wrap(
+                convolved, jnp.asarray(np.random.default_rng(1).normal(size=(5, 5, 3, 7)), jnp.float32), name="own"
+            ),
+            (16, 24),
+            0,
+            "uint8",
+        ),
+        (lambda: EfficientNetLite0.pretrained(precision="bfloat16"), (64, 64), 3, "float32"),
+    ],
+    ids=["own network", "EfficientNet-Lite0 and a VAE"],
+)
+def test_onnx_runtime_scores_features_as_python_does(onnx, make_network, size, latent_dim, dtype, tmp_path):
+    network = make_network()
+    narrow = of_features(network, size, latent_dim)
+    ju.export_onnx(narrow, tmp_path / "scorer.onnx", dtype=dtype)
+    # In float32 whatever the network's precision.
+    scorer = dataclasses.replace(narrow, network=native_of(network))
+    pixels = np.random.default_rng(2).integers(0, 256, (3, *size, 3), np.uint8)
+    batch = pixels if dtype == "uint8" else pixels / np.float32(255)
+    want = jax.jit(jax.vmap(lambda image: tuple(scorer(image))))(batch)
+    for count in (1, 3):
+        for got, term in zip(run(tmp_path / "scorer.onnx", batch[:count]), want, strict=True):
+            np.testing.assert_allclose(got, term[:count], rtol=1e-4, atol=1e-3)
+    model = onnx.load(tmp_path / "scorer.onnx")
+    about = json.loads({entry.key: entry.value for entry in model.metadata_props}["jaxunreg"])
+    assert about["features"]["sha256"] == network.sha256
+
+
+def test_weights_that_no_onnx_file_holds_are_refused(onnx, scorer, tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxunreg.export.onnx._MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"GB of weights; expected at most 0.0 GB.*; write it by export_scorer"):
+        ju.export_onnx(scorer, tmp_path / "scorer.onnx")
 
 
 def test_a_graph_with_other_scores_is_not_written(onnx, scorer, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """EfficientNet-Lite0 against the PyTorch package at every level, and its own laws."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -95,6 +97,36 @@ def test_bfloat16_images_have_bfloat16_features_near_those_of_float32(network):
     assert narrow.dtype == jnp.bfloat16
     error = jnp.linalg.norm(narrow.astype(jnp.float32) - wide) / jnp.linalg.norm(wide)
     assert float(error) < 0.05
+
+
+def test_products_of_bfloat16_are_added_up_in_float32(network):
+    narrow = EfficientNetLite0.pretrained(precision="bfloat16")
+    batch = images(1, 64, 64, 3)
+    wanted = network(batch)
+    maps = narrow(batch)
+    assert maps.dtype == jnp.float32
+    error = float(jnp.linalg.norm(maps - wanted) / jnp.linalg.norm(wanted))
+    assert 1e-3 < error < 0.02
+    text = jax.jit(lambda own, batch: own(batch)).lower(narrow, batch).as_text()
+    # A stem, eleven projections, and ten expansions, for each of two platforms or for the one in use.
+    products = re.findall(r"(?:dot_general|convolution).*-> tensor<[0-9x]*(\w+)>", text)
+    assert set(products) == {"f32"}
+    assert len(re.findall(r"(?:dot_general|convolution).*: \(tensor<[0-9x]*bf16>", text)) >= 22
+    assert (narrow.arithmetic, network.arithmetic) == ("bfloat16", "float32")
+
+
+def test_its_native_form_is_in_float32_and_has_grouped_convolutions_on_every_platform(network):
+    native = EfficientNetLite0.pretrained(precision="bfloat16").native()
+    batch = images(1, 64, 64, 3)
+    chex.assert_trees_all_close(native(batch), network(batch), rtol=1e-3, atol=1e-3)
+    text = jax.jit(lambda own, batch: own(batch)).lower(native, batch).as_text()
+    assert text.count("feature_group_count") - text.count("feature_group_count = 1 ") == 11
+    assert "bf16" not in text
+
+
+def test_an_unknown_precision_is_refused(no_type_checks):
+    with pytest.raises(ArgumentError, match=r"precision='float16'; expected one of \['float32', 'bfloat16'\]"):
+        EfficientNetLite0.pretrained(precision="float16")
 
 
 def test_another_platform_gets_grouped_convolutions(network):

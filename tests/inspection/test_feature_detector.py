@@ -15,7 +15,7 @@ import pytest
 import jaxunreg as ju
 from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
 from jaxunreg.datasets.generated_parts import write_parts
-from jaxunreg.features import WhiteningConfig, fit_whitening, held_out_nats, wrap
+from jaxunreg.features import EfficientNetLite0, WhiteningConfig, fit_whitening, held_out_nats, wrap
 from jaxunreg.images import to_float
 from jaxunreg.inspection import evaluate_detector, feature_fitting
 from jaxunreg.inspection.feature_fitting import learning_order
@@ -179,6 +179,16 @@ def test_a_detector_read_back_says_the_same_to_the_bit(detector, data, tmp_path)
         np.testing.assert_array_equal(one.maps.m, other.maps.m)
     # Weights that everybody has are not copied.
     assert {path.name for path in (tmp_path / "new" / "model").iterdir()} == {"whitening.safetensors"}
+
+
+def test_scores_of_another_precision_meet_no_threshold(detector, tmp_path):
+    narrow = dataclasses.replace(detector.scorer, network=EfficientNetLite0.pretrained(precision="bfloat16"))
+    with pytest.raises(ValueError, match="a scorer in bfloat16, and held-out scores in float32; expected one"):
+        dataclasses.replace(detector, scorer=narrow)
+    dataclasses.replace(detector, scorer=narrow, arithmetic="bfloat16").save(tmp_path / "narrow")
+    assert ju.AnomalyDetector.load(tmp_path / "narrow").scorer.arithmetic == "bfloat16"
+    with pytest.raises(ju.CheckpointError, match="a scorer in float32, and held-out scores in bfloat16"):
+        ju.AnomalyDetector.load(tmp_path / "narrow", network=EfficientNetLite0.pretrained())
 
 
 def test_a_network_of_ones_own_is_asked_for_and_another_one_refused(tmp_path):
