@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jaxunreg.features.efficientnet_lite import STAGES
+from jaxunreg.features.efficientnet_layers import STAGES
 from jaxunreg.features.weights import weights_path
 
 

@@ -1,6 +1,7 @@
 """The parts that all exported scorers share: the program, its input and its description."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -10,6 +11,7 @@ from jax import export
 
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.network import native_of
+from jaxunreg.features.tiles import look_at
 from jaxunreg.finite import check_finite
 from jaxunreg.images import to_float
 from jaxunreg.models import apply
@@ -91,12 +93,13 @@ def _of_pixels(scorer: Any, native: bool) -> ScoringProgram:
 
 def _of_features(scorer: Any, native: bool) -> ScoringProgram:
     network = native_of(scorer.network) if native else scorer.network
+    look = network if native else partial(look_at, network)  # An ONNX graph of tiles would be slower than of the whole.
     # ONNX has loops over float32 alone.
     density = jax.tree.map(lambda leaf: leaf.astype("float32"), scorer.density) if native else scorer.density
 
     # The network takes a batch as it is: jax2onnx has no rule for `vmap` over some of its operations.
     def score(images: Any) -> tuple[jax.Array, ...]:
-        maps = jax.vmap(density)(network(to_float(images)))
+        maps = jax.vmap(density)(look(to_float(images)))
         return tuple(jnp.sum(term, axis=(1, 2)) for term in maps)
 
     made_of = {"features": to_json(scorer.describe())}

@@ -6,7 +6,9 @@ from jaxunreg.features.fitting import fit_whitening, inflate
 from jaxunreg.features.map_vae import FeatureDensity, MapVAE
 from jaxunreg.features.map_vae_fitting import FittedMapVAE, VAENats, fit_map_vae
 from jaxunreg.features.network import FeatureError, FeatureNetwork, map_shape, wrap
+from jaxunreg.features.receptive_field import Tiling
 from jaxunreg.features.resnet import ResNet
+from jaxunreg.features.tiles import look_at
 from jaxunreg.features.weights_file import WeightsError
 from jaxunreg.features.whitening import Whitening, WhiteningConfig
 
@@ -19,6 +21,7 @@ __all__ = [
     "HeldOutNats",
     "MapVAE",
     "ResNet",
+    "Tiling",
     "VAENats",
     "WeightsError",
     "Whitening",
@@ -28,6 +31,7 @@ __all__ = [
     "fit_whitening",
     "held_out_nats",
     "inflate",
+    "look_at",
     "map_shape",
     "wrap",
 ]

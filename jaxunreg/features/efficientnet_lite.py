@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,66 +18,21 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.features.convolutions import Convolution, convolve, fold_batch_norm
+from jaxunreg.features.convolutions import convolve
+from jaxunreg.features.efficientnet_layers import STAGES, STEM_KERNEL, Block, Weights, fold_weights, layers_of_stages
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.network import FeatureMaps, to_rgb
+from jaxunreg.features.receptive_field import Tiling, tiling_of_levels
 from jaxunreg.features.weights import SHA256, efficientnet_lite0_tensors
 from jaxunreg.nn.config import Precision
 from jaxunreg.nn.depthwise import Lowering, depthwise_conv, same_padding
 from jaxunreg.typing import Images
 
-BATCH_NORM_EPSILON = 1e-3
-
-
-class Stage(NamedTuple):
-    """Blocks that share a size: `repeats` of them, the first of which has the stride and changes the channels."""
-
-    repeats: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-
-
-STEM_CHANNELS = 32
-STAGES = (
-    Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
-    Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
-    Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
-    Stage(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
-    Stage(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
-)
 # Of the image, in pixels: at stride 16 that are two places. Smaller ones see nothing but padding.
 SMALLEST_IMAGE = 32
 # Two images of 256x256: 10 ms an image in a batch of 16, against 16 ms for all of them at once (two AVX-512 cores).
 # More leave the processor's cache.
 _PIXELS_A_GROUP = 2**17
-
-
-class Block(NamedTuple):
-    """An inverted bottleneck: 1x1 to more channels, depthwise, and 1x1 to few.
-
-    Attributes:
-      expand: to `expansion` times as many channels, or None where that is once.
-      depthwise: a filter a channel.
-      project: to the block's channels, without an activation.
-    """
-
-    expand: Convolution | None
-    depthwise: Convolution
-    project: Convolution
-
-
-class Weights(NamedTuple):
-    """All weights of the network, batch normalisation folded in.
-
-    Attributes:
-      stem: the first convolution.
-      stages: blocks of each stage.
-    """
-
-    stem: Convolution
-    stages: tuple[tuple[Block, ...], ...]
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["sha256", "precision", "lowering"])
@@ -86,7 +41,7 @@ class EfficientNetLite0:
     """EfficientNet-Lite0 as a `FeatureNetwork`: 152 channels at stride 8.
 
     The map joins the last blocks at stride 8 (40 channels) and at stride 16 (112 channels); see `join_levels`. Gray
-    images are repeated to three channels. A place sees about 400 pixels around it, most of all those near by.
+    images are repeated to three channels. A place sees up to 201 pixels beyond its own 8, most of all those near by.
 
     Attributes:
       weights: the leaves.
@@ -141,7 +96,7 @@ class EfficientNetLite0:
         Raises:
           WeightsError: an array is missing, of another shape, or not finite.
         """
-        return cls(_fold(tensors), sha256)
+        return cls(fold_weights(tensors), sha256)
 
     @property
     def name(self) -> str:
@@ -157,6 +112,12 @@ class EfficientNetLite0:
     def stride(self) -> int:
         """Pixels from one place of the map to the next: 8."""
         return 8
+
+    @property
+    def tiling(self) -> Tiling:
+        """How large images are cut into tiles: at multiples of 16 pixels, with a halo of 208."""
+        levels = layers_of_stages()
+        return tiling_of_levels([levels[2], levels[4]])
 
     @property
     def arithmetic(self) -> str:
@@ -237,7 +198,7 @@ def _group(batch: int, pixels: int) -> int:
 def _stages(weights: Weights, images: Array, precision: Precision, lowering: Lowering) -> tuple[Array, ...]:
     # What the weights were trained on: (pixel - 127) / 128 with pixels from 0 to 255.
     x = (images * 255.0 - 127.0) * (1.0 / 128.0)
-    x = _relu6(convolve(x, weights.stem, 2, same_padding((x.shape[1], x.shape[2]), 3, 2), precision))
+    x = _relu6(convolve(x, weights.stem, 2, same_padding((x.shape[1], x.shape[2]), STEM_KERNEL, 2), precision))
     outputs = []
     for stage, blocks in zip(STAGES, weights.stages, strict=True):
         for position, block in enumerate(blocks):
@@ -257,25 +218,3 @@ def _block(x: Array, block: Block, stride: int, precision: Precision, lowering: 
 
 def _relu6(x: Array) -> Array:
     return jnp.clip(x, 0.0, 6.0)
-
-
-def _fold(tensors: Mapping[str, np.ndarray]) -> Weights:
-    fold = partial(fold_batch_norm, tensors, epsilon=BATCH_NORM_EPSILON)
-    stem = fold("_conv_stem", "_bn0", (STEM_CHANNELS, 3, 3, 3))
-    stages, channels, number = [], STEM_CHANNELS, 0
-    for stage in STAGES:
-        blocks = []
-        for _ in range(stage.repeats):
-            name, wide = f"_blocks.{number}", channels * stage.expansion
-            blocks.append(
-                Block(
-                    expand=fold(f"{name}._expand_conv", f"{name}._bn0", (wide, channels, 1, 1))
-                    if stage.expansion > 1
-                    else None,
-                    depthwise=fold(f"{name}._depthwise_conv", f"{name}._bn1", (wide, 1, stage.kernel, stage.kernel)),
-                    project=fold(f"{name}._project_conv", f"{name}._bn2", (stage.channels, wide, 1, 1)),
-                )
-            )
-            channels, number = stage.channels, number + 1
-        stages.append(tuple(blocks))
-    return Weights(stem, tuple(stages))

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxunreg.errors import ArgumentError, JaxunregError
-from jaxunreg.typing import Image, Images, PyTree
+from jaxunreg.errors import ArgumentError, JaxunregError, argument
+from jaxunreg.features.receptive_field import Tiling
+from jaxunreg.typing import Images, PyTree
 
 FeatureMap = Float[Array, "rows columns features"]
 """What a network sees in one image."""
@@ -32,7 +33,7 @@ class FeatureNetwork(Protocol):
     It is a pytree whose leaves are its weights. So it is an argument like any array: give it to `jit`, `vmap`, `grad`
     and `shard_map`. `EfficientNetLite0` and `ResNet` are feature networks, and `wrap` makes one of any function.
 
-    It may offer more: `arithmetic`, see `arithmetic_of`, and `native()`, see `native_of`.
+    It may offer more: `arithmetic`, see `arithmetic_of`, `native()`, see `native_of`, and `tiling`, see `tiling_of`.
 
     Attributes:
       name: what it is, for people.
@@ -79,6 +80,16 @@ def native_of(network: FeatureNetwork) -> FeatureNetwork:
     return network if native is None else native()
 
 
+def tiling_of(network: FeatureNetwork) -> Tiling | None:
+    """How its image may be cut into tiles: its `tiling` if it has one, else None.
+
+    >>> tiling_of(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned", tiling=Tiling(0, 4)))
+    Tiling(halo=0, multiple=4)
+    """
+    tiling: Tiling | None = getattr(network, "tiling", None)
+    return tiling
+
+
 def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, int, int]:
     """Rows, columns and channels of the map of an image.
 
@@ -93,7 +104,11 @@ def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, in
     return -(-height // network.stride), -(-width // network.stride), network.channels
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["function", "name", "sha256", "sizes"])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["weights"],
+    meta_fields=["function", "name", "sha256", "sizes", "tiling"],
+)
 @dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
 class WrappedNetwork:
     """A function of a user's own as a feature network; see `wrap`.
@@ -104,6 +119,7 @@ class WrappedNetwork:
       name: what it is, for people.
       sha256: SHA-256 of its weights.
       sizes: channels and stride.
+      tiling: see `tiling_of`.
     """
 
     function: Callable[[Any, Array], Array]
@@ -111,6 +127,7 @@ class WrappedNetwork:
     name: str
     sha256: str
     sizes: tuple[int, int]
+    tiling: Tiling | None = None
 
     @property
     def channels(self) -> int:
@@ -133,6 +150,7 @@ def wrap(
     *,
     name: str,
     image_channels: int = 3,
+    tiling: Tiling | None = None,
 ) -> WrappedNetwork:
     """Make a feature network of any function from images to maps.
 
@@ -144,11 +162,14 @@ def wrap(
       weights: a pytree of arrays, `()` for none. Arrays that the function closes over are no part of `sha256`.
       name: what it is, for people.
       image_channels: channels of the images it takes.
+      tiling: how large images may be cut into tiles, if the function sees no farther than a halo. Without it they are
+        seen as a whole, however large they are.
 
     Returns:
       A feature network.
 
     Raises:
+      ArgumentError: tiles that do not begin at places of the map.
       FeatureError: the function does not return maps, or no stride explains their size.
 
     >>> import jax.numpy as jnp
@@ -174,7 +195,12 @@ def wrap(
                 f"{-(-tall // stride)}x{-(-wide // stride)}, as from a stride of {stride}",
                 "pad the images inside of the function, or resize its maps",
             )
-    return WrappedNetwork(function, weights, name, _sha256(weights), (maps[3], stride))
+    if tiling is not None and (tiling.halo < 0 or tiling.multiple < 1 or tiling.multiple % stride):
+        raise ArgumentError(argument("tiling", tiling), f"a halo of at least 0, and a multiple of the stride {stride}")
+    if tiling is not None and tiling.halo % tiling.multiple:
+        halo = -(-tiling.halo // tiling.multiple) * tiling.multiple
+        raise ArgumentError(argument("tiling", tiling), f"a halo that is a multiple of {tiling.multiple}, e.g. {halo}")
+    return WrappedNetwork(function, weights, name, _sha256(weights), (maps[3], stride), tiling)
 
 
 def _shape_of_maps(
@@ -193,17 +219,6 @@ def _sha256(weights: PyTree) -> str:
         digest.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype.name}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def features_of(network: FeatureNetwork, image: Image) -> FeatureMap:
-    """The map of one image, for programs that add the batch axis by `jax.vmap`.
-
-    >>> import jax.numpy as jnp
-    >>> network = wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned")
-    >>> features_of(network, jnp.ones((8, 8, 3))).shape
-    (2, 2, 3)
-    """
-    return network(image[None])[0]
 
 
 def to_rgb(images: Images, smallest: int) -> Float[Array, "batch height width 3"]:

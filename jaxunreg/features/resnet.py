@@ -23,6 +23,7 @@ from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.convolutions import Convolution, convolve, fold_batch_norm
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.network import FeatureMaps, to_rgb
+from jaxunreg.features.receptive_field import Layer, Tiling, tiling_of_levels
 from jaxunreg.features.weights_file import WeightsError, read_weights
 from jaxunreg.nn.config import Precision
 from jaxunreg.typing import Images
@@ -135,6 +136,20 @@ class ResNet:
         return 8
 
     @property
+    def tiling(self) -> Tiling:
+        """How large images are cut into tiles: at multiples of 16 pixels, with a halo that depends on the depth."""
+        layers = [Layer(7, 2, 3), Layer(3, 2, 1)]
+        levels = []
+        for number, blocks in enumerate(self.weights.layers):
+            for position, block in enumerate(blocks):
+                for step, layer in enumerate(block.convolutions):
+                    kernel = layer.kernel.shape[0]
+                    strided = number > 0 and position == 0 and step == _strided(block)
+                    layers.append(Layer(kernel, 2 if strided else 1, kernel // 2))
+            levels.append(tuple(layers))
+        return tiling_of_levels(levels[1:])
+
+    @property
     def arithmetic(self) -> str:
         """The precision."""
         return self.precision
@@ -186,8 +201,7 @@ def _levels(precision: Precision, weights: Weights, images: Array) -> tuple[Arra
 
 
 def _block(x: Array, block: Block, stride: int, precision: Precision) -> Array:
-    # The step is taken by the first 3x3 convolution: the first of two, the second of a bottleneck.
-    strided = len(block.convolutions) - 2
+    strided = _strided(block)
     y = x
     for position, layer in enumerate(block.convolutions):
         pad = layer.kernel.shape[0] // 2
@@ -196,6 +210,11 @@ def _block(x: Array, block: Block, stride: int, precision: Precision) -> Array:
             y = jax.nn.relu(y)
     shortcut = x if block.shortcut is None else convolve(x, block.shortcut, stride, precision=precision)
     return jax.nn.relu(y + shortcut)
+
+
+def _strided(block: Block) -> int:
+    """The number of the convolution that takes the step: of the first 3x3, the first of two or the second of three."""
+    return len(block.convolutions) - 2
 
 
 def _fold(tensors: Mapping[str, np.ndarray]) -> Weights:

@@ -13,7 +13,8 @@ from jaxtyping import Array
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.map_vae import FeatureDensity
-from jaxunreg.features.network import FeatureMap, FeatureMaps, FeatureNetwork, arithmetic_of, features_of, map_shape
+from jaxunreg.features.network import FeatureMap, FeatureMaps, FeatureNetwork, arithmetic_of, map_shape
+from jaxunreg.features.tiles import features_of
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.scoring.enlargement import enlarged

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float16, Num
 
 from jaxunreg.features.network import FeatureError, FeatureMaps, FeatureNetwork, map_shape
+from jaxunreg.features.tiles import look_at
 from jaxunreg.padding import filled
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring.until_error import UntilError, one_behind
@@ -146,7 +147,7 @@ def seen(network: FeatureNetwork, images: Float[Array | np.ndarray, "batch _ _ _
     >>> seen(network, np.zeros((1, 32, 48, 3), np.float32)).shape
     (1, 4, 6, 3)
     """
-    return network(jnp.asarray(images))
+    return look_at(network, jnp.asarray(images))
 
 
 def check_network(network: FeatureNetwork, size: tuple[int, int], channels: int) -> None:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
+from jaxunreg.features.tiles import look_at
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.padding import filled
@@ -128,7 +129,7 @@ def _on_leaves(function: Callable[[FeatureScorer, Array], Decomposition], struct
 
 def _maps(scorer: FeatureScorer, images: Array) -> Decomposition:
     working = jax.vmap(lambda image: resized(to_float(image), scorer.size))(images)
-    return jax.vmap(scorer.maps_of_features)(scorer.network(working))
+    return jax.vmap(scorer.maps_of_features)(look_at(scorer.network, working))
 
 
 def _terms(scorer: FeatureScorer, images: Array) -> Decomposition:

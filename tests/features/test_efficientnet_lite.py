@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxunreg.errors import ArgumentError
-from jaxunreg.features.efficientnet_lite import STAGES, EfficientNetLite0
+from jaxunreg.features.efficientnet_layers import STAGES
+from jaxunreg.features.efficientnet_lite import EfficientNetLite0
 from jaxunreg.features.levels import join_levels
 from jaxunreg.features.weights import efficientnet_lite0_tensors, weights_path
 from jaxunreg.features.weights_file import WeightsError

@@ -11,8 +11,9 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxunreg.features.convolutions import Convolution
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0
-from jaxunreg.features.network import FeatureError, FeatureNetwork, features_of, map_shape, wrap
+from jaxunreg.features.network import FeatureError, FeatureNetwork, map_shape, wrap
 from jaxunreg.features.resnet import Block, ResNet, Weights
+from jaxunreg.features.tiles import features_of
 
 
 def small_resnet() -> ResNet:

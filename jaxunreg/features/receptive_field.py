@@ -1,0 +1,61 @@
+"""How far a place of a map sees, from the layers that made it."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Layer(NamedTuple):
+    """A convolution or a pooling along one axis.
+
+    Attributes:
+      kernel: how many neighbours it looks at.
+      stride: step between neighbouring outputs.
+      before: zeros in front of the first neighbour.
+    """
+
+    kernel: int
+    stride: int
+    before: int
+
+
+class Tiling(NamedTuple):
+    """How the image of a network may be cut into tiles, so that the map is that of the whole image.
+
+    Attributes:
+      halo: pixels around a tile that its places see besides, a multiple of `multiple`.
+      multiple: tiles begin and end at multiples of so many pixels: the coarsest stride inside of the network.
+    """
+
+    halo: int
+    multiple: int
+
+
+def tiling_of_levels(levels: Sequence[Sequence[Layer]]) -> Tiling:
+    """The tiling of a network whose levels are joined by `join_levels`.
+
+    A place sees its own neighbours of 3x3 at each level, and at coarser levels those of the two places that it is
+    interpolated between. Each layer widens what it sees by its kernel and its stride.
+
+    Args:
+      levels: the layers up to each level, the finest first. Layers with a kernel of one may be left out.
+
+    >>> tiling_of_levels([[Layer(kernel=3, stride=1, before=1)]])
+    Tiling(halo=2, multiple=1)
+    >>> tiling_of_levels([[Layer(kernel=5, stride=8, before=0)]])
+    Tiling(halo=8, multiple=8)
+    """
+    strides = [math.prod(layer.stride for layer in layers) for layers in levels]
+    finest, coarsest = strides[0], max(strides)
+    farthest = 0
+    for layers, stride in zip(levels, strides, strict=True):
+        ratio = stride // finest
+        for phase in range(ratio):
+            center = (phase + 0.5) / ratio - 0.5
+            first, last = math.floor(center) - 1, math.ceil(center) + 1
+            for layer in reversed(layers):
+                first, last = (side * layer.stride - layer.before for side in (first, last))
+                last += layer.kernel - 1
+            own = phase * finest
+            farthest = max(farthest, own - first, last - (own + finest - 1))
+    return Tiling(-(-farthest // coarsest) * coarsest, coarsest)
