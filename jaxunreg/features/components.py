@@ -64,7 +64,11 @@ def principal_components(
     order = np.argsort(values)[::-1][: min(count, images - 1, math.prod(features.shape[1:]) // 2)]
     order = order[values[order] > 1e-6 * values[-1]]
     mixing = jnp.asarray(vectors[:, order] / np.sqrt(values[order]), jnp.float32)
-    return np.stack([np.asarray(_mixed(mixing, row)) for row in whitened_rows(whitening, features)], axis=1)
+    # Written into their places: a list of rows and their stack would take twice the memory.
+    components = np.empty((len(order), *features.shape[1:]), np.float16)
+    for k, row in enumerate(whitened_rows(whitening, features)):
+        components[:, k] = _mixed(mixing, row)
+    return components
 
 
 @jax.jit
