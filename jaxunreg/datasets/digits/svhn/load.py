@@ -67,6 +67,7 @@ def load_svhn(
       SvhnUnavailableError: the data cannot be fetched, verified, prepared, or read back.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> import numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for split, n in (("train", 3), ("test", 2)):
