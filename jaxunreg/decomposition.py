@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.signatures import checked
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -110,6 +111,7 @@ def half_squared_distance(
     return 0.5 * jnp.square(x - mean) * jnp.exp(-log_var)
 
 
+@checked
 def decompose_gaussian(
     x: Float[Array, "*pixels"],
     x_mean: Float[Array, "*pixels"],
@@ -131,12 +133,21 @@ def decompose_gaussian(
     Returns:
       Scalars, in nats. `jax.vmap` adds a batch axis, which is never reduced over.
 
+    Raises:
+      ArgumentTypeError: an argument that is no array of floating point.
+      ArgumentError: shapes that differ.
+
     >>> import jax.numpy as jnp
     >>> x = jnp.ones((2, 2, 1))
     >>> terms = decompose_gaussian(x, jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros(3), jnp.zeros(3))
     >>> float(terms.d), float(terms.m)
     (0.0, 2.0)
     """
+    for name, part, like in (("x_mean", x_mean, x), ("x_log_var", x_log_var, x), ("z_log_var", z_log_var, z_mean)):
+        if part.shape != like.shape:
+            raise ArgumentError(
+                f"{argument(name)} of shape {list(part.shape)}", f"{list(like.shape)}", "take all of one image"
+            )
     if x_inverse_var is None:
         # A CPU sums over a last axis of one channel element by element, ten times as slowly as over a flat array. The
         # sums were a fifth of the time of scoring 96x96 images. The barrier keeps XLA from undoing the flattening.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunreg.errors import ArgumentTypeError, argument
+from jaxunreg.masked import check_unmasked
 from jaxunreg.typing import PRNGKey
 
 
@@ -50,3 +51,34 @@ def check_key(name: str, key: PRNGKey | Any) -> None:
         fits, what = False, f"of type {type(key).__name__}"
     if not fits:
         raise ArgumentTypeError(f"{argument(name)} {what}", "a PRNG key", "make it by jax.random.key(seed)")
+
+
+def given_array(name: str, value: object, what: str = "") -> np.ndarray:
+    """What was given as an array, or as a nesting of lists, as a NumPy array.
+
+    Args:
+      name: of the argument.
+      value: what was given for it.
+      what: what it is, for the error; by default the name.
+
+    Raises:
+      ArgumentTypeError: it cannot be an array of one kind, such as rows of several lengths.
+      ArgumentError: some of its values are masked.
+
+    >>> given_array("labels", [[1], [2, 3]])
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentTypeError: got labels of type list that are no array; expected rows of one length, of
+    numbers or texts or truth values; see what np.asarray makes of it
+    """
+    what = what or name
+    check_unmasked(value, what)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(
+            f"{what} of type {type(value).__name__} that are no array",
+            "rows of one length, of numbers or texts or truth values",
+            "see what np.asarray makes of it",
+            name,
+        ) from error
+    return array

@@ -7,6 +7,9 @@ import numpy as np
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 
+# Seeds of NumPy have as many. More have no meaning anywhere, and errors of their own in each library.
+_MOST_BITS = 128
+
 
 def check_integer(name: str, value: object, *, at_least: int | None, advice: str | None = None) -> int:
     """The value as a Python integer.
@@ -19,7 +22,7 @@ def check_integer(name: str, value: object, *, at_least: int | None, advice: str
 
     Raises:
       ArgumentTypeError: it is not an integer. A truth value is none.
-      ArgumentError: it is too low.
+      ArgumentError: it is too low, or has more than 128 bits.
 
     >>> check_integer("n", 0, at_least=1, advice="ask for one image or more")
     Traceback (most recent call last):
@@ -28,6 +31,9 @@ def check_integer(name: str, value: object, *, at_least: int | None, advice: str
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         kind = type(value).__name__
         raise ArgumentTypeError(f"{argument(name, value)} of type {kind}", "an integer", f"pass int({argument(name)})")
+    if int(value).bit_length() > _MOST_BITS:
+        bits = f"an integer of {int(value).bit_length()} bits for {argument(name)}"
+        raise ArgumentError(bits, f"at most {_MOST_BITS} bits", f"lower {argument(name)}")
     if at_least is not None and value < at_least:
         raise ArgumentError(argument(name, value), f"at least {at_least}", advice or f"raise {argument(name)}")
     return int(value)

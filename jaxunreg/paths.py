@@ -1,8 +1,11 @@
 """Paths that users give, and files that they name."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, JaxunregError, argument
 
@@ -60,7 +63,14 @@ _KINDS = {
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file. A pipe, a socket and a device are refused, from which reading might never end.
+    """The bytes of a regular file; see `open_file`."""
+    with open_file(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read it. Pipes, sockets and devices are refused, from which reading might never end.
 
     Args:
       path: the file, or a link to it.
@@ -74,7 +84,7 @@ def read_file(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
         _check_regular(os.fstat(descriptor).st_mode)
-        return file.read()
+        yield file
 
 
 def _check_regular(mode: int) -> None:

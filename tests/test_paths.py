@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 import jaxunreg as ju
+from jaxunreg.datasets.digits.svhn.local import SvhnFileError, read_mat, read_npz
 from jaxunreg.datasets.folders import load_files
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.errors import ArgumentError, ArgumentTypeError
+from jaxunreg.features import ResNet, WeightsError
 from jaxunreg.paths import given_path, read_file
 
 
@@ -106,3 +108,11 @@ def test_a_pipe_among_images_is_skipped(load, tmp_path, soon):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     [skipped] = load(planted("pipe", tmp_path).parent)
     assert skipped == (tmp_path / "x.png", "cannot be opened (it is a pipe and no file); check the path and its rights")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+@pytest.mark.parametrize("read", [ResNet.from_file, read_mat, read_npz])
+def test_weights_and_digits_are_read_from_files_alone(read, kind, tmp_path, soon):
+    with pytest.raises((WeightsError, SvhnFileError), match=f"it is a {kind} and no file"):
+        read(planted(kind, tmp_path))

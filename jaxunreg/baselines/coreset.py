@@ -3,6 +3,10 @@
 import numpy as np
 from jaxtyping import Float, Int64
 
+from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import checked
+
 # Vectors that are farthest from all centres, among which the next ones are looked for.
 _POOL = 2048
 
@@ -10,6 +14,7 @@ _POOL = 2048
 _DISTANCES = 2**22
 
 
+@checked
 def greedy_coreset(vectors: Float[np.ndarray, "n features"], size: int, first: int = 0) -> Int64[np.ndarray, "{size}"]:
     """Choose vectors one by one, each the farthest from all that were chosen before.
 
@@ -30,9 +35,18 @@ def greedy_coreset(vectors: Float[np.ndarray, "n features"], size: int, first: i
     Returns:
       Their numbers, in the order of the choice.
 
+    Raises:
+      ArgumentTypeError: vectors that are not floating point, or a number that is no integer.
+      ArgumentError: vectors with another number of axes, more of them chosen than there are, or no such first one.
+
     >>> greedy_coreset(np.array([[0.0], [1.0], [2.0], [9.0], [10.0]]), 3).tolist()
     [0, 4, 2]
     """
+    check_integer("size", size, at_least=1)
+    if size > len(vectors):
+        raise ArgumentError(argument("size", size), f"at most {len(vectors)}, as there are vectors", "lower it")
+    if check_integer("first", first, at_least=0) >= len(vectors):
+        raise ArgumentError(argument("first", first), f"below {len(vectors)}, as there are vectors", "lower it")
     origin = np.asarray(vectors[first], np.float32)
     nearest = np.full(len(vectors), np.inf, np.float32)
     chosen = [first]

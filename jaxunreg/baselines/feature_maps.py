@@ -10,7 +10,9 @@ from jaxtyping import Array, Float, Float32, Float64
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.features.levels import resize
 from jaxunreg.features.network import FeatureError
+from jaxunreg.integers import check_integer
 from jaxunreg.masked import check_unmasked
+from jaxunreg.signatures import checked
 
 
 class Localization(NamedTuple):
@@ -25,6 +27,7 @@ class Localization(NamedTuple):
     maps: Float32[np.ndarray, "n rows columns"]
 
 
+@checked
 def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] = (None, None, None, None)) -> None:
     """Refuse what is no batch of maps of finite features.
 
@@ -70,6 +73,7 @@ def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] =
             )
 
 
+@checked
 def to_pixels(
     maps: Float[Array | np.ndarray, "n rows columns"], height: int, width: int, sigma: float = 4.0
 ) -> Float32[np.ndarray, "n {height} {width}"]:
@@ -85,11 +89,13 @@ def to_pixels(
       In the unit of `maps`.
 
     Raises:
-      ArgumentError: a sigma that is negative or not finite.
+      ArgumentError: a sigma that is negative or not finite, or a length below one.
 
     >>> to_pixels(np.array([[[0.0, 4.0]]]), 1, 4, sigma=0.0).tolist()
     [[[0.0, 1.0, 3.0, 4.0]]]
     """
+    for name, length in (("height", height), ("width", width)):
+        check_integer(name, length, at_least=1)
     if not 0.0 <= sigma < np.inf:
         raise ArgumentError(argument("sigma", sigma), "a finite number that is not negative")
     enlarged = np.asarray(resize(jnp.asarray(maps, jnp.float32)[..., None], height, width)[..., 0])

@@ -17,8 +17,9 @@ from jaxunreg.baselines.rows import CHUNK, flatten, flatten_in_chunks
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
 from jaxunreg.mixture import gmm_decompose_with_component
+from jaxunreg.signatures import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class GaussianMixtureConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         check_integer("n_components", self.n_components, at_least=1)
         if self.pca_components is not None:
             check_integer("pca_components", self.pca_components, at_least=1)
@@ -106,6 +107,7 @@ class GaussianMixture:
     True
     """
 
+    @checked
     def __init__(self, config: GaussianMixtureConfig | None = None) -> None:
         self.config = GaussianMixtureConfig() if config is None else config
 

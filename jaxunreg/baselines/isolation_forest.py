@@ -11,7 +11,8 @@ from jaxunreg.baselines.base import check_like_fit
 from jaxunreg.baselines.rows import flatten, flatten_in_chunks
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class IsolationForestConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         check_integer("n_trees", self.n_trees, at_least=1)
         check_integer("samples_per_tree", self.samples_per_tree, at_least=2)
         check_integer("seed", self.seed, at_least=0)
@@ -69,6 +70,7 @@ class IsolationForest:
     True
     """
 
+    @checked
     def __init__(self, config: IsolationForestConfig | None = None) -> None:
         self.config = IsolationForestConfig() if config is None else config
 

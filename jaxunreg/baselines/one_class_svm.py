@@ -12,7 +12,8 @@ from jaxunreg.baselines.convergence import convergence_warnings
 from jaxunreg.baselines.rows import flatten, flatten_in_chunks
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class OneClassSVMConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         check_integer("n_landmarks", self.n_landmarks, at_least=1)
         check_integer("max_iter", self.max_iter, at_least=1)
         check_integer("seed", self.seed, at_least=0)
@@ -79,6 +80,7 @@ class OneClassSVM:
     True
     """
 
+    @checked
     def __init__(self, config: OneClassSVMConfig | None = None) -> None:
         self.config = OneClassSVMConfig() if config is None else config
 

@@ -17,7 +17,8 @@ from jaxunreg.baselines.feature_maps import Localization, check_features, to_pix
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.moments import moments_of_row, upper_factor
 from jaxunreg.features.network import FeatureError
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import check_fields, checked
 
 # Images whose distances are computed at once. More reuse the factors while they are in cache; 16 residuals of 57x57
 # places and 152 features take 32 MB.
@@ -49,7 +50,7 @@ class PaDiMConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         if self.n_features is not None:
             check_integer("n_features", self.n_features, at_least=1)
         check_integer("stride", self.stride, at_least=1)
@@ -83,6 +84,7 @@ class PaDiM:
     (True, (2, 5))
     """
 
+    @checked
     def __init__(self, config: PaDiMConfig | None = None) -> None:
         self.config = PaDiMConfig() if config is None else config
 

@@ -14,7 +14,8 @@ from jaxunreg.baselines.coreset import greedy_coreset
 from jaxunreg.baselines.feature_maps import Localization, check_features
 from jaxunreg.baselines.nearest import Nearest
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PatchCoreConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         if not 0.0 < self.coreset <= 1.0:
             raise ArgumentError(argument("coreset", self.coreset), "a number in (0, 1]")
         for name, least in (("projection", 1), ("n_neighbors", 2), ("candidates", 1)):
@@ -83,6 +84,7 @@ class PatchCore:
     (120, True, (2, 5))
     """
 
+    @checked
     def __init__(self, config: PatchCoreConfig | None = None) -> None:
         self.config = PatchCoreConfig() if config is None else config
 

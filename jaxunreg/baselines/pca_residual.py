@@ -11,7 +11,8 @@ from jaxunreg.baselines.base import check_like_fit
 from jaxunreg.baselines.rows import flatten, flatten_in_chunks
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PCAResidualConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         check_integer("n_components", self.n_components, at_least=1)
         check_integer("seed", self.seed, at_least=0)
         if self.solver not in ("auto", "full", "covariance_eigh", "randomized"):
@@ -61,6 +62,7 @@ class PCAResidual:
     [0.0, 0.938]
     """
 
+    @checked
     def __init__(self, config: PCAResidualConfig | None = None) -> None:
         self.config = PCAResidualConfig() if config is None else config
 

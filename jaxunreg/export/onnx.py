@@ -16,6 +16,7 @@ from jaxunreg.export.program import OUTPUTS, describe_export, input_images, prog
 from jaxunreg.files import replacing
 from jaxunreg.paths import given_path
 from jaxunreg.scoring.map_scorer import MapScorer
+from jaxunreg.signatures import checked
 
 # Beside the weights a file holds the graph.
 _MOST_BYTES = 2**31 - 2**24
@@ -25,6 +26,7 @@ class OnnxMismatchError(JaxunregError, RuntimeError):
     """ONNX Runtime gives other scores than JAX."""
 
 
+@checked
 def export_onnx(
     scorer: MapScorer, path: str | os.PathLike[str], *, dtype: str = "float32", opset: int = 17
 ) -> dict[str, float]:

@@ -15,10 +15,12 @@ from jaxunreg.export.program import describe_export, input_images, program_of
 from jaxunreg.files import replacing
 from jaxunreg.paths import given_path
 from jaxunreg.scoring.map_scorer import MapScorer
+from jaxunreg.signatures import checked
 
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
 
 
+@checked
 def export_scorer(
     scorer: MapScorer,
     path: str | os.PathLike[str] | None = None,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxunreg.errors import ArgumentError
 from jaxunreg.features.fitting import one_place
 from jaxunreg.features.moments import (
     AnyFeatureMaps,
@@ -23,6 +24,7 @@ from jaxunreg.features.moments import (
     upper_factor,
 )
 from jaxunreg.features.whitening import Whitening, WhiteningConfig
+from jaxunreg.signatures import checked
 
 CANDIDATES = (
     WhiteningConfig(per_place=False),
@@ -45,6 +47,7 @@ class HeldOutNats(NamedTuple):
     standard_error: float
 
 
+@checked
 def held_out_nats(
     features: AnyFeatureMaps, held_out: HeldOutMaps, configs: Sequence[WhiteningConfig] = CANDIDATES
 ) -> tuple[HeldOutNats, ...]:
@@ -95,13 +98,19 @@ def held_out_nats(
     )
 
 
+@checked
 def best_config(table: Sequence[HeldOutNats]) -> WhiteningConfig:
     """The Gaussian with the fewest held-out nats, the first of equals.
+
+    Raises:
+      ArgumentError: an empty table.
 
     >>> one, other = WhiteningConfig(per_place=False), WhiteningConfig(per_place=True, shrinkage=0.3)
     >>> best_config([HeldOutNats(one, 193.0, 2.0), HeldOutNats(other, 182.0, 2.0)])
     WhiteningConfig(per_place=True, shrinkage=0.3)
     """
+    if len(table) == 0:
+        raise ArgumentError("an empty table", "an entry at least", "give held_out_nats a config", field="table")
     return min(table, key=lambda entry: entry.nats).config
 
 

@@ -26,6 +26,7 @@ from jaxunreg.features.receptive_field import Tiling, tiling_of_levels
 from jaxunreg.features.weights import SHA256, efficientnet_lite0_tensors
 from jaxunreg.nn.config import Precision
 from jaxunreg.nn.depthwise import Lowering, depthwise_conv, same_padding
+from jaxunreg.signatures import checked
 from jaxunreg.typing import Images
 
 # Of the image, in pixels: at stride 16 that are two places. Smaller ones see nothing but padding.
@@ -86,6 +87,7 @@ class EfficientNetLite0:
         return dataclasses.replace(cls.from_tensors(efficientnet_lite0_tensors(), SHA256), precision=precision)
 
     @classmethod
+    @checked
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], sha256: str) -> "EfficientNetLite0":
         """The network with weights by their names in the package `efficientnet-lite-pytorch`.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.moments import (
     AnyFeatureMaps,
     Moments,
@@ -20,9 +21,11 @@ from jaxunreg.features.moments import (
 )
 from jaxunreg.features.network import FeatureError
 from jaxunreg.features.whitening import Whitening, WhiteningConfig
+from jaxunreg.signatures import checked
 from jaxunreg.stacking import stacked
 
 
+@checked
 def fit_whitening(features: AnyFeatureMaps, config: WhiteningConfig) -> Whitening:
     """Fit Gaussians to the features of normal images.
 
@@ -56,6 +59,7 @@ def fit_whitening(features: AnyFeatureMaps, config: WhiteningConfig) -> Whitenin
     return Whitening(mean, factor, jnp.ones((1, 1), jnp.float32), log_normalizer)
 
 
+@checked
 def inflate(whitening: Whitening, held_out: AnyFeatureMaps, *, prior_images: float = 20.0) -> Whitening:
     """Widen each Gaussian to what it reaches on normal images that it was not fitted on.
 
@@ -70,6 +74,7 @@ def inflate(whitening: Whitening, held_out: AnyFeatureMaps, *, prior_images: flo
         effect with one Gaussian for all places.
 
     Raises:
+      ArgumentError: `prior_images` is negative or not finite.
       FeatureError: no images, NaN or infinity, or maps that do not fit the whitening.
 
     >>> import jax.numpy as jnp, numpy as np
@@ -79,6 +84,8 @@ def inflate(whitening: Whitening, held_out: AnyFeatureMaps, *, prior_images: flo
     >>> bool(jnp.all(wider.scale > 1.0))
     True
     """
+    if not 0.0 <= prior_images < float("inf"):
+        raise ArgumentError(argument("prior_images", prior_images), "a finite number that is not negative")
     if len(held_out) == 0:
         raise FeatureError("no held-out images", "at least 1", "hold out normal images")
     for _ in checked_rows(held_out):  # Looks for NaN and infinity.

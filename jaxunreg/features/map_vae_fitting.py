@@ -9,11 +9,15 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from jaxunreg.decomposition import LOG_2PI
+from jaxunreg.errors import ArgumentError
 from jaxunreg.features.components import Projected, energies_of_places, principal_components, project
 from jaxunreg.features.map_vae import FeatureDensity, MapVAE
 from jaxunreg.features.moments import AnyFeatureMaps, HeldOutMaps, unlike_fitted
+from jaxunreg.features.network import FeatureError
 from jaxunreg.features.sigma import Sigma, fit_sigma
 from jaxunreg.features.whitening import Whitening
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import checked
 
 LATENT_DIMS = (0, 8, 16, 32, 64)
 """What `fit_map_vae` tries by default."""
@@ -48,6 +52,7 @@ class FittedMapVAE(NamedTuple):
     table: tuple[VAENats, ...]
 
 
+@checked
 def fit_map_vae(
     whitening: Whitening,
     features: AnyFeatureMaps,
@@ -74,7 +79,8 @@ def fit_map_vae(
       What predicts the held-out images best, with the nats of all.
 
     Raises:
-      FeatureError: NaN or infinity, or maps that do not fit the whitening.
+      ArgumentError: a number of latent variables below zero, or another number of groups than held-out images.
+      FeatureError: NaN or infinity, no images, or maps that do not fit the whitening.
 
     >>> from jaxunreg.features import WhiteningConfig, fit_whitening
     >>> maps = np.random.default_rng(0).normal(size=(40, 4, 6, 3)).astype(np.float32)
@@ -85,8 +91,16 @@ def fit_map_vae(
     """
     if held_out.shape[1:] != features.shape[1:] or len(held_out) == 0:
         raise unlike_fitted(features, held_out)
+    if len(features) == 0:
+        raise FeatureError("0 images to fit to", "at least 1", "add normal images")
+    for count in latent_dims:
+        check_integer("latent_dims", count, at_least=0)
+    if groups is not None and len(groups) != len(held_out):
+        raise ArgumentError(
+            f"{len(groups)} groups for {len(held_out)} held-out images", "a group an image", field="groups"
+        )
     places, dims = features.shape[1] * features.shape[2], int(np.prod(features.shape[1:]))
-    components = principal_components(whitening, features, max(latent_dims))
+    components = principal_components(whitening, features, max(latent_dims, default=0))
     seen = project(whitening, components, held_out)
     shift = float(jnp.mean(whitening.log_determinant))
     counts = sorted({0, *(min(count, len(components)) for count in latent_dims)})

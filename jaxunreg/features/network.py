@@ -11,8 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxunreg.errors import ArgumentError, JaxunregError, argument
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, JaxunregError, argument
 from jaxunreg.features.receptive_field import Tiling
+from jaxunreg.integers import check_integer
+from jaxunreg.masked import check_unmasked
+from jaxunreg.signatures import checked
 from jaxunreg.typing import Images, PyTree
 
 FeatureMap = Float[Array, "rows columns features"]
@@ -90,6 +93,7 @@ def tiling_of(network: FeatureNetwork) -> Tiling | None:
     return tiling
 
 
+@checked
 def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, int, int]:
     """Rows, columns and channels of the map of an image.
 
@@ -101,6 +105,8 @@ def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, in
     >>> map_shape(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned"), 30, 40)
     (8, 10, 3)
     """
+    for name, length in (("height", height), ("width", width)):
+        check_integer(name, length, at_least=1)
     return -(-height // network.stride), -(-width // network.stride), network.channels
 
 
@@ -144,6 +150,7 @@ class WrappedNetwork:
         return self.function(self.weights, images)
 
 
+@checked
 def wrap(
     function: Callable[[Any, Array], Array],
     weights: PyTree,
@@ -169,6 +176,7 @@ def wrap(
       A feature network.
 
     Raises:
+      ArgumentTypeError: weights that are no numbers.
       ArgumentError: tiles that do not begin at places of the map.
       FeatureError: the function does not return maps, or no stride explains their size.
 
@@ -177,6 +185,17 @@ def wrap(
     >>> network.stride, network.channels, network(jnp.ones((1, 20, 16, 3))).shape
     (8, 3, (1, 3, 2, 3))
     """
+    check_integer("image_channels", image_channels, at_least=1)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        check_unmasked(leaf, "weights")
+        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        if is_key or np.asarray(leaf).dtype.kind in "OUSM":
+            raise ArgumentTypeError(
+                f"weights with {type(leaf).__name__} at {jax.tree_util.keystr(path) or 'their root'}",
+                "a pytree of arrays of numbers",
+                "give anything else to the function by functools.partial",
+                field="weights",
+            )
     height, width = 512, 384
     maps = _shape_of_maps(function, weights, (2, height, width, image_channels))
     if len(maps) != 4 or maps[0] != 2 or 0 in maps:
@@ -221,6 +240,7 @@ def _sha256(weights: PyTree) -> str:
     return digest.hexdigest()
 
 
+@checked
 def to_rgb(images: Images, smallest: int) -> Float[Array, "batch height width 3"]:
     """Check the images that a network was given, and repeat gray ones to three channels.
 
@@ -229,7 +249,8 @@ def to_rgb(images: Images, smallest: int) -> Float[Array, "batch height width 3"
       smallest: height and width that the network needs, in pixels.
 
     Raises:
-      ArgumentError: neither 1 nor 3 channels, or smaller images.
+      ArgumentTypeError: no array of floating point.
+      ArgumentError: another number of axes, neither 1 nor 3 channels, or smaller images.
 
     >>> import jax.numpy as jnp
     >>> to_rgb(jnp.ones((1, 32, 32, 1)), 32).shape

@@ -26,6 +26,8 @@ from jaxunreg.features.network import FeatureMaps, to_rgb
 from jaxunreg.features.receptive_field import Layer, Tiling, tiling_of_levels
 from jaxunreg.features.weights_file import WeightsError, read_weights
 from jaxunreg.nn.config import Precision
+from jaxunreg.paths import given_path
+from jaxunreg.signatures import checked
 from jaxunreg.typing import Images
 
 BATCH_NORM_EPSILON = 1e-5
@@ -96,9 +98,11 @@ class ResNet:
           precision: see the attribute.
 
         Raises:
+          ArgumentError, ArgumentTypeError: no path.
           WeightsError: no such file, another SHA-256, another format, or the weights of another network.
         """
-        content, found = read_weights(Path(path), sha256)
+        path = given_path("path", path)
+        content, found = read_weights(path, sha256)
         try:
             tensors = safetensors.numpy.load(content)
         except safetensors.SafetensorError as error:
@@ -107,10 +111,11 @@ class ResNet:
                 "a .safetensors file",
                 "the file is cut short or in another format; copy it again, or save the tensors with safetensors",
             ) from error
-        network = cls.from_tensors(tensors, name=Path(path).stem, sha256=found)
+        network = cls.from_tensors(tensors, name=path.stem, sha256=found)
         return dataclasses.replace(network, precision=precision)
 
     @classmethod
+    @checked
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], *, name: str, sha256: str) -> "ResNet":
         """The network with weights by their names in torchvision.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxunreg.errors import JaxunregError
+from jaxunreg.paths import read_file
 
 _ANOTHER = "the file is of another network; pass the one of this network"
 
@@ -38,7 +39,7 @@ def read_weights(path: Path, sha256: str | None = None) -> Content:
     jaxunreg.features.weights_file.WeightsError: no readable file of weights at none.safetensors ...
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise WeightsError(
             f"no readable file of weights at {path} ({error.strerror or error})", advice="pass the path of one"

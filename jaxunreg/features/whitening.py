@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from jaxunreg.decomposition import LOG_2PI, Decomposition
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.network import FeatureError, FeatureMap
+from jaxunreg.signatures import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class WhiteningConfig:
     shrinkage: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0.0 <= self.shrinkage <= 1.0:
             raise ArgumentError(argument("shrinkage", self.shrinkage), "a number in [0, 1]")
         if self.shrinkage and not self.per_place:
@@ -100,6 +102,7 @@ class Whitening:
         m = 0.5 * jnp.sum(jnp.square(self.whiten(features)), axis=2)
         return Decomposition(d=jnp.zeros_like(m), a=jnp.broadcast_to(self.log_normalizer, m.shape), m=m)
 
+    @checked
     def whiten(self, features: FeatureMap) -> Float[Array, "rows columns features"]:
         """The whitened residual `y = (x - mu) U / t` of each place, standard normal under the Gaussian.
 

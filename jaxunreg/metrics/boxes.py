@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxunreg.metrics.scores import labelled
+from jaxunreg.signatures import checked
 
 
 class BoxStatistics(NamedTuple):
@@ -28,6 +29,7 @@ class BoxStatistics(NamedTuple):
     high: np.ndarray
 
 
+@checked
 def box_statistics(scores: ArrayLike, labels: ArrayLike, *, center: float | None = None) -> BoxStatistics:
     """The 5th, 25th, 50th, 75th and 95th percentiles of each class about the median (Fig. 5 and 6).
 

@@ -9,6 +9,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.bootstrap import bootstrap_interval
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.metrics.scores import finite_scores, labelled
+from jaxunreg.signatures import checked
 
 
 class ComplexityShare(NamedTuple):
@@ -58,6 +59,7 @@ def explained_by_class(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(min(between / total, 1.0))
 
 
+@checked
 def explained_by_complexity(
     scores: ArrayLike,
     complexities: ArrayLike,

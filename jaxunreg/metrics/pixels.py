@@ -7,8 +7,9 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike
 
+from jaxunreg.doors import given_array
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
-from jaxunreg.masked import check_unmasked
+from jaxunreg.signatures import checked
 
 
 class OverlapCurve(NamedTuple):
@@ -23,6 +24,7 @@ class OverlapCurve(NamedTuple):
     overlap: np.ndarray
 
 
+@checked
 def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> float:
     """The area under the ROC curve of the pixels of all images together.
 
@@ -60,6 +62,7 @@ def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) 
     return twice / (2 * len(normal) * len(anomalous))
 
 
+@checked
 def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> OverlapCurve:
     """Mean overlap with the anomalous regions against the false-positive rate, over all thresholds.
 
@@ -106,6 +109,7 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
     return OverlapCurve(fpr[kept], np.minimum(overlap[kept], 1.0))
 
 
+@checked
 def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None], *, max_fpr: float = 0.3) -> float:
     """The area under the per-region overlap curve up to a false-positive rate, over that rate (AUPRO).
 
@@ -183,8 +187,7 @@ def _checked(
     maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     for i, (any_map, any_mask) in enumerate(zip(maps, masks, strict=True)):
-        check_unmasked(any_map, "maps")
-        heat = np.asarray(any_map)
+        heat = given_array("maps", any_map, f"map {i}")
         if not (np.issubdtype(heat.dtype, np.floating) or np.issubdtype(heat.dtype, np.integer)):
             raise ArgumentTypeError(f"dtype {heat.dtype} of map {i}", "real numbers", field="maps")
         if heat.ndim != 2 or heat.size == 0:
@@ -198,8 +201,7 @@ def _checked(
         if any_mask is None:
             yield heat, None
             continue
-        check_unmasked(any_mask, "masks")
-        mask = np.asarray(any_mask)
+        mask = given_array("masks", any_mask, f"mask {i}")
         if mask.dtype != np.bool_:
             raise ArgumentTypeError(f"dtype {mask.dtype} of mask {i}", "bool", "give e.g. mask > 0", "masks")
         if mask.shape != heat.shape:

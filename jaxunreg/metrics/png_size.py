@@ -9,8 +9,10 @@ from jaxtyping import Int64
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.images import check_images
+from jaxunreg.signatures import checked
 
 
+@checked
 def complexity(images: np.ndarray | Sequence[np.ndarray]) -> Int64[np.ndarray, "n"]:
     """The complexity of each image: the size of its PNG in bytes.
 

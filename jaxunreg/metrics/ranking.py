@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from jaxunreg.metrics.bootstrap import bootstrap_interval
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.metrics.scores import checked_scores, two_kinds
+from jaxunreg.signatures import checked
 
 
 class Roc(NamedTuple):
@@ -52,6 +53,7 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
     return Roc(fpr=fpr, tpr=tpr)
 
 
+@checked
 def roc_auc(
     normal: ArrayLike,
     anomalous: ArrayLike,
@@ -121,6 +123,7 @@ def roc_auc(
     return Interval(value=value, low=low, high=high)
 
 
+@checked
 def average_precision(
     normal: ArrayLike,
     anomalous: ArrayLike,

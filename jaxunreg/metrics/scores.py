@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
+from jaxunreg.doors import given_array
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
-from jaxunreg.masked import check_unmasked
 
 
 def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +46,7 @@ def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
     >>> checked_scores("normal", [1, 2])
     array([1., 2.])
     """
-    check_unmasked(scores, f"{name} scores")
-    array = np.asarray(scores)
+    array = given_array(name, scores, f"{name} scores")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ArgumentTypeError(f"{name} scores of dtype {array.dtype}", "real numbers", field=name)
     if array.ndim != 1:
@@ -89,8 +88,9 @@ def labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarr
         differ from the scores in number.
     """
     finite = finite_scores("given", scores)
-    check_unmasked(labels, "labels")
-    classes = np.asarray(labels)
+    classes = given_array("labels", labels)
+    if classes.dtype == object and {type(label) for label in classes.ravel()} not in ({str}, {int}, {bool}):
+        raise ArgumentTypeError("labels of several kinds", "classes: integers, booleans or strings", field="labels")
     if np.issubdtype(classes.dtype, np.inexact):
         raise ArgumentTypeError(
             f"labels of dtype {classes.dtype}", "classes: integers, booleans or strings", field="labels"

@@ -6,7 +6,10 @@ All are pure functions, so they can be given to `jit`, `vmap` and `grad`, and ca
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import flax.errors
+
 from jaxunreg.decomposition import AllTerms, Decomposition
+from jaxunreg.errors import ArgumentError
 from jaxunreg.models.base import Model
 from jaxunreg.typing import Images, PRNGKey, Variables
 
@@ -23,17 +26,17 @@ def terms(model: Model, variables: Variables, images: Images) -> Decomposition:
     >>> terms(model, model.init(jax.random.key(0), images), images).m.shape
     (2,)
     """
-    return model.apply(variables, images, method=model.terms)
+    return _apply(model, variables, images, method=model.terms)
 
 
 def pixel_terms(model: Model, variables: Variables, images: Images) -> Decomposition:
     """The score of each pixel, `[batch, height, width]`; see `Model.pixel_terms`."""
-    return model.apply(variables, images, method=model.pixel_terms)
+    return _apply(model, variables, images, method=model.pixel_terms)
 
 
 def all_terms(model: Model, variables: Variables, images: Images) -> AllTerms:
     """`terms` and `pixel_terms`, from one forward pass where the model can."""
-    return model.apply(variables, images, method=model.all_terms)
+    return _apply(model, variables, images, method=model.all_terms)
 
 
 def training_terms(
@@ -48,12 +51,12 @@ def training_terms(
     >>> list(updated)
     ['batch_stats']
     """
-    return model.apply(variables, images, key, train=train, method=model.training_terms, mutable=["batch_stats"])
+    return _apply(model, variables, images, key, train=train, method=model.training_terms, mutable=["batch_stats"])
 
 
 def reconstruct(model: Model, variables: Variables, images: Images) -> Images:
     """The images as the model expects them, same shape; see `Model.reconstruct`."""
-    return model.apply(variables, images, method=model.reconstruct)
+    return _apply(model, variables, images, method=model.reconstruct)
 
 
 def folded(model: Model, variables: Variables, images: Images) -> Variables:
@@ -64,5 +67,22 @@ def folded(model: Model, variables: Variables, images: Images) -> Variables:
       variables: its variables.
       images: a batch of the model's images; only its shape counts.
     """
-    _, collections = model.apply(variables, images, method=model.terms, mutable=["folded"])
+    _, collections = _apply(model, variables, images, method=model.terms, mutable=["folded"])
     return collections
+
+
+def _apply(model: Model, variables: Variables, *inputs: Any, **how: Any) -> Any:
+    """Flax's `apply`, whose errors about variables are told in the words of this package."""
+    try:
+        return model.apply(variables, *inputs, **how)
+    except flax.errors.FlaxError as error:
+        raise ArgumentError(
+            f"variables that are none of this {type(model).__name__} ({_first_sentence(error)})",
+            "those that its init or fit made, with the same config",
+            "take the variables and the model from one place",
+            field="variables",
+        ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).split(". ")[0].split(" (http")[0]

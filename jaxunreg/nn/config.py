@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.integers import check_integer_fields
 from jaxunreg.nn.lowering import Lowering
+from jaxunreg.signatures import check_fields
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -58,10 +58,13 @@ class NetworkConfig:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        wanted = "(height, width, channels), each above zero"
+        if isinstance(self.image_shape, tuple | list) and len(self.image_shape) != 3:
+            raise ArgumentError(argument("image_shape", self.image_shape), wanted)
+        check_fields(self)
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
-        if len(self.image_shape) != 3 or any(length < 1 for length in self.image_shape):
-            raise ArgumentError(argument("image_shape", self.image_shape), "(height, width, channels), each above zero")
+        if min(self.image_shape) < 1:
+            raise ArgumentError(argument("image_shape", self.image_shape), wanted)
         for name in ("depth", "base_channels", "latent_dim"):
             if getattr(self, name) < 1:
                 raise ArgumentError(argument(name, getattr(self, name)), "at least 1")

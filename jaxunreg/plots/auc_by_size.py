@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.plots.style import DPI, PLOT_WIDTH, STYLE, TITLE_SIZE, draw_chance, look_of
+from jaxunreg.signatures import checked
 
 # With a tick for each of more sizes, their numbers collide.
 _MOST_TICKS = 7
@@ -33,6 +34,7 @@ class SweepPanel(NamedTuple):
     auc: Mapping[str, Sequence[Interval]]
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     """ROC AUC of each score against a hyper-parameter, one panel above the other (Fig. 9 of the paper).
@@ -57,7 +59,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     >>> figure.axes[0].get_xscale()
     'log'
     """
-    if not panels:
+    if len(panels) == 0:
         raise ArgumentError("no panels", "at least one SweepPanel", "make one from the results of a sweep")
     for panel in panels:
         lengths = {name: len(points) for name, points in panel.auc.items()}
@@ -100,6 +102,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     return figure
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def auc_spread(
     x: Sequence[int | float], auc: Mapping[str, Sequence[Sequence[int | float]]], *, title: str, x_label: str
@@ -131,6 +134,7 @@ def auc_spread(
         not len(sizes)
         or not lengths
         or any(len(counts) != len(sizes) or 0 in counts for counts in lengths.values())
+        or not np.isfinite(sizes).all()
         or sizes[0] <= 0
         or (np.diff(sizes) <= 0).any()
     ):

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import DPI, INK, PAGE_WIDTH, QUIET, SCORES, STYLE
+from jaxunreg.signatures import checked
 
 _ROW = 0.2  # inches
 
@@ -16,6 +17,7 @@ _ROW = 0.2  # inches
 _COLUMNS = 6
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def dots_by_data_set(
     values: Mapping[str, Mapping[str, Sequence[float]]],

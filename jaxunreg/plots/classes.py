@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import DPI, PAGE_WIDTH, QUIET, SCORES, STYLE, TITLE_SIZE, Look, percent
+from jaxunreg.signatures import checked
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def explained_by_class_bars(
     values: Mapping[str, Mapping[str, float]], *, title: str, class_name: str = "digit"

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import ANOMALOUS, DPI, PAGE_WIDTH, STYLE
+from jaxunreg.signatures import checked
 
 _COLUMNS = 4
 
@@ -17,6 +18,7 @@ _COLUMNS = 4
 _TOLD_APART = 99.9
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def heat_map_comparison(
     image: Float[np.ndarray, "height width channels"],

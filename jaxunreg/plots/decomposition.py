@@ -10,13 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from jaxunreg.doors import given_array
 from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.boxes import BoxStatistics, box_statistics
 from jaxunreg.metrics.explained import explained_by_class
 from jaxunreg.plots.roc import NormalAndAnomalous, check_scores, draw_roc
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, PAGE_WIDTH, QUIET, SCORES, STYLE, padded, percent
+from jaxunreg.signatures import checked
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def decomposition_figure(
     scores: Mapping[str, NormalAndAnomalous],
@@ -60,7 +63,7 @@ def decomposition_figure(
         raise ArgumentError(
             f"scores {sorted(scores)}, with {missing} missing", "'nelbo', 'd', 'a' and 'm'", "compute the missing ones"
         )
-    labels = np.asarray(labels)
+    labels = given_array("labels", labels)
     for name in SCORES:
         check_scores(name, scores[name])
         if any(np.shape(values) != labels.shape for values in scores[name]):

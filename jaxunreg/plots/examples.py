@@ -11,6 +11,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.images import to_float
 from jaxunreg.plots.heat_colors import as_rgb, blend, draw_heat_bar, heat_norm, outline_defect
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, PAGE_WIDTH, STYLE
+from jaxunreg.signatures import checked
 
 _COLUMNS = 4
 
@@ -18,6 +19,7 @@ _COLUMNS = 4
 _TALLEST = 1.35
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def heat_map_examples(
     images: Sequence[Num[np.ndarray, "_ _ _"]],
@@ -46,7 +48,7 @@ def heat_map_examples(
       A figure with two axes an image and a colour bar.
 
     Raises:
-      ArgumentError: no image, or an empty scale.
+      ArgumentError: no image, another number of heats, masks or captions, or an empty scale.
 
     >>> import numpy as np
     >>> image = np.zeros((40, 60, 1), np.uint8)
@@ -56,8 +58,11 @@ def heat_map_examples(
     >>> len(figure.axes)
     5
     """
-    if not images:
+    if len(images) == 0:
         raise ArgumentError("no images", "at least one", "choose images to show")
+    counts = {"heats": len(heats), "masks": len(masks), "captions": len(captions)}
+    if set(counts.values()) != {len(images)}:
+        raise ArgumentError(f"{len(images)} images with {counts}", "one of each for each image", "leave none out")
     norm = heat_norm(scale)
     side, gap, caption_room, above, below = 0.12, 0.1, 0.24, 0.5, 0.62
     columns = min(_COLUMNS, len(images))

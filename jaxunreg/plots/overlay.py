@@ -15,6 +15,7 @@ from jaxunreg.inspection.verdict import Box
 from jaxunreg.plots.heat_colors import as_rgb, blend, draw_heat_bar, heat_norm, outline_defect
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, NOTE, PAGE_WIDTH, STYLE
 from jaxunreg.plots.views import BAR_ROOM, PANEL, SIDE, View, views
+from jaxunreg.signatures import checked
 
 _LETTERS_A_LINE, _LETTERS_A_TITLE = 125, 80  # in a figure of the page's width
 
@@ -25,6 +26,7 @@ _LOWEST_BAR, _HIGHEST_BAR = 1.1, 3 * PANEL
 _LINE, _SMALLEST_BOX = 1.2, 16
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def heat_map_overlay(
     image: Num[np.ndarray, "height width channels"],

@@ -4,6 +4,7 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
+from jaxtyping import Int
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -11,10 +12,13 @@ from matplotlib.ticker import MaxNLocator
 from jaxunreg.decomposition import half_squared_distance, log_normalizer
 from jaxunreg.errors import ArgumentError
 from jaxunreg.images import to_float
+from jaxunreg.integers import check_integer
 from jaxunreg.plots.pictures import ShownImages, check_displayable, outline_square, show_image
 from jaxunreg.plots.style import DPI, PAGE_WIDTH, STYLE, axes_in_inches
+from jaxunreg.signatures import checked
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def error_maps(
     images: ShownImages,
@@ -22,7 +26,7 @@ def error_maps(
     x_log_var: ShownImages,
     *,
     title: str,
-    boxes: np.ndarray | None = None,
+    boxes: Int[np.ndarray, "_ _"] | None = None,
     box_size: int = 4,
 ) -> Figure:
     """Each image, its reconstruction, error and sigma, and what each pixel adds to A and M (eq. 6).
@@ -62,6 +66,7 @@ def error_maps(
             "one shape",
             "reconstruct these images",
         )
+    check_integer("box_size", box_size, at_least=1)
     if boxes is not None and np.shape(boxes) != (len(images), 2):
         raise ArgumentError(
             f"boxes of shape {list(np.shape(boxes))}",

@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.ranking import roc_curve
 from jaxunreg.plots.style import CHANCE_LINE, COLORS, DASHES, DPI, SCORES, STYLE, TITLE_SIZE, Look
+from jaxunreg.signatures import checked
 
 NormalAndAnomalous: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Scores of the normal and of the anomalous samples, each `[N]`, higher = more anomalous."""
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> Figure:
     """ROC curves of several models in one square (Fig. 10 of the paper), with the AUC of each in parentheses.

@@ -2,13 +2,17 @@
 
 import matplotlib.style
 import numpy as np
+from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from jaxunreg.errors import ArgumentError
+from jaxunreg.integers import check_integer
 from jaxunreg.plots.pictures import ShownImages, check_displayable, outline_square, show_image
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, PAGE_WIDTH, STYLE, axes_in_inches
+from jaxunreg.signatures import checked
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def sample_grid(
     normal: ShownImages,
@@ -17,7 +21,7 @@ def sample_grid(
     title: str,
     rows: int,
     columns: int,
-    boxes: np.ndarray | None = None,
+    boxes: Int[np.ndarray, "_ _"] | None = None,
     box_size: int = 4,
 ) -> Figure:
     """Normal samples on the left and anomalous ones on the right (Fig. 3, 7 and 8 of the paper).
@@ -63,6 +67,7 @@ def sample_grid(
             "one size",
             "crop or resize the images",
         )
+    check_integer("box_size", box_size, at_least=1)
     if boxes is not None and np.shape(boxes) != (len(panels["anomalous"]), 2):
         raise ArgumentError(
             f"boxes of shape {list(np.shape(boxes))}",

@@ -10,8 +10,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import ANOMALOUS, DPI, INK, NORMAL, PAGE_WIDTH, STYLE
+from jaxunreg.signatures import checked
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def score_strips(
     scores: Mapping[str, Float[np.ndarray, " _"]],

@@ -9,6 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxunreg.files import replacing
+from jaxunreg.integers import check_integer
+from jaxunreg.paths import given_path
+from jaxunreg.signatures import checked
 
 NORMAL = "#0077BB"
 """Blue of the normal samples (Tol's vibrant palette, safe for every kind of colour blindness)."""
@@ -111,6 +114,7 @@ STYLE: Sequence[Any] = (
 )
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
     """Write a figure as PNG: whole or not at all, and the same bytes for the same figure.
@@ -121,6 +125,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
       dpi: pixels an inch. The grids of images are sharp at multiples of 150.
 
     Raises:
+      ArgumentError, ArgumentTypeError: no figure, no path, or fewer than one pixel an inch.
       OSError: the file cannot be written.
 
     >>> import tempfile
@@ -129,7 +134,8 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
     ...     Path(folder, "empty.png").read_bytes()[1:4]
     b'PNG'
     """
-    with replacing(Path(path)) as temporary:
+    check_integer("dpi", dpi, at_least=1)
+    with replacing(given_path("path", path)) as temporary:
         # Without the program's version, which would differ between two installations that draw the same.
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 

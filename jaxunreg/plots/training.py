@@ -1,5 +1,6 @@
 """How training went."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import DPI, FAINT, PAGE_WIDTH, SCORES, STYLE, Look, draw_chance
+from jaxunreg.signatures import check_annotated, check_number, checked
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
     """Training and held-out loss, its three terms, and the ROC AUC, against the step.
@@ -34,7 +37,8 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
       A figure with an axes for the loss, one for each term, and one for the AUC if there is any.
 
     Raises:
-      ArgumentError: no record holds a loss.
+      ArgumentError: no record holds a loss, or one that is not finite.
+      ArgumentTypeError: a step, a loss, a term or an AUC that is no number.
 
     >>> lines = [{"step": step, "loss": 1 / step, "d": 0.1, "a": -3.0, "m": 2.0} for step in (1, 2, 3)]
     >>> figure = training_curves([*lines, {"step": 3, "held_out": {"loss": 0.4}}], title="Training")
@@ -42,6 +46,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figu
     4
     """
     terms = ("loss", "d", "a", "m")
+    _check_numbers("records", records)
     training = {name: _series(records, name) for name in terms}
     held_out = {name: _series([_nested(record, "held_out") for record in records], name) for name in terms}
     auc = {name: _series([_nested(record, "auc") for record in records], name) for name in SCORES}
@@ -117,6 +122,21 @@ def _draw_auc(axes: Axes, auc: Mapping[str, Mapping[int, float]], *, loss_alone:
     axes.set_yticks([tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= 1.0])
     axes.set_ylim(low, high)
     axes.legend(loc="upper center", ncols=2, fontsize=9, columnspacing=1.0, labelspacing=0.2)
+
+
+def _check_numbers(name: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse records in which what is drawn is no finite number."""
+    for place, record in enumerate(records):
+        at = f"{name}[{place}]"
+        for part in record.keys() & {"held_out", "auc"}:
+            check_annotated(f"{at}[{part!r}]", record[part], Mapping[str, Any])
+            _check_numbers(f"{at}[{part!r}]", [record[part]])
+        for part in record.keys() & {"step", "loss", *SCORES}:
+            check_number(f"{at}[{part!r}]", record[part])
+            if not math.isfinite(record[part]):
+                raise ArgumentError(
+                    f"{record[part]} for {at}[{part!r}]", "a finite number", "leave out the steps that failed"
+                )
 
 
 def _series(records: Iterable[Mapping[str, Any]], name: str) -> dict[int, float]:

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import DPI, INK, PAGE_WIDTH, STYLE, TITLE_SIZE
+from jaxunreg.signatures import checked
 
 # Light yellow is lost on white, so the upper end of the map is cut off.
 _MAP = colormaps["viridis"]
@@ -24,6 +25,7 @@ _MAP_END = 0.92
 _MOST_TICKS = 7
 
 
+@checked
 @matplotlib.style.context(STYLE)
 def parallel_coordinates(
     axes: Mapping[str, Sequence[int | float]], values: Sequence[int | float], *, title: str, label: str

@@ -8,8 +8,10 @@ from jaxunreg.decomposition import LETTERS
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.verdict import ImageVerdict
 from jaxunreg.plots.overlay import heat_map_overlay
+from jaxunreg.signatures import checked
 
 
+@checked
 def verdict_overlay(
     detector: AnomalyDetector,
     image: Num[np.ndarray, "height width channels"],
@@ -46,6 +48,7 @@ def verdict_overlay(
     )
 
 
+@checked
 def scale_note(detector: AnomalyDetector) -> str:
     """How the colours of a detector's heat maps are to be read, in two sentences."""
     smoothed = f", smoothed by {detector.smoothing:g} pixels" if detector.smoothing else ""

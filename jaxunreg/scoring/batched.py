@@ -13,7 +13,7 @@ from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
-from jaxunreg.scoring.scorer import Scorer, fold_scorer
+from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
 from jaxunreg.typing import AnyImages
 
 # A call takes at most so many batches.
@@ -112,6 +112,7 @@ def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, co
 
 def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
     """A model's results for any number of images, as a pytree of NumPy arrays, without the padding."""
+    check_scorer(scorer)
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
     batch = images_a_batch(scorer, batch_size)

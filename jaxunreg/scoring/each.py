@@ -16,7 +16,7 @@ from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.patch_stream import StreamedMaps, stream_maps
 from jaxunreg.scoring.patches import check_stride
-from jaxunreg.scoring.scorer import Scorer, fold_scorer
+from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
 
 
 def maps_each(
@@ -139,7 +139,7 @@ def heat_map_each(
 
 
 def _check(scorer: Scorer, images: Iterable[Array | np.ndarray]) -> None:
-    check_kind("scorer", scorer, Scorer, "a Scorer", "make it by ju.make_scorer(model, variables)")
+    check_scorer(scorer)
     check_kind("images", images, Iterable, "images one after another", "give a list of them, or a generator")
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.doors import check_kind
-from jaxunreg.errors import ArgumentError
+from jaxunreg.errors import ArgumentError, ArgumentTypeError
 from jaxunreg.images import check_images, to_float
 from jaxunreg.models import apply
 from jaxunreg.models.base import Model
@@ -52,8 +52,7 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
     >>> bool(terms.m >= 0), bool(terms.nelbo == terms.d + terms.a + terms.m)
     (True, True)
     """
-    check_kind("model", model, Model, "a model such as a VAE", "make it by ju.VAE(ju.VAEConfig(...))")
-    check_kind("variables", variables, Mapping, "a tree of variables", "take what model.init or fit made")
+    _check_parts(model, variables)
     check_images(image, model.config.image_shape)
     terms = apply.terms(model, variables, to_float(image)[None])
     return jax.tree.map(lambda term: term[0], terms)
@@ -195,6 +194,7 @@ def fold(model: Model, variables: Variables) -> Variables:
     >>> bool(jnp.allclose(terms.nelbo, same.nelbo))
     True
     """
+    _check_parts(model, variables)
     images = jnp.zeros((1, *model.config.image_shape), jnp.float32)
     return {**variables, **apply.folded(model, variables, images)}
 
@@ -203,3 +203,25 @@ def fold(model: Model, variables: Variables) -> Variables:
 def fold_scorer(scorer: Scorer) -> Scorer:
     """A scorer of folded variables; see `fold`."""
     return Scorer(scorer.model, fold(scorer.model, scorer.variables))
+
+
+def check_scorer(scorer: Scorer) -> None:
+    """Refuse what is no scorer of pixels.
+
+    Raises:
+      ArgumentTypeError: as said.
+    """
+    check_kind("scorer", scorer, Scorer, "a Scorer", "make it by ju.make_scorer(model, variables)")
+
+
+def _check_parts(model: Model, variables: Variables) -> None:
+    check_kind("model", model, Model, "a model such as a VAE", "make it by ju.VAE(ju.VAEConfig(...))")
+    check_kind("variables", variables, Mapping, "a tree of variables", "take what model.init or fit made")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
+            raise ArgumentTypeError(
+                f"variables with {type(leaf).__name__} at {jax.tree_util.keystr(path)}",
+                "arrays in a tree of variables",
+                "take what model.init or fit made",
+                field="variables",
+            )

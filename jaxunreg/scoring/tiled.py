@@ -15,7 +15,7 @@ from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import images_a_batch
 from jaxunreg.scoring.patches import PatchGrid, check_stride, extract_patches, patch_grid
-from jaxunreg.scoring.scorer import Scorer, fold_scorer
+from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
 from jaxunreg.typing import AnyImage
 
 
@@ -99,6 +99,7 @@ def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `score_image`.
     """
+    check_scorer(scorer)
     height, width, channels = scorer.model.config.image_shape
     if patch is not None and (check_integer("patch", patch, at_least=1),) * 2 != (height, width):
         raise ArgumentError(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.integers import check_integer_fields
 from jaxunreg.models.base import Model
+from jaxunreg.signatures import check_fields
 from jaxunreg.training.config import TrainConfig
 
 
@@ -39,7 +39,7 @@ class Member:
     latent_dim: int | None = None
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         if not 0 <= self.seed < 2**32:
             raise ArgumentError(argument("seed", self.seed), "0 <= seed < 2**32", f"change {argument('seed')}")
         if self.learning_rate is not None and not (np.isfinite(self.learning_rate) and self.learning_rate > 0):

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from jaxunreg.errors import ArgumentError, argument
-from jaxunreg.integers import check_integer_fields
+from jaxunreg.signatures import check_fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class TrainConfig:
     loader_threads: int = 4
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         positive = (
             "steps",
             "batch_size",

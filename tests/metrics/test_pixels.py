@@ -210,8 +210,13 @@ BAD = [
     ([np.zeros((2, 2, 1))], [None], ValueError, r"shape \(2, 2, 1\) of map 0"),
     ([np.zeros((0, 2))], [None], ValueError, r"shape \(0, 2\) of map 0"),
     ([np.zeros((2, 2)), np.array([[0.0, np.nan]])], [None, None], ValueError, "1 of 2 pixels of map 1 that are NaN"),
-    ([np.ma.masked_equal(np.eye(2), 1)], [None], ValueError, "maps of which 2 of 4 values are masked"),
-    ([np.zeros((2, 2))], [np.ma.masked_equal(np.eye(2) > 0, 1)], ValueError, "masks of which 2 of 4 values are masked"),
+    ([np.ma.masked_equal(np.eye(2), 1)], [None], ValueError, "map 0 of which 2 of 4 values are masked"),
+    (
+        [np.zeros((2, 2))],
+        [np.ma.masked_equal(np.eye(2) > 0, 1)],
+        ValueError,
+        "mask 0 of which 2 of 4 values are masked",
+    ),
     ([np.zeros((2, 2), bool)], [None], TypeError, "dtype bool of map 0"),
 ]
 

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
-from jaxunreg.integers import check_integer, check_integer_fields
+from jaxunreg.integers import check_integer
+from jaxunreg.signatures import check_fields
 
 # One seed feeds two independent streams, so that the squares of a contaminated training split
 # do not stand where those of an erased test split stand.
@@ -73,7 +74,7 @@ class EraseConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         check_integer("size", self.size, at_least=1)
         check_integer("seed", self.seed, at_least=0)
         if not (math.isfinite(self.value) and 0.0 <= self.value <= 1.0):

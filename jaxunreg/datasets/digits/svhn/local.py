@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.io
@@ -11,6 +11,7 @@ from jaxunreg.datasets.digits.dataset import Dataset, LabeledImages
 from jaxunreg.datasets.digits.svhn.official import IMAGE_SHAPE, counts, display_name
 from jaxunreg.datasets.file_errors import FileError, MissingFileError
 from jaxunreg.errors import argument
+from jaxunreg.paths import NotAFileError, open_file
 
 
 class SvhnFileError(FileError, ValueError):
@@ -37,7 +38,7 @@ def read_mat(path: Path) -> LabeledImages:
     ...     read_mat(Path(folder) / "test_32x32.mat").labels
     array([0, 7])
     """
-    images, labels = _arrays(path, scipy.io.loadmat, "X", "y")
+    images, labels = _arrays(path, _read_mat, "X", "y")
     if images.ndim != 4:
         raise SvhnFileError(path, f"X has shape {images.shape}", "(32, 32, 3, n)", "copy the file again")
     return _checked(path, images.transpose(3, 0, 1, 2), labels)
@@ -63,12 +64,16 @@ def read_npz(path: Path) -> LabeledImages:
     (2, 32, 32, 3)
     """
 
-    def read(p: Path) -> dict[str, Any]:
-        # Opened here, since numpy leaves the file open when it is not an archive.
-        with p.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] if name in ("images", "labels") else None for name in archive.files}
+    return _checked(path, *_arrays(path, _read_npz, "images", "labels"))
 
-    return _checked(path, *_arrays(path, read, "images", "labels"))
+
+def _read_mat(file: BinaryIO) -> dict[str, Any]:
+    return scipy.io.loadmat(file)
+
+
+def _read_npz(file: BinaryIO) -> dict[str, Any]:
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] if name in ("images", "labels") else None for name in archive.files}
 
 
 # What a data_dir may hold: for each kind of pair its reader and its two files.
@@ -110,11 +115,14 @@ def load_local(folder: Path) -> Dataset:
 
 
 def _arrays(
-    path: Path, read: Callable[[Path], dict[str, Any]], images: str, labels: str
+    path: Path, read: Callable[[BinaryIO], dict[str, Any]], images: str, labels: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two arrays of a file, or an error that says why it is not one of ours."""
     try:
-        arrays = read(path)
+        with open_file(path) as file:
+            arrays = read(file)
+    except NotAFileError as error:
+        raise SvhnFileError(path, error.got, "a file of SVHN's digits", "give the path of one") from error
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # a cut or foreign file makes scipy and zipfile raise nearly anything
