@@ -66,7 +66,7 @@ def export_scorer(
     (5,)
     """
     unknown = [name for name in platforms if name not in get_args(Platform)]
-    if unknown or not platforms:
+    if unknown or len(platforms) == 0:
         raise ArgumentError(argument("platforms", platforms), f"at least one of {list(get_args(Platform))}")
     if vjp_order < 0:
         raise ArgumentError(argument("vjp_order", vjp_order), "at least 0")
