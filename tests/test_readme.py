@@ -102,7 +102,15 @@ def test_the_manufacturing_study_is_quoted_as_it_was_run():
     (run,) = committed("manufacturing-quick.json")
     rows = run["rows"]
     text = " ".join(README.split())
-    for model, score, words in (("vae", "m", "M there is"), ("vae", "nelbo", "of L"), ("ae", "nelbo", "of the AE")):
+    for model, score, words in (
+        ("features", "m", "M on features is"),
+        ("gaussian", "m", "of its Gaussian alone"),
+        ("padim", "score", "of PaDiM"),
+        ("patchcore_10", "score", "of PatchCore (10 %)"),
+        ("vae", "m", "M there is"),
+        ("vae", "nelbo", "of L"),
+        ("ae", "nelbo", "of the AE"),
+    ):
         (row,) = [row for row in rows if (row["model"], row["score"]) == (model, score)]
         assert f"{words} {np.mean([trial['auc']['value'] for trial in row['trials']]):.3f}" in text
 
