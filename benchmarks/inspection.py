@@ -10,7 +10,6 @@ process to its end. Then the detector scores the test images one after another i
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -103,35 +102,35 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
     return [*rows, score_in_this_process(data, work / "model-first", options.parts_scored)]
 
 
+# A process that is started by a large one counts the memory of that one as its own peak. This one is small.
+_WATCH = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps({"seconds": seconds, "peak": peak, "ended": done.returncode, "told": done.stderr[-2000:]}))
+"""
+
+
 def run(arguments: list[str], cache: Path) -> dict[str, float]:
     """Seconds and peak memory of a command in a process of its own.
 
     Args:
       arguments: of `jaxunreg`.
       cache: where compiled programs are kept.
+
+    Raises:
+      RuntimeError: the command ends with an error.
     """
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jaxunreg", *arguments],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None  # for mypy: it is a pipe
-    with process.stderr as stream:
-        told = stream.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 3):  # 3: an anomaly was found.
-        raise RuntimeError(f"jaxunreg {arguments[0]} ended with {process.returncode}: {told[-2000:]}")
-    return {"seconds": time.perf_counter() - began, "peak_mb": _megabytes(used)}
-
-
-def _megabytes(used: resource.struct_rusage) -> float:
-    """Peak resident memory. macOS counts bytes, others kilobytes."""
-    return used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    command = [sys.executable, "-c", _WATCH, sys.executable, "-m", "jaxunreg", *arguments]
+    watched = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    found = json.loads(watched.stdout)
+    if found["ended"] not in (0, 3):  # 3: an anomaly was found.
+        raise RuntimeError(f"jaxunreg {arguments[0]} ended with {found['ended']}: {found['told']}")
+    # macOS counts bytes, others kilobytes.
+    return {"seconds": found["seconds"], "peak_mb": found["peak"] / (1e6 if sys.platform == "darwin" else 1e3)}
 
 
 def score_in_this_process(data: Path, model: Path, count: int) -> dict[str, Any]:
