@@ -1,8 +1,5 @@
 """One check of the arguments and fields that must be integers."""
 
-from dataclasses import fields
-from typing import Any
-
 import numpy as np
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
@@ -37,23 +34,3 @@ def check_integer(name: str, value: object, *, at_least: int | None, advice: str
     if at_least is not None and value < at_least:
         raise ArgumentError(argument(name, value), f"at least {at_least}", advice or f"raise {argument(name)}")
     return int(value)
-
-
-def check_integer_fields(config: Any) -> None:
-    """Refuse a dataclass with a field that its type says is an integer, and that is none.
-
-    Args:
-      config: the dataclass. Its own checks say which integers are in range.
-
-    Raises:
-      ArgumentTypeError: the errors of `check_integer`.
-
-    >>> import dataclasses
-    >>> check_integer_fields(dataclasses.make_dataclass("Config", [("steps", int)])(2.5))
-    Traceback (most recent call last):
-    jaxunreg.errors.ArgumentTypeError: got steps=2.5 of type float; expected an integer; pass int(steps)
-    """
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.type is int or (field.type == int | None and value is not None):
-            check_integer(field.name, value, at_least=None)

@@ -45,7 +45,8 @@ def write(path: Path, results: Mapping[str, Any], command: str, *, record: Mappi
     first = next(iter(splits.values()))
     tables = blocks(results)
     by_two = any(label.endswith(letter(HIGHEST)) for label in results["merits"]["auc"])
-    note = f"Mean over {first['trials']} {first['protocol']}" + (
+    turns = first["protocol"] if first["trials"] > 1 else first["protocol"].removesuffix("s")
+    note = f"Mean over {first['trials']} {turns}" + (
         f", of the models of pixels over {first['pixel_trials']}. " if first["pixel_trials"] < first["trials"] else ". "
     )
     tables[0] = dataclasses.replace(tables[0], note=f"{note}{RULES}" if by_two else note)

@@ -94,11 +94,7 @@ def inflate(whitening: Whitening, held_out: AnyFeatureMaps, *, prior_images: flo
     ratio = 2.0 * total / whitening.mean.shape[2]
     common = jnp.mean(ratio, keepdims=True) / len(held_out)
     squared = (ratio + prior_images * common) / (len(held_out) + prior_images) if whitening.per_place else common
-    return dataclasses.replace(
-        whitening,
-        scale=whitening.scale * jnp.sqrt(squared),
-        log_normalizer=whitening.log_normalizer + 0.5 * whitening.mean.shape[2] * jnp.log(squared),
-    )
+    return whitening.widened(squared)
 
 
 @jax.jit

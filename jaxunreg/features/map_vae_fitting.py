@@ -1,6 +1,5 @@
 """A VAE fitted to whitened maps, and kept as far as it predicts other normal images better than its start."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -115,11 +114,7 @@ def fit_map_vae(
     table += [VAENats(count, "common", in_nats_a_place(_judged_in_turns(seen, count, dims, folds))) for count in counts]
     count = min(table[1:], key=lambda row: row.nats).latent_dim
     noise, signal = _noise_and_signal(seen, count, dims)
-    wider = dataclasses.replace(
-        whitening,
-        scale=whitening.scale * np.float32(np.sqrt(noise)),
-        log_normalizer=whitening.log_normalizer + np.float32(0.5 * features.shape[3] * np.log(noise)),
-    )
+    wider = whitening.widened(jnp.float32(noise))
     if count == 0:
         return FittedMapVAE(wider, tuple(table))
     components = components[:count]

@@ -9,7 +9,7 @@ PaDiM (Defard et al., 2021), half its square. Whitening is the linear map `y = (
 has M = |y|^2 / 2, and the log-determinant of the map stands in A, so that nats stay nats of `x`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -82,6 +82,18 @@ class Whitening:
     def latent_dim(self) -> int:
         """Zero: a Gaussian has no latent variable."""
         return 0
+
+    def widened(self, squared: Float[Array, "*places"]) -> "Whitening":
+        """The whitening with `Sigma` times `t^2`: M is divided by it, and A grows by `features log t`.
+
+        Args:
+          squared: `t^2`, a scalar for all places, or `[rows, columns]`.
+        """
+        return replace(
+            self,
+            scale=self.scale * jnp.sqrt(squared),
+            log_normalizer=self.log_normalizer + 0.5 * self.mean.shape[2] * jnp.log(squared),
+        )
 
     def row(self, number: int) -> "Whitening":
         """The whitening of one row of the map."""

@@ -8,11 +8,11 @@ from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.checks import check_scoring
-from jaxunreg.integers import check_integer_fields
 from jaxunreg.models.vae import VAE, VAEConfig
 from jaxunreg.scoring.map_scorer import Space
 from jaxunreg.scoring.patches import check_stride
 from jaxunreg.scoring.working_size import SMALLEST_IMAGE
+from jaxunreg.signatures import check_fields
 from jaxunreg.training.config import TrainConfig
 
 MOST_RESOLUTION = 4096
@@ -87,7 +87,7 @@ class DetectorConfig:
     )
 
     def __post_init__(self) -> None:
-        check_integer_fields(self)
+        check_fields(self)
         if self.space not in get_args(Space):
             raise ArgumentError(argument("space", self.space), f"one of {list(get_args(Space))}")
         self._check_fields_of_the_other_space()

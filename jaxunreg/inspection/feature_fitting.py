@@ -139,7 +139,8 @@ def learn_from_maps(
     with status(progress, "choosing the Gaussian by held-out nats"):
         table = try_gaussians(maps, fitted)
     with status(progress, "fitting it"):
-        whitening = fit_whitening(maps[:fitted], best_config(table))
+        best = best_config(table)
+        whitening = fit_whitening(maps[:fitted], best)
     with status(progress, "fitting the VAE on the map"):
         latent_dims = affordable_latent_dims(maps.shape[1] * maps.shape[2], maps.shape[3])
         fit = fit_map_vae(whitening, maps[:fitted], maps[fitted:], latent_dims=latent_dims, groups=apart)
@@ -149,7 +150,7 @@ def learn_from_maps(
         "sha256": network.sha256,
         "working_size": size,
         "map": list(maps.shape[1:3]),
-        "whitening": dataclasses.asdict(best_config(table)),
+        "whitening": dataclasses.asdict(best),
         "chosen_on": len(maps) - fitted,
         "held_out_nats": [_row(entry) for entry in table],
         "vae": [entry._asdict() for entry in fit.table],

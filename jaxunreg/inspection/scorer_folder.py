@@ -99,8 +99,6 @@ def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer
         height, width = about["working_size"]
         density = _density(arrays)
         wanted, channels = about["network_sha256"], about["channels"]
-        # Detectors that were written before networks had one have none.
-        about.setdefault("arithmetic", "float32")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path}, which cannot be read: {error}", "a file that `jaxunreg fit` wrote", _ADVICE

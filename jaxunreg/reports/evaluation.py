@@ -141,6 +141,8 @@ def _learning(record: Mapping[str, Any]) -> dict[str, str]:
 def _vae(entry: Mapping[str, Any]) -> str:
     if entry["sigma"] == "one":
         return "the Gaussian"
+    if entry["latent_dim"] == 0:
+        return "the Gaussian at a scale of its own"
     sigma = "a common sigma" if entry["sigma"] == "common" else "a sigma that follows the image"
     return f"{entry['latent_dim']} latent variables, {sigma}"
 

@@ -14,6 +14,7 @@ from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
 from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
+from jaxunreg.scoring.until_error import one_behind
 from jaxunreg.typing import AnyImages
 
 # A call takes at most so many batches.
@@ -121,15 +122,9 @@ def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_s
     else:
         scorer = fold_scorer(scorer)
     call = batch * batches_a_call(scorer, batch)
-    results: list[Any] = []
-    waiting = None
-    for start in range(0, len(images), call):
-        result = one_call(method, scorer, np.asarray(images[start : start + call]), batch)
-        # Only one call is prepared while the one before it runs, so that memory does not grow.
-        if waiting is not None:
-            results.append(jax.tree.map(np.asarray, waiting))
-        waiting = result
-    results.append(jax.tree.map(np.asarray, waiting))
+    parts = (np.asarray(images[start : start + call]) for start in range(0, len(images), call))
+    begun = (one_call(method, scorer, part, batch) for part in parts)
+    results = [jax.tree.map(np.asarray, result) for result in one_behind(begun)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *results)
 
 

@@ -21,6 +21,7 @@ from jaxunreg.scoring.on_devices import Backend, copied, mesh_of, prepared, refu
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
 from jaxunreg.scoring.sharded_features import ShardedFeatureScorer, shard_features
 from jaxunreg.scoring.tiled import batched_corners, checked_covering_grid, checked_grid, patch_terms, sum_patches
+from jaxunreg.scoring.until_error import one_behind
 from jaxunreg.typing import AnyImage, AnyImages
 
 # The most batches that a device takes in one call of the program. With one batch a call, a CPU is 0.8 times as fast,
@@ -135,21 +136,16 @@ class ShardedScorer:
         devices, batch = self.mesh.size, self.batch_size
         most = batches_a_call(self.scorer, batch, _BATCHES_A_CALL)
         call = devices * most * batch
-        results: list[Decomposition] = []
-        waiting: tuple[Decomposition, int] | None = None
-        for start in range(0, len(images), call):
-            part = images[start : start + call]
+
+        def begin(part: np.ndarray) -> tuple[Decomposition, int]:
             # Each device takes the same number of batches.
             count = -(-len(part) // (devices * batch))
             part = filled(part, devices * count * batch).reshape(devices, count, batch, *shape)
             part = filled(part, most, axis=1).reshape(-1, batch, *shape)
-            result = self._start(_batch_terms, np.int32(count), part)
-            # Only one call is prepared while the one before it runs, so that memory does not grow.
-            if waiting is not None:
-                results.append(self._in_order(*waiting))
-            waiting = result, count
-        assert waiting is not None
-        results.append(self._in_order(*waiting))
+            return self._start(_batch_terms, np.int32(count), part), count
+
+        begun = (begin(images[start : start + call]) for start in range(0, len(images), call))
+        results = [self._in_order(*result) for result in one_behind(begun)]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *results)
 
     def _in_order(self, result: Decomposition, count: int) -> Decomposition:
