@@ -4,9 +4,13 @@ from jaxunreg.inspection.calibrating import calibrate_detector
 from jaxunreg.inspection.calibration import Calibration, calibrate, images_needed
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import AnomalyDetector
+from jaxunreg.inspection.drift import DriftState, DriftTest
+from jaxunreg.inspection.drift_reading import DriftReading
 from jaxunreg.inspection.evaluating import evaluate_detector
 from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.inspection.fitting import fit_detector
+from jaxunreg.inspection.lots import benjamini_hochberg, fewest_rejections
+from jaxunreg.inspection.regions import Region, find_regions, region_mask
 from jaxunreg.inspection.unseen import UnseenImages, unseen_images
 from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
 
@@ -15,14 +19,22 @@ __all__ = [
     "Box",
     "Calibration",
     "DetectorConfig",
+    "DriftReading",
+    "DriftState",
+    "DriftTest",
     "Evaluation",
     "ImageVerdict",
     "InspectedImage",
+    "Region",
     "UnseenImages",
+    "benjamini_hochberg",
     "calibrate",
     "calibrate_detector",
     "evaluate_detector",
+    "fewest_rejections",
+    "find_regions",
     "fit_detector",
     "images_needed",
+    "region_mask",
     "unseen_images",
 ]

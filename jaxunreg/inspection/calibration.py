@@ -108,7 +108,28 @@ class Calibration:
         jaxunreg.errors.ArgumentError: got false_positive_rate=0.05; expected at least 1/(3 + 1) = 0.25 with 3 held-out
         normal images; give at least 19 of them, or raise the rate
         """
-        return float(self.scores[self.count - self._exceeding(false_positive_rate)])
+        return float(self.scores[self.count - self.exceeding(false_positive_rate)])
+
+    def exceeding(self, false_positive_rate: float) -> int:
+        """`n + 1 - k`: the largest rank from above whose p-value is at most the rate.
+
+        Raises:
+          ArgumentError: a rate as `threshold` refuses.
+
+        >>> calibrate(range(50)).exceeding(0.05)
+        2
+        """
+        _check_rate(false_positive_rate)
+        ranks = self.count + 1
+        exceeding = _largest_rank(false_positive_rate, ranks)
+        if exceeding == 0:
+            raise ArgumentError(
+                argument("false_positive_rate", false_positive_rate),
+                f"at least 1/({self.count} + 1) = {1 / ranks:.3g} with {self.count} held-out normal "
+                f"image{'s' if self.count > 1 else ''}",
+                f"give at least {images_needed(false_positive_rate)} of them, or raise the rate",
+            )
+        return exceeding
 
     def p_values(self, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
         """The conformal p-value of each score: `(1 + #{calibration >= score}) / (n + 1)`.
@@ -181,7 +202,7 @@ class Calibration:
             )
         import scipy.stats  # slow to import, and only what tells of a rate needs it
 
-        exceeding = self._exceeding(false_positive_rate)
+        exceeding = self.exceeding(false_positive_rate)
         beta = scipy.stats.beta(exceeding, self.count + 1 - exceeding)
         low, high = beta.interval(confidence)
         return Interval(value=exceeding / (self.count + 1), low=float(low), high=float(high))
@@ -211,20 +232,6 @@ class Calibration:
             f"from {self.count} held-out normal image{'s' if self.count > 1 else ''}; the realised rate lies in "
             f"{100 * rate.low:.2g}-{100 * rate.high:.2g} % with {100 * confidence:.4g} % probability"
         )
-
-    def _exceeding(self, false_positive_rate: float) -> int:
-        """`n + 1 - k`: the largest rank from above whose p-value is at most the rate."""
-        _check_rate(false_positive_rate)
-        ranks = self.count + 1
-        exceeding = _largest_rank(false_positive_rate, ranks)
-        if exceeding == 0:
-            raise ArgumentError(
-                argument("false_positive_rate", false_positive_rate),
-                f"at least 1/({self.count} + 1) = {1 / ranks:.3g} with {self.count} held-out normal "
-                f"image{'s' if self.count > 1 else ''}",
-                f"give at least {images_needed(false_positive_rate)} of them, or raise the rate",
-            )
-        return exceeding
 
 
 def calibrate(scores: ArrayLike, *, unit: str = "nats") -> Calibration:
