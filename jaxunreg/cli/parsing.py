@@ -24,7 +24,7 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
   jaxunreg demo                                       all of that on generated parts, in two minutes
 
-Results go to stdout, everything else to stderr. Each command has a --help.
+Results go to stdout, everything else to stderr. Each command has a --help; --version prints the version.
 """
 
 COMMANDS: Mapping[str, str] = {
