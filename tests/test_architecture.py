@@ -29,6 +29,7 @@ ROOMS = (
     "plots",
     "reports",
     "export",
+    "serving",
     "cli",
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -5,8 +5,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jaxunreg as ju
-
-from .config import LeverName, LeversConfig
+from experiments.levers.config import LeverName, LeversConfig
 
 
 class Lever(NamedTuple):

@@ -6,18 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxunreg import plots
-from jaxunreg.datasets.folders.image_file import GOOD
-from jaxunreg.images import to_float
-from jaxunreg.reports.figures import Figures, Section
-from jaxunreg.scoring.aggregation import mean_of_highest
-
-from .choosing import Chosen, headline_candidate
-from .config import FeatureModel, ManufacturingConfig, ManufacturingRun, ModelName
-from .feature_heat_maps import in_pixels
-from .feature_scores import FeatureScores
-from .fitting import fit, fit_network
-from .models import (
+from experiments.manufacturing.choosing import Chosen, headline_candidate
+from experiments.manufacturing.config import FeatureModel, ManufacturingConfig, ManufacturingRun, ModelName
+from experiments.manufacturing.feature_heat_maps import in_pixels
+from experiments.manufacturing.feature_scores import FeatureScores
+from experiments.manufacturing.fitting import fit, fit_network
+from experiments.manufacturing.models import (
     MODELS,
     Candidate,
     chooses,
@@ -26,8 +20,13 @@ from .models import (
     of_features,
     of_pixels,
 )
-from .scores import Scores
-from .splits import Split
+from experiments.manufacturing.scores import Scores
+from experiments.manufacturing.splits import Split
+from jaxunreg import plots
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.images import to_float
+from jaxunreg.reports.figures import Figures, Section
+from jaxunreg.scoring.aggregation import mean_of_highest
 
 _IN_FIG_10: tuple[tuple[ModelName, str], ...] = (
     ("features", "m"),

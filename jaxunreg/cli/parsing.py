@@ -22,15 +22,17 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg fit good_parts --output model              learn from a folder of normal images
   jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
   jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
+  jaxunreg serve model                                score images that are sent over HTTP
   jaxunreg demo                                       all of that on generated parts, in two minutes
 
-Results go to stdout, everything else to stderr. Each command has a --help; --version prints the version.
+Results go to stdout, everything else to stderr. Each command has a --help.
 """
 
 COMMANDS: Mapping[str, str] = {
     "fit": "Learn from a folder of normal images.",
     "score": "Score images by a model that `fit` made.",
     "evaluate": "See how well a model does on a labelled folder.",
+    "serve": "Score images that are sent over HTTP.",
     "demo": "See the other commands work, on generated parts.",
 }
 """The first line of each command's docstring, so that `jaxunreg --help` need not import the commands.

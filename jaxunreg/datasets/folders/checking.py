@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
-from jaxunreg.datasets.folders.image_files import Color, OnError, check_size
+from jaxunreg.datasets.folders.image_files import Color, OnError, check_size, check_smallest
 from jaxunreg.datasets.folders.mask_pixels import decode_mask, looks_inverted
 from jaxunreg.datasets.folders.pixels import decode
 from jaxunreg.datasets.folders.room import Room
@@ -165,8 +165,7 @@ def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
         )
     pixels, alpha = decode(file.content, alpha=True)
     height, width = pixels.shape[:2]
-    if min(height, width) < (min_size or 1):
-        raise ImageFileError(file.path, f"has {height}x{width} pixels", f"at least {min_size}x{min_size}")
+    check_smallest(file.path, (height, width), min_size)
     mask_is_empty = mask_is_inverted = False
     if file.mask_content is not None:
         mask = decode_mask(file.mask_content)

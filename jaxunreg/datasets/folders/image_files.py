@@ -179,3 +179,14 @@ def check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], why:
     if got != expected:
         height, width = expected
         raise ImageFileError(path, f"has {got[0]}x{got[1]} pixels", f"{height}x{width}, {why}")
+
+
+def check_smallest(path: Path, size: tuple[int, int], smallest: int | None) -> None:
+    """Check that an image is large enough.
+
+    Raises:
+      ImageFileError: it is not.
+    """
+    height, width = size
+    if min(height, width) < (smallest or 1):
+        raise ImageFileError(path, f"has {height}x{width} pixels", f"at least {smallest}x{smallest}")

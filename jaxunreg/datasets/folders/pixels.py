@@ -57,19 +57,33 @@ def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
     Raises:
       ImageFileError: it cannot be read or decoded, or its pixels are not of such a kind.
     """
-    path = file.path
     try:
         contents = file.read()
     except OSError as error:
         raise ImageFileError(
-            path, f"cannot be opened ({error.strerror})", advice="check the path and its rights"
+            file.path, f"cannot be opened ({error.strerror})", advice="check the path and its rights"
         ) from error
+    return decode_bytes(file.path, contents, alpha=alpha)
+
+
+def decode_bytes(path: Path, contents: bytes, *, alpha: bool = False, most_pixels: int | None = None) -> Decoded:
+    """Decode the bytes of a file, as `decode` does.
+
+    Args:
+      path: the file, or what to call it in an error.
+      contents: all of its bytes.
+      alpha: as for `decode`.
+      most_pixels: how many an image may have; default: Pillow's limit.
+
+    Raises:
+      ImageFileError: the bytes cannot be decoded, or the pixels are not of such a kind.
+    """
     if not contents:
         raise ImageFileError(path, "is empty (0 bytes)", advice="copy it again")
     contents = with_needed_chunks(contents)
     try:
         with Image.open(io.BytesIO(contents), formats=_FORMATS) as image:
-            _check_extent(path, image)
+            _check_extent(path, image, most_pixels)
             pages = getattr(image, "n_frames", 1)
             # MPO is a JPEG with further pictures behind it, which telephones write under the suffix .jpg.
             if pages > 1 and image.format != "MPO":
@@ -105,12 +119,15 @@ def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
         ) from error
 
 
-def _check_extent(path: Path, image: Image.Image) -> None:
-    """Refuse an image above Pillow's limit before it is decoded.
+def _check_extent(path: Path, image: Image.Image, most_pixels: int | None) -> None:
+    """Refuse an image above the caller's limit, or Pillow's, before it is decoded.
 
     Up to twice the limit Pillow only warns. Python's filters of warnings are global, so that a thread cannot turn the
     warning into an error.
     """
+    if most_pixels is not None and image.width * image.height > most_pixels:
+        pixels = f"{image.height}x{image.width} pixels"
+        raise ImageFileError(path, f"has {pixels}", f"at most {most_pixels} of them", "cut it into parts")
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise _bomb(path, f"{image.width * image.height} pixels, above the limit of {limit}")

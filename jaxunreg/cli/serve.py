@@ -1,0 +1,101 @@
+"""`jaxunreg serve`: a detector that answers over HTTP."""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxunreg.cli.console import say
+from jaxunreg.cli.detectors import load_detector
+from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
+from jaxunreg.errors import MissingPackageError
+from jaxunreg.serving.access import check_access, is_loopback
+from jaxunreg.serving.limits import Limits
+from jaxunreg.serving.service import ScoringService
+
+HELP = (
+    """\
+Score images that are sent over HTTP. Needs `pip install 'jaxunreg[serve]'`.
+
+  jaxunreg serve model
+  curl --data-binary @part.png http://127.0.0.1:8000/score
+  curl -F image=@a.png -F image=@b.tif 'http://127.0.0.1:8000/score?heat_map=1'
+  curl --data-binary @part.png http://127.0.0.1:8000/heat_map > heat_map.png
+
+At / there is a page to drop an image on. POST /score takes the bytes of one image or a form of several (PNG, JPEG, BMP,
+TIFF) and answers in JSON, with a heat map in base64 if asked. GET /healthz tells of the threshold and of milliseconds a
+part, and GET /metrics counts for Prometheus.
+
+The model is warm before the port opens. Where as many images as --max-queue wait or are scored, a request is refused
+with 503 and Retry-After.
+
+By default only this machine can connect. Beyond it, as with --host 0.0.0.0, every request must bear a token:
+`Authorization: Bearer TOKEN`. Other users of the machine can see the words of a command line, so put the token into the
+variable JAXUNREG_TOKEN rather than behind --token. What is sent is not encrypted. Put a reverse proxy with TLS in front
+where the network is not yours.
+
+The address is printed on stdout once it answers. Ctrl-C and SIGTERM stop it: it takes no more requests, answers those
+that it has, and ends with 0.
+"""
+    + "\n"
+    + EXIT_CODES.format(success="stopped", anomalies="", interrupted=" before it listened")
+)
+
+_LIMITS = Limits()
+
+_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+
+
+def serve(
+    model: tyro.conf.Positional[_Directory],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    max_queue: int = 32,
+    false_positive_rate: float | None = None,
+    top_k: int | None = None,
+    limits: Limits = _LIMITS,
+) -> int:
+    """Score images that are sent over HTTP.
+
+    Args:
+      model: folder that `jaxunreg fit` wrote.
+      host: address to listen at; 0.0.0.0 for all of this machine.
+      port: to listen at; 0 for any free one.
+      token: what requests must bear; default: the variable JAXUNREG_TOKEN. Needed beyond this machine.
+      max_queue: images that wait or are scored at a time, at most.
+      false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
+      limits: of one request.
+    """
+    token = token if token is not None else os.environ.get("JAXUNREG_TOKEN") or None
+    check_access(host, token)
+    for package in ("starlette", "uvicorn", "python_multipart", "prometheus_client"):
+        _check_installed(package)
+    from jaxunreg.serving.http import make_app
+    from jaxunreg.serving.server import Server, bound_socket
+
+    with bound_socket(host, port) as bound:
+        detector = load_detector(model, false_positive_rate, top_k)
+        service = ScoringService(detector, max_queue=max_queue)
+        say(f"warming up: {detector.summary()}")
+        service.warm_up()
+        # A page of another site that names itself as this machine would otherwise reach what listens for it alone.
+        hosts = [host, "localhost", "127.0.0.1", "[::1]"] if is_loopback(host) else None
+        app = make_app(service, limits=limits, token=token, hosts=hosts)
+        Server(app, bound, patience=limits.timeout).run(lambda address: print(address, flush=True))
+    took = f"; a part took {service.timings.summary()}" if service.timings.count else ""
+    say(f"stopped; {service.timings.count} images were scored{took}")
+    return SUCCESS
+
+
+def _check_installed(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"no package {package}", "the packages of the extra `serve`", "run `pip install 'jaxunreg[serve]'`"
+        ) from error

@@ -1,0 +1,7 @@
+"""A detector at work: a service that answers over HTTP, and a watch over a folder that images arrive in."""
+
+from jaxunreg.serving.places import QueueFullError
+from jaxunreg.serving.service import Answer, ScoringService
+from jaxunreg.serving.timings import Timings
+
+__all__ = ["Answer", "QueueFullError", "ScoringService", "Timings"]

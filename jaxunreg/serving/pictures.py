@@ -1,0 +1,42 @@
+"""The picture of a heat map as PNG bytes: the heat over the image in gray, in the colours of all figures."""
+
+import io
+
+import numpy as np
+from jaxtyping import Float, Num
+from PIL import Image
+
+from jaxunreg.images import to_float
+from jaxunreg.plots.heat_colors import blend, heat_norm
+
+# A screen shows no more, and blending takes 60 bytes a pixel.
+_LARGEST_SIDE = 2048
+
+
+def heat_map_png(
+    image: Num[np.ndarray, "height width channels"],
+    heat: Float[np.ndarray, "height width"],
+    scale: tuple[float, float],
+) -> bytes:
+    """Heat over an image in gray, as PNG.
+
+    Args:
+      image: uint8, or floating point in [0, 1].
+      heat: higher is more anomalous.
+      scale: the heat of the first and of the last colour.
+
+    Returns:
+      The bytes of a PNG with the size of the image, or with its shape where a side has more than 2,048 pixels.
+
+    >>> png = heat_map_png(np.zeros((6, 8, 1), np.uint8), np.ones((6, 8)), (0.0, 2.0))
+    >>> Image.open(io.BytesIO(png)).size
+    (8, 6)
+    """
+    step = -(-max(heat.shape) // _LARGEST_SIDE)
+    # The highest heat of each block, so that a small place stays visible.
+    rows, columns = (np.arange(0, length, step) for length in heat.shape)
+    highest = np.maximum.reduceat(np.maximum.reduceat(heat, rows, axis=0), columns, axis=1)
+    colors = blend(np.asarray(to_float(image[::step, ::step])), heat_norm(scale), highest)
+    file = io.BytesIO()
+    Image.fromarray((255 * colors + 0.5).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()

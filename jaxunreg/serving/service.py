@@ -1,0 +1,186 @@
+"""A detector that stays warm: images wait in a bounded queue, and one thread scores them. It knows nothing of HTTP."""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Num
+
+from jaxunreg.errors import JaxunregError
+from jaxunreg.inspection.detector import AnomalyDetector
+from jaxunreg.inspection.verdict import ImageVerdict
+from jaxunreg.serving.places import Places
+from jaxunreg.serving.timings import Timings
+
+# What waits longer than a batch takes could as well wait for the next one.
+_MOST_A_BATCH = 32
+
+
+class ServiceClosedError(JaxunregError):
+    """An image that came after the service was closed."""
+
+
+class Answer(NamedTuple):
+    """What the service says of one image.
+
+    Attributes:
+      verdict: of the detector.
+      heat: the smoothed heat map, float64 `[height, width]` in nats a pixel; None where it was not asked for.
+      waited: seconds in the queue.
+      scored: seconds from there to the answer.
+    """
+
+    verdict: ImageVerdict
+    heat: Float64[np.ndarray, "height width"] | None
+    waited: float
+    scored: float
+
+
+class _Job(NamedTuple):
+    image: np.ndarray
+    heat_map: bool
+    came: float
+    future: "Future[Answer]"
+
+
+class ScoringService:
+    """Scores images of any sizes, one thread for all who ask. It is a context manager, which closes at its end.
+
+    The thread takes all that waits at a time, so that images that fit into one call of the network share it.
+
+    Args:
+      detector: what scores.
+      max_queue: how many images wait or are scored at most; see `places`.
+
+    Attributes:
+      detector: as above.
+      places: whoever submits an image first takes one of these.
+      timings: seconds that one image takes to be scored, the mean where several are scored together; without the queue.
+
+    >>> import jax, jaxunreg as ju
+    >>> from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
+    >>> from jaxunreg.scoring import FeatureScorer
+    >>> network = wrap(lambda weights, images: images[:, ::8, ::8], (), name="thinned")
+    >>> images = jax.random.uniform(jax.random.key(0), (30, 32, 48, 3))
+    >>> whitening = fit_whitening(network(images[:20]), WhiteningConfig(per_place=False))
+    >>> scorer = FeatureScorer(network, whitening, (32, 48), channels=3)
+    >>> detector = ju.calibrate_detector(scorer, list(np.asarray(images[20:])), stride=8, false_positive_rate=0.2)
+    >>> with ScoringService(detector) as service:
+    ...     service.warm_up()
+    ...     answer = service.submit(np.zeros((20, 24, 3), np.uint8), heat_map=True).result()
+    >>> answer.verdict.is_anomalous, answer.heat.shape, service.timings.count
+    (True, (20, 24), 1)
+    """
+
+    def __init__(self, detector: AnomalyDetector, *, max_queue: int = 32) -> None:
+        self.detector = detector
+        self.timings = Timings()
+        self.places = Places(max_queue, self.timings)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        # A daemon, since a call of the network cannot be interrupted where the process must end.
+        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "ScoringService":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def warm_up(self) -> None:
+        """Score images of each kind once, so that nothing is compiled when the first one comes.
+
+        It is not counted in `timings`.
+        """
+        side = max(self.detector.smallest_image, 32)
+        for dtype in (np.uint8, np.float32):
+            for pixels in (False, True):
+                list(self.detector.inspect([np.zeros((side, side, self.detector.channels), dtype)], pixels=pixels))
+
+    def submit(self, image: Num[np.ndarray, "height width channels"], *, heat_map: bool = False) -> "Future[Answer]":
+        """Have an image scored.
+
+        Args:
+          image: uint8, or floating point in [0, 1], with the channels of the detector and at least as large as its
+            smallest.
+          heat_map: whether to make a heat map, too.
+
+        Returns:
+          What will be the answer. Where it is cancelled before its turn, the image is not scored. It raises the errors
+          of `AnomalyDetector.inspect`.
+
+        Raises:
+          ServiceClosedError: the service was closed.
+        """
+        job = _Job(image, heat_map, time.perf_counter(), Future())
+        with self._closing:
+            if self._closed:
+                raise ServiceClosedError("an image after the service was closed", "one before", "start it again")
+            self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Answer all that waits, and end. Closing again does nothing."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        for batch in self._batches():
+            for dtype in sorted({job.image.dtype for job in batch}, key=str):
+                for heat_map in (False, True):
+                    self._score([job for job in batch if (job.image.dtype, job.heat_map) == (dtype, heat_map)])
+
+    def _batches(self) -> Iterator[list[_Job]]:
+        """All that waits, again and again until the service closes."""
+        while True:
+            batch = [self._jobs.get()]
+            while len(batch) < _MOST_A_BATCH and batch[-1] is not None:
+                try:
+                    batch.append(self._jobs.get_nowait())
+                except queue.Empty:
+                    break
+            yield [job for job in batch if job is not None]
+            if batch[-1] is None:
+                return
+
+    def _score(self, jobs: Sequence[_Job]) -> None:
+        """Answer images of one dtype, each as soon as its scores are there."""
+        waiting = deque(job for job in jobs if job.future.set_running_or_notify_cancel())
+        if not waiting:
+            return
+        together, began = len(waiting), time.perf_counter()
+        images = [job.image for job in waiting]
+        try:
+            for found in self.detector.inspect(images, pixels=waiting[0].heat_map):
+                heat = None if found.pixels is None else self.detector.heat_map(found.pixels, smooth=True)
+                job = waiting.popleft()
+                job.future.set_result(Answer(found.verdict, heat, began - job.came, time.perf_counter() - began))
+        except Exception as error:
+            # An image must not take the others with it.
+            if together == 1:
+                waiting[0].future.set_exception(error)
+            else:
+                for job in waiting:
+                    self._score_again(job)
+        else:
+            for _ in range(together):
+                self.timings.add((time.perf_counter() - began) / together)
+
+    def _score_again(self, job: _Job) -> None:
+        again = _Job(job.image, job.heat_map, job.came, Future())
+        self._score([again])
+        error = again.future.exception()
+        if error is None:
+            job.future.set_result(again.future.result())
+        else:
+            job.future.set_exception(error)
