@@ -17,6 +17,8 @@ console = Console(stderr=True)
 
 ConfigT = TypeVar("ConfigT")
 
+_PACKAGE = __name__.rpartition(".")[0]  # `experiments` in a clone, `jaxunreg.experiments` of a wheel
+
 
 def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, description: str | None) -> ConfigT:
     """The config from the command line: that of the preset, with the options put over it.
@@ -35,13 +37,13 @@ def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, d
             preset = arg.removeprefix("--preset=")
     default = presets.get(preset, presets["quick"])
     return tyro.cli(
-        type(default), args=args, default=default, prog=f"python -m experiments.{experiment}", description=description
+        type(default), args=args, default=default, prog=f"python -m {_PACKAGE}.{experiment}", description=description
     )
 
 
 def command_line(experiment: str, args: list[str]) -> str:
     """The command that makes the run again."""
-    return shlex.join(["python", "-m", f"experiments.{experiment}", *args])
+    return shlex.join(["python", "-m", f"{_PACKAGE}.{experiment}", *args])
 
 
 def in_options(config_class: type) -> Wording:

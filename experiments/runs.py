@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from experiments.commands import command_line, console
 from jaxunreg.errors import JaxunregError
 from jaxunreg.files import replacing
 from jaxunreg.provenance import PACKAGES, device, versions
 from jaxunreg.serialization import to_json
 from jaxunreg.training.log import MetricsLog
+
+from .commands import command_line, console
 
 ConfigT = TypeVar("ConfigT")
 

@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from rich.markup import escape
 
-from experiments.commands import console
-from experiments.runs import RunError
 from jaxunreg.datasets.digits.dataset import Dataset
 from jaxunreg.datasets.digits.erasing import EraseConfig, Erased, contaminate, erase
 from jaxunreg.datasets.digits.load import DatasetFallbackWarning, load_digits
 from jaxunreg.errors import argument
+
+from .commands import console
+from .runs import RunError
 
 
 class ToyDataConfig(Protocol):

@@ -1,8 +1,8 @@
 """`python -m experiments.levers`."""
 
-from experiments.commands import run_command
-from experiments.levers.config import LeversConfig
-from experiments.levers.study import main
+from ..commands import run_command
+from .config import LeversConfig
+from .study import main
 
 if __name__ == "__main__":
     run_command(main, LeversConfig)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import jaxunreg as ju
-from experiments.runs import Run
-from experiments.svhn_toy.config import PRESETS as TOY_PRESETS
 from jaxunreg.datasets.digits.erasing import EraseConfig
 from jaxunreg.errors import ArgumentError, argument
+
+from ..runs import Run
+from ..svhn_toy.config import PRESETS as TOY_PRESETS
 
 EXPERIMENT = "levers"
 

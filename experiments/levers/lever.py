@@ -5,7 +5,8 @@ import functools
 from typing import Any, NamedTuple
 
 import jaxunreg as ju
-from experiments.levers.config import LeverName, LeversConfig
+
+from .config import LeverName, LeversConfig
 
 
 class Lever(NamedTuple):

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.levers.config import LeversRun
-from experiments.toy_data import Data
 from jaxunreg import plots
 from jaxunreg.reports.figures import Figures
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Table
+
+from ..toy_data import Data
+from .config import LeversRun
 
 
 def table(results: Mapping[str, Any]) -> Table:

@@ -19,15 +19,16 @@ import jax
 import numpy as np
 
 import jaxunreg as ju
-from experiments import runs
-from experiments.commands import command_line, console, parse
-from experiments.levers import page
-from experiments.levers.config import EXPERIMENT, PRESETS, LeverName, LeversRun
-from experiments.levers.lever import lever
-from experiments.toy_data import Data, describe_data, load_toy_data
-from experiments.toy_scores import Scores, as_arrays, aucs, score, scores_of
 from jaxunreg.reports.text_tables import as_markdown, write_table
 from jaxunreg.training.state import starting_state
+
+from .. import runs
+from ..commands import command_line, console, parse
+from ..toy_data import Data, describe_data, load_toy_data
+from ..toy_scores import Scores, as_arrays, aucs, score, scores_of
+from . import page
+from .config import EXPERIMENT, PRESETS, LeverName, LeversRun
+from .lever import lever
 
 
 def main(args: list[str] | None = None) -> Path:

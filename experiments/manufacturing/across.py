@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from experiments.manufacturing.models import MODELS, named
+from .models import MODELS, named
 
 
 class Merit(NamedTuple):

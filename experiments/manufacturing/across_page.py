@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from experiments.manufacturing.across import MERITS, Values, mean_over_sets
-from experiments.manufacturing.across_tables import blocks, calibrated_rate
-from experiments.manufacturing.config import FeatureModel
-from experiments.manufacturing.figures import FIG_11
-from experiments.manufacturing.models import HIGHEST, MODELS, letter, named
-from experiments.manufacturing.tables import HOW_COSTS_ARE_MEASURED, RULES
 from jaxunreg import plots
 from jaxunreg.reports.figures import Figures, Section
 from jaxunreg.reports.page import write_page
+
+from .across import MERITS, Values, mean_over_sets
+from .across_tables import blocks, calibrated_rate
+from .config import FeatureModel
+from .figures import FIG_11
+from .models import HIGHEST, MODELS, letter, named
+from .tables import HOW_COSTS_ARE_MEASURED, RULES
 
 _OURS = named("features", "m")
 

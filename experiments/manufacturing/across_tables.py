@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.across import MERITS, Merit, mean_over_sets
 from jaxunreg.reports.tables import Cell, Table
+
+from .across import MERITS, Merit, mean_over_sets
 
 _SET_FOR = "set for"
 

@@ -5,10 +5,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from experiments.manufacturing.config import ManufacturingConfig, PixelModel
-from experiments.manufacturing.models import MODELS, Candidate
-from experiments.manufacturing.scores import Scores, auc
-from experiments.manufacturing.splits import Split
+from .config import ManufacturingConfig, PixelModel
+from .models import MODELS, Candidate
+from .scores import Scores, auc
+from .splits import Split
 
 Chosen: TypeAlias = dict[tuple[PixelModel, str], tuple[tuple[str, float], ...]]
 """The chosen setting for each model and score."""

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import jaxunreg as ju
-from experiments.runs import Run
 from jaxunreg.baselines import GaussianMixtureConfig, IsolationForestConfig, OneClassSVMConfig
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.scoring.working_size import DEFAULT_RESOLUTION
+
+from ..runs import Run
 
 EXPERIMENT = "manufacturing"
 

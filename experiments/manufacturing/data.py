@@ -6,15 +6,16 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from experiments.commands import console
-from experiments.manufacturing.config import ManufacturingRun
-from experiments.manufacturing.models import of_pixels
-from experiments.runs import RunError
 from jaxunreg.datasets.folders.dataset import FolderDataset, load_folder
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.folders.layouts import find_layout
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.scoring.working_size import SMALLEST_IMAGE
+
+from ..commands import console
+from ..runs import RunError
+from .config import ManufacturingRun
+from .models import of_pixels
 
 PART_SIZE = 256
 """Height and width of the generated parts."""

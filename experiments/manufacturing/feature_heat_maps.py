@@ -3,10 +3,11 @@
 import numpy as np
 import PIL.Image
 
-from experiments.manufacturing.config import FeatureModel
-from experiments.manufacturing.models import MODELS
 from jaxunreg.baselines.feature_maps import to_pixels
 from jaxunreg.scoring.enlargement import enlarged
+
+from .config import FeatureModel
+from .models import MODELS
 
 
 def in_pixels(

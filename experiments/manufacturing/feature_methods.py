@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from experiments.manufacturing.config import FeatureModel, ManufacturingConfig
-from experiments.manufacturing.models import HIGHEST, MODELS
-from experiments.manufacturing.stored_features import StoredFeatures
 from jaxunreg.baselines import PaDiM, PaDiMConfig, PatchCore, PatchCoreConfig
 from jaxunreg.decomposition import LOG_2PI, Decomposition
 from jaxunreg.features import Whitening, best_config, fit_whitening
 from jaxunreg.inspection.feature_fitting import learn_from_maps, places_that_count, try_gaussians
 from jaxunreg.inspection.held_out import kept_scores
 from jaxunreg.scoring.aggregation import mean_of_highest
+
+from .config import FeatureModel, ManufacturingConfig
+from .models import HIGHEST, MODELS
+from .stored_features import StoredFeatures
 
 _PATCHCORE_SHARE = {"patchcore_1": 0.01, "patchcore_10": 0.1}
 

@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.manufacturing.config import FeatureModel, ManufacturingRun
-from experiments.manufacturing.feature_heat_maps import in_pixels
-from experiments.manufacturing.feature_methods import ScoredMap, fit_to_stored
-from experiments.manufacturing.measuring import Paced, alone, measures_memory
-from experiments.manufacturing.models import HIGHEST, MODELS
-from experiments.manufacturing.splits import Split
-from experiments.manufacturing.stored_features import StoredFeatures
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.inspection.feature_fitting import learning_order
 from jaxunreg.metrics.pixels import per_region_overlap, pixel_roc_auc
 from jaxunreg.progress import with_bar
+
+from .config import FeatureModel, ManufacturingRun
+from .feature_heat_maps import in_pixels
+from .feature_methods import ScoredMap, fit_to_stored
+from .measuring import Paced, alone, measures_memory
+from .models import HIGHEST, MODELS
+from .splits import Split
+from .stored_features import StoredFeatures
 
 
 class FeatureScores(NamedTuple):

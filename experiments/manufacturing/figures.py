@@ -6,12 +6,18 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.manufacturing.choosing import Chosen, headline_candidate
-from experiments.manufacturing.config import FeatureModel, ManufacturingConfig, ManufacturingRun, ModelName
-from experiments.manufacturing.feature_heat_maps import in_pixels
-from experiments.manufacturing.feature_scores import FeatureScores
-from experiments.manufacturing.fitting import fit, fit_network
-from experiments.manufacturing.models import (
+from jaxunreg import plots
+from jaxunreg.datasets.folders.image_file import GOOD
+from jaxunreg.images import to_float
+from jaxunreg.reports.figures import Figures, Section
+from jaxunreg.scoring.aggregation import mean_of_highest
+
+from .choosing import Chosen, headline_candidate
+from .config import FeatureModel, ManufacturingConfig, ManufacturingRun, ModelName
+from .feature_heat_maps import in_pixels
+from .feature_scores import FeatureScores
+from .fitting import fit, fit_network
+from .models import (
     MODELS,
     Candidate,
     chooses,
@@ -20,13 +26,8 @@ from experiments.manufacturing.models import (
     of_features,
     of_pixels,
 )
-from experiments.manufacturing.scores import Scores
-from experiments.manufacturing.splits import Split
-from jaxunreg import plots
-from jaxunreg.datasets.folders.image_file import GOOD
-from jaxunreg.images import to_float
-from jaxunreg.reports.figures import Figures, Section
-from jaxunreg.scoring.aggregation import mean_of_highest
+from .scores import Scores
+from .splits import Split
 
 _IN_FIG_10: tuple[tuple[ModelName, str], ...] = (
     ("features", "m"),

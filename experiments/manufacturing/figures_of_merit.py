@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.config import ManufacturingConfig
-from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders import ImageFiles
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.inspection.calibration import calibrate
 from jaxunreg.metrics.explained import explained_by_complexity
 from jaxunreg.metrics.png_size import bytes_a_pixel
 from jaxunreg.metrics.ranking import average_precision, roc_auc
+
+from .config import ManufacturingConfig
+from .splits import Split
 
 
 class Complexities:

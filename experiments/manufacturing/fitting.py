@@ -6,10 +6,6 @@ from typing import Any, assert_never
 import jax
 
 import jaxunreg as ju
-from experiments.manufacturing.config import ManufacturingConfig, ManufacturingRun
-from experiments.manufacturing.fitted import Fitted, FittedBaseline, FittedNetwork
-from experiments.manufacturing.models import MODELS, Candidate
-from experiments.manufacturing.splits import Split
 from jaxunreg.baselines import (
     Baseline,
     GaussianMixture,
@@ -19,6 +15,11 @@ from jaxunreg.baselines import (
     PCAResidualConfig,
 )
 from jaxunreg.training.crops import random_crops
+
+from .config import ManufacturingConfig, ManufacturingRun
+from .fitted import Fitted, FittedBaseline, FittedNetwork
+from .models import MODELS, Candidate
+from .splits import Split
 
 
 def fit(run: ManufacturingRun, split: Split, candidate: Candidate) -> Fitted:

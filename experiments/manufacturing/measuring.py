@@ -11,8 +11,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 
-from experiments.manufacturing.config import ManufacturingConfig
 from jaxunreg.compilation import keep_compiled
+
+from .config import ManufacturingConfig
 
 _T = TypeVar("_T")
 

@@ -4,9 +4,10 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, get_args
 
-from experiments.manufacturing.config import FeatureModel, ManufacturingConfig, ModelName, PixelModel
-from experiments.runs import RunError
 from jaxunreg.decomposition import LETTERS, TERMS
+
+from ..runs import RunError
+from .config import FeatureModel, ManufacturingConfig, ModelName, PixelModel
 
 Setting: TypeAlias = dict[str, float]
 """A value for each hyper-parameter that is chosen."""

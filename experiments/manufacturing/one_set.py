@@ -5,21 +5,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import runs
-from experiments.commands import command_line
-from experiments.manufacturing import figures, page
-from experiments.manufacturing.choosing import choose, headline_candidate
-from experiments.manufacturing.config import EXPERIMENT, ManufacturingConfig
-from experiments.manufacturing.data import load_data
-from experiments.manufacturing.feature_scores import score_with_features
-from experiments.manufacturing.models import candidates, check_crops, of_features, of_pixels, pixel_trials
-from experiments.manufacturing.pixels import pixel_figures
-from experiments.manufacturing.results import summarise
-from experiments.manufacturing.scores import score_candidate
-from experiments.manufacturing.splits import split_data
-from experiments.manufacturing.stored_features import forget_features, size_of, stored_features
-from experiments.manufacturing.tables import table_one
 from jaxunreg.reports.text_tables import write_table
+
+from .. import runs
+from ..commands import command_line
+from . import figures, page
+from .choosing import choose, headline_candidate
+from .config import EXPERIMENT, ManufacturingConfig
+from .data import load_data
+from .feature_scores import score_with_features
+from .models import candidates, check_crops, of_features, of_pixels, pixel_trials
+from .pixels import pixel_figures
+from .results import summarise
+from .scores import score_candidate
+from .splits import split_data
+from .stored_features import forget_features, size_of, stored_features
+from .tables import table_one
 
 
 def study_one_set(directory: Path, config: ManufacturingConfig, args: list[str]) -> tuple[Path, dict[str, Any]]:

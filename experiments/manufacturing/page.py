@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.models import HIGHEST, named
-from experiments.manufacturing.tables import RULES, by_defect, costs, table_one
 from jaxunreg.datasets.folders.dataset import FolderDataset
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page
+
+from .models import HIGHEST, named
+from .tables import RULES, by_defect, costs, table_one
 
 
 def write(

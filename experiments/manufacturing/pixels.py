@@ -4,12 +4,13 @@ import tempfile
 
 import numpy as np
 
-from experiments.manufacturing.config import ManufacturingRun
-from experiments.manufacturing.fitting import fit
-from experiments.manufacturing.models import MODELS, Candidate
-from experiments.manufacturing.splits import Split
 from jaxunreg.inspection.stored_heat_maps import StoredHeatMaps
 from jaxunreg.progress import with_bar
+
+from .config import ManufacturingRun
+from .fitting import fit
+from .models import MODELS, Candidate
+from .splits import Split
 
 
 def pixel_figures(run: ManufacturingRun, split: Split, candidate: Candidate) -> dict[str, dict[str, float]]:

@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.choosing import Chosen, choose, headline_candidate
-from experiments.manufacturing.config import EXPERIMENT, FeatureModel, ManufacturingConfig, ManufacturingRun
-from experiments.manufacturing.feature_scores import FeatureScores
-from experiments.manufacturing.figures_of_merit import Complexities, image_figures
-from experiments.manufacturing.models import MODELS, Candidate, chooses, of_features, pixel_trials
-from experiments.manufacturing.scores import Scores, auc
-from experiments.manufacturing.splits import Split
 from jaxunreg.scoring.aggregation import mean_of_highest
+
+from .choosing import Chosen, choose, headline_candidate
+from .config import EXPERIMENT, FeatureModel, ManufacturingConfig, ManufacturingRun
+from .feature_scores import FeatureScores
+from .figures_of_merit import Complexities, image_figures
+from .models import MODELS, Candidate, chooses, of_features, pixel_trials
+from .scores import Scores, auc
+from .splits import Split
 
 _TOP_K = (1, 2, 5, 10, 20)
 

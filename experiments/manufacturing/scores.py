@@ -7,15 +7,16 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from experiments.manufacturing.config import KEPT, ManufacturingRun
-from experiments.manufacturing.fitting import fit
-from experiments.manufacturing.measuring import Paced, alone, measures_memory
-from experiments.manufacturing.models import Candidate
-from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders import ImageFiles
 from jaxunreg.metrics.ranking import roc_auc
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring.aggregation import highest_scores, mean_of_highest
+
+from .config import KEPT, ManufacturingRun
+from .fitting import fit
+from .measuring import Paced, alone, measures_memory
+from .models import Candidate
+from .splits import Split
 
 
 class CandidateScores(NamedTuple):

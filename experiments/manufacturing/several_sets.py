@@ -7,14 +7,15 @@ from typing import Any
 
 import jax
 
-from experiments import runs
-from experiments.commands import command_line, console
-from experiments.manufacturing import across_page
-from experiments.manufacturing.across import across
-from experiments.manufacturing.across_tables import whole
-from experiments.manufacturing.config import EXPERIMENT, ManufacturingConfig
-from experiments.manufacturing.one_set import study_one_set
 from jaxunreg.reports.text_tables import write_table
+
+from .. import runs
+from ..commands import command_line, console
+from . import across_page
+from .across import across
+from .across_tables import whole
+from .config import EXPERIMENT, ManufacturingConfig
+from .one_set import study_one_set
 
 
 def study_several_sets(config: ManufacturingConfig, args: list[str]) -> Path:

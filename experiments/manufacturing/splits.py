@@ -5,15 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.manufacturing.config import ManufacturingConfig
-from experiments.manufacturing.models import chooses
-from experiments.runs import RunError
 from jaxunreg.datasets.folders import ImageFiles
 from jaxunreg.datasets.folders.dataset import HELD_OUT, FolderDataset
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.inspection.selection import joined, one_of_each
+
+from ..runs import RunError
+from .config import ManufacturingConfig
+from .models import chooses
 
 
 class Split(NamedTuple):

@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.manufacturing.config import ManufacturingConfig, ManufacturingRun
-from experiments.manufacturing.measuring import Paced
-from experiments.manufacturing.splits import Split
 from jaxunreg.datasets.folders import ImageFiles
 from jaxunreg.datasets.folders.dataset import FolderDataset
 from jaxunreg.features import EfficientNetLite0, FeatureNetwork
 from jaxunreg.files import replacing
 from jaxunreg.scoring.feature_stream import check_network, feature_maps
 from jaxunreg.scoring.working_size import working_size
+
+from .config import ManufacturingConfig, ManufacturingRun
+from .measuring import Paced
+from .splits import Split
 
 _FOLDER = "features"
 

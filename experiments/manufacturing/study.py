@@ -17,11 +17,11 @@ started again under the same name.
 import sys
 from pathlib import Path
 
-from experiments.commands import console, parse
-from experiments.manufacturing.config import EXPERIMENT, PRESETS
-from experiments.manufacturing.data import check_folders
-from experiments.manufacturing.one_set import study_one_set
-from experiments.manufacturing.several_sets import study_several_sets
+from ..commands import console, parse
+from .config import EXPERIMENT, PRESETS
+from .data import check_folders
+from .one_set import study_one_set
+from .several_sets import study_several_sets
 
 
 def main(args: list[str] | None = None) -> Path:

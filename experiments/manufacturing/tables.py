@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.manufacturing.models import MODELS, describe_setting, letter
 from jaxunreg.reports.tables import Cell, Table
+
+from .models import MODELS, describe_setting, letter
 
 HOW_COSTS_ARE_MEASURED = (
     "Held-out nats are the mean negative log-likelihood of the normal images that set the threshold, in nats a place "

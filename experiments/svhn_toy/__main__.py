@@ -1,8 +1,8 @@
 """`python -m experiments.svhn_toy`."""
 
-from experiments.commands import run_command
-from experiments.svhn_toy.config import ToyConfig
-from experiments.svhn_toy.study import main
+from ..commands import run_command
+from .config import ToyConfig
+from .study import main
 
 if __name__ == "__main__":
     run_command(main, ToyConfig)

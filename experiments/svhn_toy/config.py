@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import jaxunreg as ju
-from experiments.runs import Run
 from jaxunreg.baselines import GaussianMixtureConfig, IsolationForestConfig, PCAResidualConfig
 from jaxunreg.datasets.digits.erasing import EraseConfig
+
+from ..runs import Run
 
 EXPERIMENT = "svhn_toy"
 

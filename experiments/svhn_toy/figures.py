@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.svhn_toy.config import LABELS, SHOWN, ToyRun
-from experiments.toy_data import Data
-from experiments.toy_scores import Scores
 from jaxunreg import plots
 from jaxunreg.decomposition import TERMS
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.reports.figures import Figures, Section
+
+from ..toy_data import Data
+from ..toy_scores import Scores
+from .config import LABELS, SHOWN, ToyRun
 
 
 def draw(

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.svhn_toy.config import LABELS, ToyRun
-from experiments.toy_data import Data
-from experiments.toy_scores import KINDS
 from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.reports.figures import Section
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Table
+
+from ..toy_data import Data
+from ..toy_scores import KINDS
+from .config import LABELS, ToyRun
 
 
 def write(

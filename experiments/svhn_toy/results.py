@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.svhn_toy.config import EXPERIMENT, ToyRun
-from experiments.toy_data import Data
-from experiments.toy_scores import KINDS, Scores
 from jaxunreg.metrics.explained import explained_by_class
 from jaxunreg.metrics.ranking import roc_auc
+
+from ..toy_data import Data
+from ..toy_scores import KINDS, Scores
+from .config import EXPERIMENT, ToyRun
 
 
 def summarise(

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 
 import jaxunreg as ju
-from experiments.commands import console
-from experiments.svhn_toy.config import SHOWN, ToyRun
-from experiments.toy_data import Data
-from experiments.toy_scores import Scores, as_arrays, aucs, score, scores_of
 from jaxunreg.baselines import GaussianMixture, GaussianMixtureConfig, IsolationForest, PCAResidual
 from jaxunreg.images import to_float
+
+from ..commands import console
+from ..toy_data import Data
+from ..toy_scores import Scores, as_arrays, aucs, score, scores_of
+from .config import SHOWN, ToyRun
 
 
 def train_network(run: ToyRun, data: Data, model: Any, train: ju.TrainConfig, name: str) -> ju.Scorer:

@@ -11,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import commands, runs
-from experiments.commands import command_line, console
-from experiments.runs import RunError
-from experiments.svhn_toy import figures, page
-from experiments.svhn_toy.config import EXPERIMENT, PRESETS, SHOWN, ToyConfig, ToyRun
-from experiments.svhn_toy.results import summarise
-from experiments.svhn_toy.stages import (
+from .. import commands, runs
+from ..commands import command_line, console
+from ..runs import RunError
+from ..toy_data import Data, describe_data, load_toy_data
+from ..toy_scores import Scores, scores_of
+from . import figures, page
+from .config import EXPERIMENT, PRESETS, SHOWN, ToyConfig, ToyRun
+from .results import summarise
+from .stages import (
     fit_forest,
     fit_mixture,
     fit_pca,
@@ -26,8 +28,6 @@ from experiments.svhn_toy.stages import (
     train_ae,
     train_vae,
 )
-from experiments.toy_data import Data, describe_data, load_toy_data
-from experiments.toy_scores import Scores, scores_of
 
 
 def main(args: list[str] | None = None) -> Path:

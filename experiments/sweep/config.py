@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import jaxunreg as ju
-from experiments.runs import Run
 from jaxunreg.datasets.digits.erasing import EraseConfig
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, argument
+
+from ..runs import Run
 
 EXPERIMENT = "sweep"
 

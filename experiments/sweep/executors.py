@@ -5,8 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
-from experiments.sweep.groups import Group, Images, Outcome
-from experiments.sweep.training import train_group
+from .groups import Group, Images, Outcome
+from .training import train_group
 
 Outcomes: TypeAlias = list[Outcome] | str
 """The outcome of each trial of a group, or a text that says how its worker died."""

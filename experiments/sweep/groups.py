@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import jaxunreg as ju
-from experiments.sweep.trials import trial_id
-from experiments.toy_data import Data
 from jaxunreg.models.base import Model
+
+from ..toy_data import Data
+from .trials import trial_id
 
 MEMBER_FIELDS = ("learning_rate", "weight_decay", "kl_weight")
 """Fields of the training config that may differ within a group, besides the seed and the latent size."""

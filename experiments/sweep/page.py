@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.sweep.results import setting_of
-from experiments.sweep.space import Space
-from experiments.sweep.trials import Trial
 from jaxunreg import plots
 from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.metrics.interval import Interval
 from jaxunreg.reports.figures import Figures
 from jaxunreg.reports.page import write_page
 from jaxunreg.reports.tables import Cell, Table
+
+from .results import setting_of
+from .space import Space
+from .trials import Trial
 
 SHOWN = 20
 LABELS = {

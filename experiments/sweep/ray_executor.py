@@ -1,5 +1,6 @@
 """Groups of trials on a Ray cluster."""
 
+import importlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -9,13 +10,13 @@ from typing import Any, Self
 
 import jax
 
-import experiments
 import jaxunreg as ju
-from experiments.runs import RunError
-from experiments.sweep.executors import Outcomes
-from experiments.sweep.groups import Group, Images, Outcome
-from experiments.sweep.training import train_group
 from jaxunreg.compilation import keep_compiled
+
+from ..runs import RunError
+from .executors import Outcomes
+from .groups import Group, Images, Outcome
+from .training import train_group
 
 # For a cluster on this machine. Whoever can connect to a cluster can run anything as its user. So it listens on the
 # loopback interface alone, which is what Ray does under this name, and asks other users of the machine for a token.
@@ -66,7 +67,9 @@ class RayExecutor:
         ray = self._ray
         self._mine = not ray.is_initialized()
         if self._mine:
-            packages = [str(Path(str(module.__file__)).parent) for module in (experiments, ju)]
+            # From an installed wheel both are one package.
+            modules = {importlib.import_module(name.partition(".")[0]) for name in (__name__, ju.__name__)}
+            packages = [str(Path(str(module.__file__)).parent) for module in modules]
             ray.init(
                 include_dashboard=None if self._there else False,
                 log_to_driver=self._progress,

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.sweep.space import Range, Setting, Space
-from experiments.sweep.trials import Trial
 from jaxunreg.csv_rows import CsvRows
 from jaxunreg.decomposition import TERMS
 from jaxunreg.files import replacing
+
+from .space import Range, Setting, Space
+from .trials import Trial
 
 
 def setting_of(config: Mapping[str, Any], axes: Iterable[str]) -> Setting:

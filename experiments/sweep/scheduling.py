@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.markup import escape
 
-from experiments.commands import console
-from experiments.sweep.config import SweepConfig
-from experiments.sweep.executors import Executor
-from experiments.sweep.groups import Group, Outcome, group_trials
-from experiments.sweep.training import remove_checkpoints
-from experiments.sweep.trials import Trial, TrialTable, trial_id
+from ..commands import console
+from .config import SweepConfig
+from .executors import Executor
+from .groups import Group, Outcome, group_trials
+from .training import remove_checkpoints
+from .trials import Trial, TrialTable, trial_id
 
 
 def run_trials(

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-from experiments.runs import RunError
-from experiments.sweep.space import AXES, Range, Setting, Space
 from jaxunreg.errors import ArgumentError, argument
+
+from ..runs import RunError
+from .space import AXES, Range, Setting, Space
 
 
 class Search(Protocol):

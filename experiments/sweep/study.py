@@ -19,20 +19,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import commands, runs
-from experiments.commands import console
-from experiments.sweep import page
-from experiments.sweep.config import BASE, EXPERIMENT, PRESETS, SweepConfig, SweepRun
-from experiments.sweep.executors import Executor, LocalExecutor
-from experiments.sweep.groups import Images
-from experiments.sweep.ray_executor import RayExecutor
-from experiments.sweep.results import setting_of, summarise, write_csv
-from experiments.sweep.scheduling import run_trials
-from experiments.sweep.search import Grid, OptunaSearch, Search
-from experiments.sweep.space import AXES, Setting, Space, read_space
-from experiments.sweep.trials import Trial, TrialTable, trial_id
-from experiments.toy_data import Data, describe_data, load_toy_data
 from jaxunreg.serialization import to_json
+
+from .. import commands, runs
+from ..commands import console
+from ..toy_data import Data, describe_data, load_toy_data
+from . import page
+from .config import BASE, EXPERIMENT, PRESETS, SweepConfig, SweepRun
+from .executors import Executor, LocalExecutor
+from .groups import Images
+from .ray_executor import RayExecutor
+from .results import setting_of, summarise, write_csv
+from .scheduling import run_trials
+from .search import Grid, OptunaSearch, Search
+from .space import AXES, Setting, Space, read_space
+from .trials import Trial, TrialTable, trial_id
 
 
 def main(args: list[str] | None = None) -> Path:

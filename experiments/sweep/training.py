@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 import jaxunreg as ju
-from experiments.sweep.groups import Group, Images, Outcome, describe_error
-from experiments.toy_scores import aucs, score
 from jaxunreg.files import replacing
+
+from ..toy_scores import aucs, score
+from .groups import Group, Images, Outcome, describe_error
 
 
 def train_group(

@@ -2,12 +2,13 @@
 
 import contextlib
 import errno
+import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from jaxunreg.cli.console import logging_on_stderr, say, say_error, show_traceback
-from jaxunreg.cli.exit_codes import ERROR, INTERRUPTED, USAGE
+from jaxunreg.cli.exit_codes import ERROR, INTERRUPTED, SUCCESS, USAGE
 from jaxunreg.cli.options import CommandError, option_names, with_options
 from jaxunreg.cli.parsing import RefusedError, command_of, parsed
 from jaxunreg.cli.streams import prepare_streams
@@ -24,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Args:
       args: without the program's name; default: those of the process. `--debug` anywhere among them shows the traceback
-        of an error.
+        of an error; `--version` alone prints the version.
 
     Returns:
       The exit code: 0 all normal or done, 1 error, 3 anomalies found, 130 interrupted. A wrong command line leaves with
@@ -34,6 +35,9 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     debug = _DEBUG in words
     words = [word for word in words if word != _DEBUG]
+    if words == ["--version"]:
+        print(f"jaxunreg {importlib.metadata.version('jaxunreg')}")
+        return SUCCESS
     try:
         _check_words(words)
         return _run(words)

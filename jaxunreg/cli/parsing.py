@@ -25,7 +25,7 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg serve model                                score images that are sent over HTTP
   jaxunreg demo                                       all of that on generated parts, in two minutes
 
-Results go to stdout, everything else to stderr. Each command has a --help.
+Results go to stdout, everything else to stderr. Each command has a --help; --version prints the version.
 """
 
 COMMANDS: Mapping[str, str] = {

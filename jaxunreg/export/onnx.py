@@ -1,17 +1,15 @@
 """The scorer as ONNX, for any program that has an ONNX runtime."""
 
-import contextlib
-import importlib
 import json
-import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxunreg.errors import ArgumentError, JaxunregError, MissingPackageError, argument
+from jaxunreg.errors import ArgumentError, JaxunregError, argument
+from jaxunreg.export.onnx_graph import import_for_export
+from jaxunreg.export.onnx_tracing import to_onnx
 from jaxunreg.export.program import OUTPUTS, describe_export, input_images, program_of
 from jaxunreg.files import replacing
 from jaxunreg.paths import given_path
@@ -52,31 +50,17 @@ def export_onnx(
       For `d`, `a` and `m` the largest difference between ONNX Runtime and JAX that was seen, in nats.
 
     Raises:
-      MissingPackageError: jax2onnx, onnx or onnxruntime is not installed.
-      ArgumentError: an unknown dtype, or weights that are too large for an ONNX file.
+      MissingPackageError: onnx or onnxruntime is not installed.
+      ArgumentError: an unknown dtype, weights that are too large for an ONNX file, or a network with an operation of
+        JAX for which no ONNX nodes are known.
       OnnxMismatchError: the scores differ by more than rounding; nothing is written.
       OSError: the file cannot be written.
     """
-    jax2onnx, onnx, onnxruntime = (_import(name) for name in ("jax2onnx", "onnx", "onnxruntime"))
+    onnx, onnxruntime = (import_for_export(name) for name in ("onnx", "onnxruntime"))
     program = program_of(scorer, native=True)
-    if program.nbytes > _MOST_BYTES:
-        raise ArgumentError(
-            f"a scorer with {program.nbytes / 1e9:.1f} GB of weights",
-            f"at most {_MOST_BYTES / 1e9:.1f} GB, since an ONNX file has less than 2 GiB",
-            f"write it by export_scorer, or fit at a lower {argument('resolution')}",
-            field="scorer",
-        )
+    check_size(program.nbytes, "write it by export_scorer")
     images = input_images(program.shape, dtype)
-    # Importing its plugins computes small arrays with promotions of their own.
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), _errors_only("onnx_ir"):
-        proto = jax2onnx.to_onnx(
-            program.function,
-            [images],
-            model_name="jaxunreg",
-            opset=opset,
-            input_names=["images"],
-            output_names=list(OUTPUTS),
-        )
+    proto = to_onnx(program.function, {"images": images}, OUTPUTS, opset=opset)
     onnx.helper.set_model_props(proto, {"jaxunreg": json.dumps(describe_export(program.made_of, images))})
     onnx.checker.check_model(proto, full_check=True)
     serialized = proto.SerializeToString()
@@ -86,27 +70,23 @@ def export_onnx(
     return differences
 
 
-@contextlib.contextmanager
-def _errors_only(logger: str) -> Iterator[None]:
-    """The converter warns of each shape constant of a graph that is fine."""
-    before = logging.getLogger(logger).level
-    logging.getLogger(logger).setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.getLogger(logger).setLevel(before)
+def check_size(nbytes: int, other: str) -> None:
+    """Refuse weights that are too large for an ONNX file.
 
+    Args:
+      nbytes: of the weights.
+      other: what else can be done.
 
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(
-            f"no usable {name} ({error})",
-            "the packages of the extra 'export'",
-            "install them with: pip install 'jaxunreg[export]'",
-            name,
-        ) from error
+    Raises:
+      ArgumentError: as said.
+    """
+    if nbytes > _MOST_BYTES:
+        raise ArgumentError(
+            f"a scorer with {nbytes / 1e9:.1f} GB of weights",
+            f"at most {_MOST_BYTES / 1e9:.1f} GB, since an ONNX file has less than 2 GiB",
+            f"{other}, or fit at a lower {argument('resolution')}",
+            field="scorer",
+        )
 
 
 def _compare(onnxruntime: Any, serialized: bytes, program: Any, images: jax.ShapeDtypeStruct) -> dict[str, float]:
@@ -128,7 +108,7 @@ def _compare(onnxruntime: Any, serialized: bytes, program: Any, images: jax.Shap
             raise OnnxMismatchError(
                 f"{name} = {theirs} from ONNX Runtime {onnxruntime.__version__} where JAX has {np.asarray(ours)}",
                 "the same to rounding",
-                "nothing was written; try another opset, or another version of jax2onnx",
+                "nothing was written; try another opset, or another version of onnxruntime",
                 name,
             )
     return differences

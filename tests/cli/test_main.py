@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import pytest
 
+import jaxunreg
 from jaxunreg.cli.main import main
 from jaxunreg.errors import ArgumentError, CheckpointError, NonFiniteLossError, argument
 from tests.cli.drawn_files import TINY
@@ -92,3 +93,8 @@ def test_an_error_around_the_command_line_is_not_taken_for_its_own(capsys):
     err = capsys.readouterr().err
     assert "something else" not in err
     assert "--output" in err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jaxunreg {jaxunreg.__version__}\n"

@@ -198,7 +198,7 @@ def test_what_cannot_be_exported_is_refused(scorer, tmp_path, options, message):
 
 @pytest.fixture(scope="module")
 def onnx():
-    pytest.importorskip("jax2onnx", reason="the extra 'export' is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra 'export' is not installed")
     return pytest.importorskip("onnx")
 
 
@@ -297,11 +297,11 @@ def test_weights_that_no_onnx_file_holds_are_refused(onnx, scorer, tmp_path, mon
 
 
 def test_a_graph_with_other_scores_is_not_written(onnx, scorer, tmp_path, monkeypatch):
-    import jax2onnx
+    from jaxunreg.export import onnx as module
 
-    to_onnx = jax2onnx.to_onnx
+    to_onnx = module.to_onnx
     monkeypatch.setattr(
-        jax2onnx, "to_onnx", lambda program, *a, **k: to_onnx(lambda x: (*program(x)[:2], 2 * program(x)[2]), *a, **k)
+        module, "to_onnx", lambda program, *a, **k: to_onnx(lambda x: (*program(x)[:2], 2 * program(x)[2]), *a, **k)
     )
     with pytest.raises(RuntimeError, match="got m = .* where JAX has .*nothing was written"):
         ju.export_onnx(scorer, tmp_path / "scorer.onnx")
@@ -309,7 +309,7 @@ def test_a_graph_with_other_scores_is_not_written(onnx, scorer, tmp_path, monkey
 
 
 def test_without_the_extra_the_error_names_it(scorer, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jax2onnx", None)
-    with pytest.raises(ImportError, match=r"jax2onnx.*pip install 'jaxunreg\[export\]'"):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"onnx.*pip install 'jaxunreg\[export\]'"):
         ju.export_onnx(scorer, tmp_path / "scorer.onnx")
     assert list(tmp_path.iterdir()) == []
