@@ -54,7 +54,7 @@ def write_heat_map(detector: AnomalyDetector, found: InspectedImage, target: Pat
 
     assert found.pixels is not None  # for mypy: they were asked for
     heat = detector.heat_map(found.pixels, smooth=True)
-    figure = verdict_overlay(detector, found.image, heat, found.verdict, title=title)
+    figure = verdict_overlay(detector, found.image, heat, found.verdict, title=title, counted=found.counted)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         save_figure(figure, target)

@@ -10,9 +10,11 @@ from jaxunreg.inspection.evaluating import evaluate_detector
 from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.inspection.fitting import fit_detector
 from jaxunreg.inspection.lots import benjamini_hochberg, fewest_rejections
+from jaxunreg.inspection.named_regions import JointRate, NamedRegion
+from jaxunreg.inspection.region_to_tell import RegionToTell
 from jaxunreg.inspection.regions import Region, find_regions, region_mask
 from jaxunreg.inspection.unseen import UnseenImages, unseen_images
-from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
+from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage, RegionVerdict
 
 __all__ = [
     "AnomalyDetector",
@@ -25,7 +27,11 @@ __all__ = [
     "Evaluation",
     "ImageVerdict",
     "InspectedImage",
+    "JointRate",
+    "NamedRegion",
     "Region",
+    "RegionToTell",
+    "RegionVerdict",
     "UnseenImages",
     "benjamini_hochberg",
     "calibrate",

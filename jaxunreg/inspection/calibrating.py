@@ -1,16 +1,18 @@
 """A detector made of a model that is trained already, and of held-out normal images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from jaxunreg.decomposition import Term
-from jaxunreg.inspection.checks import check_rate, check_scoring
+from jaxunreg.inspection.checks import check_rate, check_region_rates, check_review, check_scoring
 from jaxunreg.inspection.detector import AnomalyDetector
-from jaxunreg.inspection.held_out import kept_count, kept_scores, pixel_levels, some_pixels
-from jaxunreg.inspection.smoothing import smoothed
-from jaxunreg.progress import with_bar
+from jaxunreg.inspection.held_out import kept_count, pixel_levels
+from jaxunreg.inspection.measuring import measure
+from jaxunreg.inspection.named_regions import NamedRegion, check_mask
+from jaxunreg.inspection.region_to_tell import RegionToTell
 from jaxunreg.scoring.map_scorer import MapScorer
 
 
@@ -25,6 +27,9 @@ def calibrate_detector(
     bits: int = 8,
     record: Mapping[str, Any] | None = None,
     progress: bool = False,
+    review_rate: float | None = None,
+    ignored: Bool[np.ndarray, "height width"] | None = None,
+    named_regions: Mapping[str, RegionToTell] | None = None,
 ) -> AnomalyDetector:
     """A detector of a model that is trained already.
 
@@ -40,6 +45,10 @@ def calibrate_detector(
       bits: see `AnomalyDetector`.
       record: see `AnomalyDetector`.
       progress: whether to show a progress bar.
+      review_rate: see `AnomalyDetector`.
+      ignored: see `AnomalyDetector`.
+      named_regions: regions with thresholds of their own, by their names. Each has as large a share of `top_k` as it
+        has of the area that counts.
 
     Returns:
       The detector.
@@ -49,19 +58,25 @@ def calibrate_detector(
       TypeError, ValueError: the errors of `score_image`.
     """
     check_rate(len(images), false_positive_rate)
+    check_region_rates(len(images), named_regions)
     scorer.check_stride("stride", stride)
     check_scoring(term, top_k)
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
-    pixels: dict[str, list[np.ndarray]] = {name: [] for name in get_args(Term)}
-    found = scorer.maps_each(iter(images), stride=stride)
-    for maps in with_bar(found, len(images), "calibrating", visible=progress):
-        for name in rows:
-            rows[name].append(kept_scores(np.asarray(getattr(maps.patches, name)), kept_count(top_k)))
-            pixels[name].append(some_pixels(smoothed(getattr(maps.pixels, name), scorer.smoothing)))
+    check_review(false_positive_rate, review_rate)
+    told = {} if named_regions is None else dict(named_regions)
+    shares = {name: top_k_of(top_k, region.mask, ignored, name) for name, region in told.items()}
+    found = measure(
+        scorer,
+        images,
+        stride=stride,
+        kept=kept_count(top_k),
+        ignored=ignored,
+        named={name: (region.mask, kept_count(shares[name])) for name, region in told.items()},
+        progress=progress,
+    )
     return AnomalyDetector(
         scorer,
-        {name: np.stack(row) for name, row in rows.items()},
-        {name: pixel_levels(np.concatenate(part)) for name, part in pixels.items()},
+        found.held_out,
+        {term: pixel_levels(values) for term, values in found.pixels.items()},
         stride=stride,
         term=term,
         top_k=top_k,
@@ -69,4 +84,39 @@ def calibrate_detector(
         bits=bits,
         arithmetic=scorer.arithmetic,
         record=record or {},
+        review_rate=review_rate,
+        pixel_peaks=found.pixel_peaks,
+        ignored=ignored,
+        named_regions=tuple(
+            NamedRegion(
+                name,
+                region.mask,
+                false_positive_rate if region.false_positive_rate is None else region.false_positive_rate,
+                shares[name],
+                found.named[name],
+            )
+            for name, region in told.items()
+        ),
     )
+
+
+def top_k_of(top_k: int, mask: np.ndarray, ignored: np.ndarray | None, name: str) -> int:
+    """Of how many places a named region's score is the mean: its share of those of the image.
+
+    Args:
+      top_k: of how many places an image's score is the mean.
+      mask: of the region.
+      ignored: what does not count of the image.
+      name: of the region, for errors.
+
+    Raises:
+      ArgumentError, ArgumentTypeError: the errors of `check_mask`.
+
+    >>> top_k_of(46, np.eye(4, dtype=bool), None, "diagonal")
+    12
+    """
+    check_mask(f"the mask of region {name!r}", mask)
+    if ignored is not None:
+        check_mask("the ignored area", ignored)
+    counting = 1.0 if ignored is None else max(1.0 - ignored.mean(), mask.mean())
+    return max(1, round(top_k * float(mask.mean() / counting)))

@@ -1,16 +1,19 @@
 """What a detector's settings, and what it keeps of the held-out images, must satisfy."""
 
 import math
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, get_args
 
 import numpy as np
 
 from jaxunreg.decomposition import Term, check_term
-from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.inspection.calibration import images_needed
-from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels
+from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, PixelPeaks
+from jaxunreg.inspection.region_to_tell import RegionToTell
 from jaxunreg.integers import check_integer
+from jaxunreg.metrics.scores import finite_scores
 
 
 def check_rate(held_out_images: int, false_positive_rate: float) -> None:
@@ -33,6 +36,23 @@ def check_rate(held_out_images: int, false_positive_rate: float) -> None:
             f"add images, or raise {rate}",
             field="images",
         )
+
+
+def check_region_rates(held_out_images: int, named_regions: Mapping[str, RegionToTell] | None) -> None:
+    """Refuse a rate of a named region that so few held-out images cannot support.
+
+    Raises:
+      ArgumentError: there are too few images.
+    """
+    for name, region in (named_regions or {}).items():
+        rate = region.false_positive_rate
+        if rate is not None and held_out_images < images_needed(rate):
+            raise ArgumentError(
+                f"{held_out_images} held-out normal images",
+                f"at least {images_needed(rate)} for a rate of {rate:g} of region {name!r}",
+                "add images, or raise the rate of that region",
+                field="named_regions",
+            )
 
 
 def check_scoring(term: str, top_k: int) -> None:
@@ -72,6 +92,53 @@ def check_arithmetic(of_scorer: str, of_held_out: str) -> None:
             "calibrate this scorer by `calibrate_detector`, where it will score",
             field="scorer",
         )
+
+
+def check_review(false_positive_rate: float, review_rate: float | None) -> None:
+    """Check the rate from which on a person should look at an image.
+
+    Raises:
+      ArgumentTypeError: it is no number.
+      ArgumentError: it is not in (0, 1), or not above the rate at which images are rejected.
+
+    >>> check_review(0.05, 0.01)
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got review_rate=0.01; expected more than false_positive_rate=0.05, so that what is
+    rejected is a part of what stands out; raise review_rate
+    """
+    if review_rate is None:
+        return
+    if not isinstance(review_rate, Real) or isinstance(review_rate, bool):
+        kind = f"{argument('review_rate', review_rate)} of type {type(review_rate).__name__}"
+        raise ArgumentTypeError(kind, "a number between 0 and 1, e.g. 0.05", f"change {argument('review_rate')}")
+    if not 0.0 < review_rate < 1.0:
+        raise ArgumentError(
+            argument("review_rate", review_rate),
+            "a number between 0 and 1, e.g. 0.05",
+            f"change {argument('review_rate')}",
+        )
+    if review_rate <= false_positive_rate:
+        raise ArgumentError(
+            argument("review_rate", review_rate),
+            f"more than {argument('false_positive_rate', false_positive_rate)}, so that what is rejected is a part of "
+            "what stands out",
+            f"raise {argument('review_rate')}",
+        )
+
+
+def check_peaks(pixel_peaks: PixelPeaks | None) -> None:
+    """Check the highest pixel of each held-out image.
+
+    Raises:
+      ArgumentError: a term is missing, or has values that are not finite numbers.
+    """
+    if pixel_peaks is None:
+        return
+    missing = set(get_args(Term)) - set(pixel_peaks)
+    if missing:
+        raise _unlike_calibrated(f"pixel peaks of {sorted(pixel_peaks)}", f"{sorted(missing)} too", "pixel_peaks")
+    for peaks in pixel_peaks.values():
+        finite_scores("pixel_peaks", peaks)
 
 
 def check_held_out(held_out: HeldOutScores, pixel_levels: PixelLevels) -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.inspection.calibration import images_needed
-from jaxunreg.inspection.checks import check_scoring
+from jaxunreg.inspection.checks import check_review, check_scoring
 from jaxunreg.models.vae import VAE, VAEConfig
 from jaxunreg.scoring.map_scorer import Space
 from jaxunreg.scoring.patches import check_stride
@@ -48,6 +48,8 @@ class DetectorConfig:
       calibration_fraction: share of the normal parts that are held out from training and set the threshold.
       false_positive_rate: share of normal images that may be called anomalous. 0.05 needs 19 held-out parts, 0.01
         needs 99.
+      review_rate: share of normal images that a person may be asked to look at; with it verdicts are pass, review and
+        reject. By default there is no review.
       seed: of the choice of the held-out parts, the initial weights, the crops and the noise.
       train: how the model is trained.
 
@@ -75,6 +77,7 @@ class DetectorConfig:
     top_k: int | None = None
     calibration_fraction: float = 0.25
     false_positive_rate: float = 0.05
+    review_rate: float | None = None
     seed: int = 0
     train: TrainConfig = TrainConfig(
         steps=1_000,
@@ -118,6 +121,7 @@ class DetectorConfig:
                 f"change {argument('calibration_fraction')}",
             )
         images_needed(self.false_positive_rate)
+        check_review(self.false_positive_rate, self.review_rate)
         if not -(2**63) <= self.seed < 2**63:
             raise ArgumentError(
                 argument("seed", self.seed), "an integer of 64 bits, -2**63 to 2**63 - 1", f"change {argument('seed')}"

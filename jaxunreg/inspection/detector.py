@@ -1,10 +1,9 @@
-"""A detector: a scorer with all that its verdicts rest on, and its verdicts."""
+"""A detector: what it says of images, and how it is saved."""
 
 import dataclasses
 import functools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,96 +11,51 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
-from jaxunreg.decomposition import Decomposition, Term
-from jaxunreg.errors import ArgumentTypeError
+from jaxunreg.decomposition import Decomposition
+from jaxunreg.errors import ArgumentError
 from jaxunreg.features.network import FeatureNetwork
-from jaxunreg.inspection.calibration import Calibration, calibrate
-from jaxunreg.inspection.checks import check_arithmetic, check_bits, check_held_out, check_scoring
+from jaxunreg.inspection.calibrated_scorer import CalibratedScorer
+from jaxunreg.inspection.counting import Counted, Counting
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
-from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, kept_scores
+from jaxunreg.inspection.judging import Judge, score_of
+from jaxunreg.inspection.named_regions import by_name
+from jaxunreg.inspection.regions import Region, find_regions, region_mask
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.inspection.smoothing import smoothed
-from jaxunreg.inspection.verdict import Box, ImageVerdict, InspectedImage
-from jaxunreg.scoring.aggregation import mean_of_highest
-from jaxunreg.scoring.map_scorer import MapScorer
+from jaxunreg.inspection.verdict import ImageVerdict, InspectedImage
 from jaxunreg.scoring.patches import PatchGrid
 
 
-@dataclass(frozen=True, eq=False)
-class AnomalyDetector:
+class AnomalyDetector(CalibratedScorer):
     """A scorer, calibrated on held-out normal images; made by `fit_detector` or `calibrate_detector`.
 
-    With another term, `top_k` or false-positive rate it is calibrated anew from what it keeps of the held-out images:
+    With another term, `top_k` or rate it is calibrated anew from what it keeps of the held-out images:
     `dataclasses.replace(detector, top_k=3)`. Another stride needs `calibrate_detector`, since it changes the scores.
-
-    Attributes:
-      scorer: D, A and M of patches of pixels, or of places of a map of features.
-      held_out: the highest patch scores of each held-out normal image, for each term.
-      pixel_levels: the median and the 99.9th percentile of the pixels of normal heat maps, for each term.
-      stride: pixels from one patch to the next; with features that of their network.
-      term: the score.
-      top_k: an image's score is the mean of its `top_k` highest patches, or of all where it has fewer.
-      false_positive_rate: of the verdicts.
-      bits: of the images it was made of: 8, 16, or 32 for floating point.
-      arithmetic: what the held-out images were scored in, `scorer.arithmetic`.
-      record: what it was made of and how, JSON data.
-
-    Raises:
-      ArgumentTypeError: a field is of a kind that it cannot have.
-      ArgumentError: a field is out of its range, the model's images are not square, or so few held-out images cannot
-        support the rate.
+    Its attributes, and the thresholds that follow from them, are those of `CalibratedScorer`.
     """
 
-    scorer: MapScorer
-    held_out: HeldOutScores
-    pixel_levels: PixelLevels
-    stride: int
-    term: Term = "m"
-    top_k: int = 1
-    false_positive_rate: float = 0.05
-    bits: int = 8
-    arithmetic: str = "float32"
-    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    def image_score(
+        self, patches: Float32[np.ndarray, "rows columns"], counted: Bool[np.ndarray, "rows columns"] | None = None
+    ) -> float:
+        """An image's score from its patches': the mean of the `top_k` highest, or of all where it has fewer.
 
-    def __post_init__(self) -> None:
-        self.scorer.check_stride("stride", self.stride)
-        check_scoring(self.term, self.top_k)
-        check_bits(self.bits)
-        check_arithmetic(self.scorer.arithmetic, self.arithmetic)
-        check_held_out(self.held_out, self.pixel_levels)
-        if not isinstance(self.record, Mapping):
-            kind = type(self.record).__name__
-            raise ArgumentTypeError(f"a record of type {kind}", "a dict of JSON data", "pass a dict", field="record")
-        self.calibration.threshold(self.false_positive_rate)
+        Args:
+          patches: the score of each patch.
+          counted: which of them count, `ImageVerdict.counted`; None for all.
+        """
+        return score_of(patches, self.top_k, counted)
 
-    @property
-    def smallest_image(self) -> int:
-        """Height and width that an image has at least, in pixels."""
-        return self.scorer.smallest_image
+    def counted(self, size: tuple[int, int], grid: PatchGrid) -> Counted:
+        """Which places and pixels of an image count, and which belong to the named regions.
 
-    @property
-    def channels(self) -> int:
-        """1 for gray images, 3 for RGB."""
-        return self.scorer.channels
+        Args:
+          size: height and width of the image.
+          grid: where its places lie, `ImageMaps.grid`.
 
-    @functools.cached_property
-    def calibration(self) -> Calibration:
-        """Of the image scores of the term."""
-        unit = self.scorer.unit
-        return calibrate([float(mean_of_highest(row, self.top_k)) for row in self.held_out[self.term]], unit=unit)
-
-    @property
-    def threshold(self) -> float:
-        """The score above which an image is anomalous, in nats."""
-        return self.calibration.threshold(self.false_positive_rate)
-
-    def summary(self) -> str:
-        """The threshold, what it rests on and what it promises, in one sentence."""
-        return self.calibration.summary(self.false_positive_rate)
-
-    def image_score(self, patches: Float32[np.ndarray, "rows columns"]) -> float:
-        """An image's score from its patches': the mean of the `top_k` highest, or of all where it has fewer."""
-        return float(mean_of_highest(kept_scores(patches, self.top_k), self.top_k))
+        Raises:
+          ArgumentError: the errors of `Counting.of`.
+        """
+        return self._judge.counting.of(size, grid)
 
     def inspect(
         self, images: Iterable[np.ndarray], *, pixels: bool = False, heat_map_stride: int | None = None
@@ -135,7 +89,10 @@ class AnomalyDetector:
                 yield image
 
         for maps in self.scorer.maps_each(noted(), stride=self.stride, pixels=pixels, pixel_stride=stride):
-            yield InspectedImage(waiting.popleft(), self._verdict(maps.patches, maps.grid), maps.pixels)
+            image = waiting.popleft()
+            size = (image.shape[0], image.shape[1])
+            counted = None if self.ignored is None else self.counted(size, maps.grid).pixels
+            yield InspectedImage(image, self._judge.verdict(maps.patches, maps.grid, size), maps.pixels, counted)
 
     def scores(self, images: Iterable[np.ndarray]) -> Iterator[ImageVerdict]:
         """Score images of any sizes, by one compiled program.
@@ -184,19 +141,29 @@ class AnomalyDetector:
         heat = np.asarray(getattr(pixels, self.term))
         return smoothed(heat, self.smoothing) if smooth else heat
 
-    @property
-    def smoothing(self) -> float:
-        """Standard deviation by which shown heat maps are smoothed, in pixels."""
-        return self.scorer.smoothing
+    def regions(self, found: InspectedImage, rate: float | None = None) -> tuple[Region, ...]:
+        """The connected regions of an image above `pixel_level`, the one with the highest peak first.
 
-    @property
-    def heat_scale(self) -> tuple[float, float]:
-        """The range of colours for smoothed heat maps, in nats a pixel, the same for all images.
+        Args:
+          found: an image, from `inspect` with `pixels` and the detector's stride.
+          rate: share of normal images that have any region; default: the detector's false-positive rate.
 
-        It begins at the median of the held-out normal images' pixels and has their 99.9th percentile in its middle.
+        Raises:
+          ArgumentError: an image without pixels, or the errors of `pixel_level`.
         """
-        low, high = self.pixel_levels[self.term]
-        return low, low + 2 * (high - low)
+        return find_regions(self._shown(found), self.pixel_level(rate), found.counted)
+
+    def region_mask(self, found: InspectedImage, rate: float | None = None) -> Bool[np.ndarray, "height width"]:
+        """The pixels of all `regions` of an image.
+
+        Args:
+          found: see `regions`.
+          rate: see `regions`.
+
+        Raises:
+          ArgumentError: the errors of `regions`.
+        """
+        return region_mask(self._shown(found), self.pixel_level(rate), found.counted)
 
     def has_seen(self, images: ImageFiles) -> Bool[np.ndarray, " n"]:
         """Whether each file was among those that the detector was trained or calibrated on, by its bytes."""
@@ -248,15 +215,20 @@ class AnomalyDetector:
         color = "gray" if self.channels == 1 else "rgb"
         return {**fields, "summary": self.summary(), "color": color}
 
-    def _verdict(self, maps: Decomposition, grid: PatchGrid) -> ImageVerdict:
-        patches = np.asarray(getattr(maps, self.term))
-        score = self.image_score(patches)
-        row, column = np.unravel_index(int(patches.argmax()), patches.shape)
-        return ImageVerdict(
-            score=score,
-            p_value=float(self.calibration.p_values([score])[0]),
+    def _shown(self, found: InspectedImage) -> np.ndarray:
+        if found.pixels is None:
+            raise ArgumentError("an image without a heat map", "one", "ask `inspect` for its pixels", field="found")
+        return self.heat_map(found.pixels, smooth=True)
+
+    @functools.cached_property
+    def _judge(self) -> Judge:
+        return Judge(
+            term=self.term,
+            top_k=self.top_k,
+            calibration=self.calibration,
             threshold=self.threshold,
-            is_anomalous=score > self.threshold,
-            worst=Box(int(grid.rows[row]), int(grid.columns[column]), grid.height, grid.width),
-            maps=maps,
+            review_threshold=self.review_threshold,
+            counting=Counting(self.ignored, by_name(self.named_regions)),
+            ignores=self.ignored is not None,
+            regions=[(region, region.calibration(self.term, self.scorer.unit)) for region in self.named_regions],
         )

@@ -15,13 +15,18 @@ from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.files import remove, replacing, temporary_sibling
 from jaxunreg.finite import check_finite
 from jaxunreg.inspection.held_out import HeldOutScores, kept_scores
+from jaxunreg.inspection.mask_folder import load_masks, save_masks
+from jaxunreg.inspection.named_regions import NamedRegion
 from jaxunreg.inspection.scorer_folder import load_scorer, save_scorer
 from jaxunreg.integers import check_integer
 from jaxunreg.paths import given_path, read_file
 from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.serialization import file_hashes, with_checksum, without_checksum
 
-FORMAT = 2
+FORMAT = 3
+
+# A detector of format 2 has neither masks nor a review band, and does not know the highest pixels.
+_READ = (2, FORMAT)
 
 FILE = "detector.json"
 """Written last: a folder without it is no detector."""
@@ -31,6 +36,8 @@ MODEL = "model"
 TRAINING = "training"
 
 _SETTINGS = ("stride", "term", "top_k", "false_positive_rate", "bits", "arithmetic", "record")
+
+_OF_A_REGION = ("name", "false_positive_rate", "top_k")
 
 _T = TypeVar("_T")
 
@@ -83,13 +90,39 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
         os.replace(temporary, directory / MODEL)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    write_description(directory, scorer, fields)
+
+
+def write_description(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]) -> None:
+    """Write the masks and `detector.json` into a folder where the scorer is saved already.
+
+    Args:
+      directory: the folder.
+      scorer: what is saved there.
+      fields: see `save_detector`.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    regions: Sequence[NamedRegion] = fields["named_regions"]
+    peaks = fields["pixel_peaks"]
     content = {
         "format": FORMAT,
-        **fields,
+        **{name: value for name, value in fields.items() if name != "ignored"},
         "space": scorer.space,
         "model_files": file_hashes(directory / MODEL),
+        "mask_files": save_masks(directory, fields["ignored"], [region.mask for region in regions]),
         "held_out": _without_padding(fields["held_out"]),
-        "kept": max(rows.shape[1] for rows in fields["held_out"].values()),
+        "kept": _kept(fields["held_out"]),
+        "pixel_peaks": None if peaks is None else {term: np.asarray(values).tolist() for term, values in peaks.items()},
+        "named_regions": [
+            {
+                **{name: getattr(region, name) for name in _OF_A_REGION},
+                "held_out": _without_padding(region.held_out),
+                "kept": _kept(region.held_out),
+            }
+            for region in regions
+        ],
     }
     with replacing(directory / FILE) as file:
         file.write_text(json.dumps(with_checksum(content), allow_nan=False) + "\n", encoding="utf-8")
@@ -123,14 +156,16 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
         raise CheckpointError(f"{directory}, without a {FILE}", "a folder that `jaxunreg fit` wrote", "check the path")
     try:
         content = json.loads(read_file(directory / FILE).decode())
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        if not isinstance(content, dict) or content.get("format") not in _READ:
             found = f"format {content.get('format')!r}" if isinstance(content, dict) else type(content).__name__
             raise ArgumentError(found, f"format {FORMAT}", field="format")
         content = without_checksum(content)
         fields = {name: content[name] for name in _SETTINGS}
-        fields["held_out"] = {term: _padded(content["held_out"][term], content["kept"]) for term in get_args(Term)}
+        fields["held_out"] = _held_out(content)
         fields["pixel_levels"] = {term: tuple(levels) for term, levels in content["pixel_levels"].items()}
         model_files, space = dict(content["model_files"]), content["space"]
+        if content["format"] != 2:
+            fields |= _additions(directory, content)
     # What somebody wrote by hand may hold anything. Other types raise AttributeError, many brackets RecursionError.
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
         raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
@@ -164,6 +199,29 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
         "a file that `jaxunreg fit` of this version wrote",
         "copy it again, or fit again into another folder",
     )
+
+
+def _additions(directory: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that format 2 does not have."""
+    peaks, told = content["pixel_peaks"], content["named_regions"]
+    ignored, masks = load_masks(directory, dict(content["mask_files"]), len(told))
+    return {
+        "review_rate": content["review_rate"],
+        "pixel_peaks": None if peaks is None else {term: np.array(peaks[term], np.float64) for term in get_args(Term)},
+        "ignored": ignored,
+        "named_regions": tuple(
+            NamedRegion(mask=mask, held_out=_held_out(region), **{name: region[name] for name in _OF_A_REGION})
+            for region, mask in zip(told, masks, strict=True)
+        ),
+    }
+
+
+def _held_out(content: Mapping[str, Any]) -> HeldOutScores:
+    return {term: _padded(content["held_out"][term], content["kept"]) for term in get_args(Term)}
+
+
+def _kept(held_out: HeldOutScores) -> int:
+    return max(rows.shape[1] for rows in held_out.values())
 
 
 def _without_padding(held_out: HeldOutScores) -> dict[str, list[list[float]]]:

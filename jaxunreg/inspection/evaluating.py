@@ -69,6 +69,7 @@ def evaluate_detector(
     scores = {term: np.empty(len(images)) for term in get_args(Term)}
     complexities = np.empty(len(images))
     worst: dict[int, Box] = {}
+    by_region = np.zeros(len(images), bool)
     with contextlib.ExitStack() as stack:
         stored = None
         if mapped:
@@ -82,9 +83,10 @@ def evaluate_detector(
             for place, one in enumerate(with_bar(found, len(indices), description, visible=progress and bool(indices))):
                 k = indices[place]
                 worst[k] = one.verdict.worst
+                by_region[k] = any(region.is_anomalous for region in one.verdict.named)
                 complexities[k] = bytes_a_pixel(one.image)
                 for term, values in scores.items():
-                    values[k] = detector.image_score(getattr(one.verdict.maps, term))
+                    values[k] = detector.image_score(getattr(one.verdict.maps, term), one.verdict.counted)
                 if stored is not None and one.pixels is not None:
                     stored.store(place, {term: np.asarray(getattr(one.pixels, term)) for term in TERMS})
         # The mask of a normal image is empty, and need not be kept.
@@ -99,4 +101,5 @@ def evaluate_detector(
         complexities=complexities,
         heat_map_stride=stride,
         bootstrap=bootstrap,
+        by_region=by_region if detector.named_regions else None,
     )

@@ -34,6 +34,7 @@ class Evaluation:
       complexities: the bytes a pixel of each image's PNG, float64 `[n]`.
       heat_map_stride: of the pixel metrics.
       bootstrap: resamples of the intervals.
+      by_region: whether a named region of each image is anomalous; None for a detector without any.
     """
 
     detector: AnomalyDetector
@@ -44,12 +45,14 @@ class Evaluation:
     complexities: Float64[np.ndarray, " n"]
     heat_map_stride: int
     bootstrap: int = 1000
+    by_region: Bool[np.ndarray, " n"] | None = None
 
     @functools.cached_property
     def is_flagged(self) -> Bool[np.ndarray, " n"]:
-        """Whether the detector calls each image anomalous."""
+        """Whether the detector calls each image anomalous, as a whole or by one of its named regions."""
         detector = self.detector
-        return detector.calibration.is_anomalous(self.scores[detector.term], detector.false_positive_rate)
+        as_a_whole = detector.calibration.is_anomalous(self.scores[detector.term], detector.false_positive_rate)
+        return as_a_whole if self.by_region is None else as_a_whole | self.by_region
 
     @functools.cached_property
     def results(self) -> dict[str, Any]:
@@ -100,7 +103,13 @@ class Evaluation:
         settings = ("stride", "term", "top_k", "false_positive_rate")
         return to_json(
             {
-                "detector": {"space": detector.scorer.space, **{name: getattr(detector, name) for name in settings}},
+                "detector": {
+                    "space": detector.scorer.space,
+                    **{name: getattr(detector, name) for name in settings},
+                    "review_rate": detector.review_rate,
+                    "ignored": None if detector.ignored is None else float(detector.ignored.mean()),
+                    "named_regions": {region.name: region.false_positive_rate for region in detector.named_regions},
+                },
                 "made_of": {name: value for name, value in detector.record.items() if name != "files"},
                 "model": detector.scorer.describe(),
                 "fingerprint": self.images.fingerprint,
@@ -124,6 +133,7 @@ class Evaluation:
             "threshold": detector.threshold,
             "held_out_images": detector.calibration.count,
             "false_positive_rate_expected": expected._asdict(),
+            "joint_rate": detector.joint_rate()._asdict() if detector.named_regions else None,
             "false_positive_rate": float(self.is_flagged[~anomalous].mean()),
             "true_positive_rate": float(self.is_flagged[anomalous].mean()),
         }

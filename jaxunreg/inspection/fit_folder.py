@@ -86,7 +86,7 @@ def check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, An
     Raises:
       CheckpointError: they differ, with all that differs.
     """
-    missing = sorted(made_of.keys() - record.keys())
+    missing = sorted(made_of.keys() - record.keys() - {"masks"})
     if missing:
         raise CheckpointError(
             f"{target}, which holds a detector without a note of its {', '.join(missing)}",
@@ -101,6 +101,8 @@ def check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, An
     ]
     if before["seed"] == now["seed"] and record["key"] != made_of["key"]:
         differing.append(f"key was {record['key']}, is now {made_of['key']}")
+    if record.get("masks") != made_of.get("masks"):
+        differing.append("it has other masks or regions")
     if record["fingerprint"] != made_of["fingerprint"]:
         differing.append(f"it was made of other images ({record['images']}, now {made_of['images']})")
     if differing:

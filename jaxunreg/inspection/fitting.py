@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.doors import check_key, check_kind
@@ -15,6 +16,7 @@ from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.files import remove_leftovers
 from jaxunreg.inspection.calibrating import calibrate_detector
+from jaxunreg.inspection.checks import check_region_rates
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.detector_folder import FILE, TRAINING, cannot_write
@@ -27,8 +29,10 @@ from jaxunreg.inspection.fit_folder import (
     refuse_training,
     write_note,
 )
+from jaxunreg.inspection.masks_of_fit import check_masks, masks_record, share_of
 from jaxunreg.inspection.normal_images import check_sizes, normal_images
 from jaxunreg.inspection.pixel_fitting import pixel_learning
+from jaxunreg.inspection.region_to_tell import RegionToTell
 from jaxunreg.inspection.selection import hold_out, joined, one_of_each
 from jaxunreg.paths import given_path
 from jaxunreg.provenance import device, versions
@@ -46,6 +50,8 @@ def fit_detector(
     progress: bool = True,
     record: Mapping[str, Any] | None = None,
     network: FeatureNetwork | None = None,
+    ignored: Bool[np.ndarray, "height width"] | None = None,
+    named_regions: Mapping[str, RegionToTell] | None = None,
 ) -> AnomalyDetector:
     """Learn from normal images, and calibrate on normal images that are held out.
 
@@ -69,6 +75,9 @@ def fit_detector(
         the same name.
       network: a feature network of your own in place of `EfficientNetLite0`. The detector remembers its SHA-256, and
         must be given it again by `AnomalyDetector.load`.
+      ignored: pixels of the image that count neither for scores nor for heat maps, a mask of any size. They are learned
+        from all the same.
+      named_regions: regions with thresholds of their own, by their names.
 
     Returns:
       The detector.
@@ -109,16 +118,19 @@ def fit_detector(
             f"leave {argument('network')} out, or learn from features",
             field="network",
         )
+    check_masks(normal, ignored, named_regions)
     groups = joined(normal.groups, normal.hashes)
     copies = len(normal) - len(set(normal.hashes))
     out = hold_out(groups, config, copies)
     chosen = one_of_each(groups, normal.names, out, config.seed)
+    check_region_rates(len(chosen), named_regions)
     made_of = to_json(
         {
             "config": dataclasses.asdict(config),
             "key": np.asarray(jax.random.key_data(key)).tolist(),
             "images": len(normal),
             "fingerprint": normal.fingerprint,
+            **masks_record(ignored, named_regions),
         }
     )
     target = None if directory is None else given_path("directory", directory)
@@ -147,7 +159,7 @@ def fit_detector(
             normal.select(chosen),
             stride=learned.stride,
             term=config.term,
-            top_k=learned.top_k if config.top_k is None else config.top_k,
+            top_k=share_of(learned.top_k, ignored) if config.top_k is None else config.top_k,
             false_positive_rate=config.false_positive_rate,
             bits=normal.bits,
             record={
@@ -164,6 +176,9 @@ def fit_detector(
                 "files": normal.remembered,
             },
             progress=progress,
+            review_rate=config.review_rate,
+            ignored=ignored,
+            named_regions=named_regions,
         )
         if target is not None:
             try:

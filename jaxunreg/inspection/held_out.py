@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from jaxunreg.scoring.aggregation import highest_scores
 
@@ -15,6 +15,9 @@ HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
 
 PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
 """For each term the median and the 99.9th percentile of the pixels of the held-out images' smoothed heat maps, nats."""
+
+PixelPeaks: TypeAlias = Mapping[str, Float64[np.ndarray, " images"]]
+"""For each term the highest pixel that counts of each held-out image's smoothed heat map, nats a pixel."""
 
 # Of each image, at most about this many pixels: enough for a 99.9th percentile, however large the images.
 _PIXELS_AN_IMAGE = 20_000

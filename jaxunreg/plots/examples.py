@@ -31,6 +31,7 @@ def heat_map_examples(
     title: str,
     label: str,
     mark: float | None = None,
+    counted: Sequence[Bool[np.ndarray, "_ _"] | None] | None = None,
 ) -> Figure:
     """Several images, each above its heat map over it in gray, with the defects outlined.
 
@@ -43,6 +44,7 @@ def heat_map_examples(
       title: of the figure.
       label: of the colour bar.
       mark: see `heat_map_overlay`.
+      counted: of each image, see `heat_map_overlay`.
 
     Returns:
       A figure with two axes an image and a colour bar.
@@ -61,6 +63,8 @@ def heat_map_examples(
     if len(images) == 0:
         raise ArgumentError("no images", "at least one", "choose images to show")
     counts = {"heats": len(heats), "masks": len(masks), "captions": len(captions)}
+    counted = [None] * len(images) if counted is None else counted
+    counts["counted"] = len(counted)
     if set(counts.values()) != {len(images)}:
         raise ArgumentError(f"{len(images)} images with {counts}", "one of each for each image", "leave none out")
     norm = heat_norm(scale)
@@ -82,7 +86,7 @@ def heat_map_examples(
         for column, k in enumerate(block):
             left, (own, across) = side + column * (width + gap), shapes[k]
             pixels = np.asarray(to_float(images[k]))
-            pictures = (as_rgb(pixels), blend(pixels, norm, heats[k]))
+            pictures = (as_rgb(pixels), blend(pixels, norm, heats[k], counted[k]))
             for picture, bottom in zip(pictures, (top - own, top - own - 0.03 - own), strict=True):
                 axes = figure.add_axes((left / PAGE_WIDTH, bottom / total, across / PAGE_WIDTH, own / total))
                 axes.imshow(picture, aspect="auto")

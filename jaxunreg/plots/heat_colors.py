@@ -17,6 +17,10 @@ _COLORMAP = matplotlib.colormaps["plasma"]
 _CLEAR, _COVERED, _OPACITY = 0.08, 0.4, 0.85
 
 
+# What is left of the darkness of a pixel that does not count.
+_PALE = 0.25
+
+
 def heat_norm(scale: tuple[float, float]) -> Normalize:
     """From the heats of a scale to [0, 1].
 
@@ -36,11 +40,13 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 
-def blend(pixels: np.ndarray, norm: Normalize, heat: np.ndarray) -> np.ndarray:
-    """Heat over the image in gray, `[height, width, 3]`."""
+def blend(pixels: np.ndarray, norm: Normalize, heat: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+    """Heat over the image in gray, `[height, width, 3]`; pixels that do not count are pale and without heat."""
     share = np.clip(np.asarray(norm(heat)), 0.0, 1.0)
     opacity = _OPACITY * np.clip((share - _CLEAR) / (_COVERED - _CLEAR), 0.0, 1.0)[..., None]
-    return (1 - opacity) * as_rgb(pixels.mean(axis=-1, keepdims=True)) + opacity * _COLORMAP(share)[..., :3]
+    gray = as_rgb(pixels.mean(axis=-1, keepdims=True))
+    over = (1 - opacity) * gray + opacity * _COLORMAP(share)[..., :3]
+    return over if counted is None else np.where(counted[..., None], over, 1.0 - _PALE * (1.0 - gray))
 
 
 def outline_defect(axes: Axes, mask: np.ndarray | None) -> None:
@@ -48,6 +54,12 @@ def outline_defect(axes: Axes, mask: np.ndarray | None) -> None:
     # A close-up may lie within the defect.
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.astype(float), levels=[0.5], colors=[MARK], linewidths=0.9)
+
+
+def outline_region(axes: Axes, mask: np.ndarray) -> None:
+    """Draw a dotted line around a named region."""
+    if mask.any() and not mask.all():
+        axes.contour(mask.astype(float), levels=[0.5], colors=[MARK], linewidths=0.9, linestyles="dotted")
 
 
 def draw_heat_bar(axes: Axes, norm: Normalize, label: str, mark: float | None, *, horizontal: bool) -> Colorbar:

@@ -1,6 +1,7 @@
 """An image beside its heat map."""
 
 import textwrap
+from collections.abc import Sequence
 
 import matplotlib.style
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.patches import Rectangle
 from jaxunreg.errors import ArgumentError
 from jaxunreg.images import to_float
 from jaxunreg.inspection.verdict import Box
-from jaxunreg.plots.heat_colors import as_rgb, blend, draw_heat_bar, heat_norm, outline_defect
+from jaxunreg.plots.heat_colors import as_rgb, blend, draw_heat_bar, heat_norm, outline_defect, outline_region
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, NOTE, PAGE_WIDTH, STYLE
 from jaxunreg.plots.views import BAR_ROOM, PANEL, SIDE, View, views
 from jaxunreg.signatures import checked
@@ -41,6 +42,8 @@ def heat_map_overlay(
     box: Box | None = None,
     mask: Bool[np.ndarray, "height width"] | None = None,
     mark: float | None = None,
+    counted: Bool[np.ndarray, "height width"] | None = None,
+    regions: Sequence[Bool[np.ndarray, "height width"]] = (),
 ) -> Figure:
     """An image beside its heat map over it in gray, on a scale that all images of a run share.
 
@@ -60,12 +63,15 @@ def heat_map_overlay(
       box: the most anomalous patch; a line is drawn around it.
       mask: the defect's pixels, outlined on both, if known.
       mark: a heat to be marked in the colour bar.
+      counted: the pixels that count; the others are pale and without heat.
+      regions: named regions, each with a dotted line around it on both.
 
     Returns:
       A figure with two axes, two more if there is a close-up, and a colour bar.
 
     Raises:
-      ArgumentError: a heat map or mask of another size than the image, heat that is not finite, or an empty scale.
+      ArgumentError: a heat map, a mask, a region or counted pixels of another size than the image, heat that is not
+        finite, or an empty scale.
 
     >>> import numpy as np
     >>> image = np.zeros((40, 60, 1), np.uint8)
@@ -75,7 +81,8 @@ def heat_map_overlay(
     3
     """
     height, width = image.shape[:2]
-    for name, values in (("a heat map", heat), ("a mask", mask)):
+    named = [("a region", region) for region in regions]
+    for name, values in (("a heat map", heat), ("a mask", mask), ("counted pixels", counted), *named):
         if values is not None and values.shape != (height, width):
             raise ArgumentError(
                 f"{name} of shape {list(values.shape)}",
@@ -109,13 +116,15 @@ def heat_map_overlay(
         return figure.add_axes(((SIDE + left) / page, bottom / total, width / page, height / total))
 
     pixels = np.asarray(to_float(image))
-    original, over = as_rgb(pixels), blend(pixels, norm, heat)
+    original, over = as_rgb(pixels), blend(pixels, norm, heat, counted)
     for view in shown:
         for picture, panel in zip((original, over), view.panels, strict=True):
             axes = place(*panel)
             axes.imshow(picture[view.part], aspect="auto")
             axes.set_axis_off()
             outline_defect(axes, None if mask is None else mask[view.part])
+            for region in regions:
+                outline_region(axes, region[view.part])
             if box is not None and picture is original:
                 axes.add_patch(_around(box, view, color))
     if box is not None and len(shown) > 1:

@@ -68,18 +68,20 @@ def _add_heat_maps(figures: Figures, found: Evaluation) -> None:
     letter = LETTERS[detector.term]
     chosen = found.examples()
     pictures = [images[k] for k in chosen]
+    shown = list(detector.inspect(iter(pictures), pixels=True, heat_map_stride=found.heat_map_stride))
     figures.add(
         "heat_maps",
         "Heat maps",
         heat_map_examples(
             pictures,
-            list(detector.heat_maps(iter(pictures), stride=found.heat_map_stride, smooth=True)),
+            [detector.heat_map(one.pixels, smooth=True) for one in shown if one.pixels is not None],
             [images.mask(k) for k in chosen],
             [(f"{images.labels[k]}: {_outcome(found, k)}", bool(found.is_flagged[k])) for k in chosen],
             scale=detector.heat_scale,
             title=f"{letter} by pixel, test images",
             label=f"{letter}, nats a pixel",
             mark=detector.pixel_levels[detector.term][1],
+            counted=[one.counted for one in shown],
         ),
         "Of each kind the image with the median score, so neither the best nor the worst, and the normal image with "
         "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map. "

@@ -88,7 +88,17 @@ def _verdicts(results: Mapping[str, Any]) -> Table:
         best=None,
         note=f"The threshold rests on {verdicts['held_out_images']} held-out normal images, for a "
         f"false-positive rate of {verdicts['false_positive_rate_wanted']:g}; with so few the rate that it has "
-        f"lies in {expected['low']:.3f} to {expected['high']:.3f} with 95 % probability.",
+        f"lies in {expected['low']:.3f} to {expected['high']:.3f} with 95 % probability."
+        f"{_joint(verdicts['joint_rate'])}",
+    )
+
+
+def _joint(rate: Mapping[str, float] | None) -> str:
+    if rate is None:
+        return ""
+    return (
+        f" With all named regions, at most {rate['bound']:g} of normal images are called anomalous; of the held-out "
+        f"ones {rate['held_out']:.3f} would be by the others."
     )
 
 

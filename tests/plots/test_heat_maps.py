@@ -187,3 +187,35 @@ def test_examples_keep_their_shapes_whatever_their_sizes():
             _, _, across, down = axes.get_position().bounds
             assert down * height / (across * width) == pytest.approx(size[0] / size[1])
             assert bool(axes.collections) == (k == 3)
+
+
+def test_what_does_not_count_is_pale_and_has_no_heat():
+    counted = np.ones((20, 30), bool)
+    counted[:, :10] = False
+    figure = heat_map_overlay(
+        np.full((20, 30, 1), 90, np.uint8), np.full((20, 30), 25.0), scale=(0.0, 20.0), counted=counted, **TEXT
+    )
+    over = picture(figure, 1)
+    np.testing.assert_allclose(over[:, :10], 1 - 0.25 * (1 - 90 / 255), atol=1e-6)
+    assert np.ptp(over[0, 15]) > 0.1
+    [examples] = [
+        heat_map_examples(
+            [np.full((20, 30, 1), 90, np.uint8)],
+            [np.full((20, 30), 25.0)],
+            [None],
+            [("good", False)],
+            scale=(0.0, 20.0),
+            title="a",
+            label="b",
+            counted=[counted],
+        )
+    ]
+    np.testing.assert_allclose(picture(examples, 1), over, atol=1e-6)
+
+
+def test_a_named_region_is_outlined_on_both():
+    region = np.zeros((20, 30), bool)
+    region[5:9, 5:9] = True
+    figure, plain = overlay(20, 30, regions=[region]), overlay(20, 30)
+    for axes in (0, 1):
+        assert len(figure.axes[axes].collections) == len(plain.axes[axes].collections) + 1

@@ -1,0 +1,167 @@
+"""Which places and pixels of an image count, where a mask says which do not.
+
+A mask belongs to one camera and one fixture. It is laid over an image of any size whose sides have the same ratio:
+
+- A **pixel of the image** is ignored if it overlaps an ignored pixel of the mask.
+- A **place** (of a map of features, or a patch of pixels) counts if no ignored pixel lies in its box, the rectangle of
+  `PatchGrid`. So a place that sees a part of what is ignored does not count either.
+- A pixel of the **heat map** counts if the place whose box has the nearest centre counts.
+- A place belongs to a **named region** if it counts and the centre of its box lies in the region.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from jaxunreg.errors import ArgumentError
+from jaxunreg.scoring.patches import PatchGrid
+
+# How far the ratio of the sides of an image may be from that of a mask.
+_TOLERANCE = 0.02
+
+# Images of so many sizes are remembered.
+_MOST_SIZES = 64
+
+
+class Counted(NamedTuple):
+    """What counts of an image.
+
+    Attributes:
+      places: which places count.
+      pixels: which pixels of the heat map count.
+      named: which places belong to each named region.
+    """
+
+    places: Bool[np.ndarray, "rows columns"]
+    pixels: Bool[np.ndarray, "height width"]
+    named: Mapping[str, Bool[np.ndarray, "rows columns"]]
+
+
+class Counting:
+    """What counts of images of any sizes, computed once for each size.
+
+    Args:
+      ignored: a mask of what does not count, or None.
+      named: the mask of each named region.
+
+    >>> grid = PatchGrid(np.arange(0, 5, 2), np.arange(0, 7, 2), 2, 2)
+    >>> ignored = np.zeros((6, 8), bool)
+    >>> ignored[:3, 7] = True
+    >>> Counting(ignored, {}).of((6, 8), grid).places.tolist()
+    [[True, True, True, False], [True, True, True, False], [True, True, True, True]]
+    """
+
+    def __init__(
+        self, ignored: Bool[np.ndarray, "height width"] | None, named: Mapping[str, Bool[np.ndarray, "_ _"]]
+    ) -> None:
+        self._ignored, self._named = ignored, named
+        self._known: dict[tuple[tuple[int, int], tuple[int, int]], Counted] = {}
+
+    def of(self, size: tuple[int, int], grid: PatchGrid) -> Counted:
+        """What counts of an image.
+
+        Args:
+          size: its height and width.
+          grid: where its places lie.
+
+        Raises:
+          ArgumentError: the sides of a mask have another ratio, no place counts, or none belongs to a named region.
+        """
+        key = size, grid.shape
+        if key not in self._known:
+            if len(self._known) >= _MOST_SIZES:
+                self._known.clear()
+            self._known[key] = self._count(size, grid)
+        return self._known[key]
+
+    def _count(self, size: tuple[int, int], grid: PatchGrid) -> Counted:
+        places = np.ones(grid.shape, bool)
+        pixels = np.ones(size, bool)
+        if self._ignored is not None:
+            places = ~_in_boxes(mask_at(self._ignored, size), grid)
+            if not places.any():
+                raise ArgumentError(
+                    f"an ignored area that leaves no place of an image of {size[0]}x{size[1]}",
+                    f"one that leaves a box of {grid.height}x{grid.width} pixels at least",
+                    "ignore less, or score larger images",
+                    field="ignored",
+                )
+            pixels = places[np.ix_(*_nearest(grid, size))]
+        rows, columns = _centers(grid)
+        named = {}
+        for name, mask in self._named.items():
+            inside = mask_at(mask, size)[np.ix_(rows.astype(int), columns.astype(int))] & places
+            if not inside.any():
+                raise ArgumentError(
+                    f"a region {name!r} in which no place of an image of {size[0]}x{size[1]} counts",
+                    f"the centre of a box of {grid.height}x{grid.width} pixels in it",
+                    "make it larger, ignore less, or fit at a higher resolution",
+                    field="named_regions",
+                )
+            named[name] = inside
+        return Counted(places, pixels, named)
+
+
+def mask_at(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bool[np.ndarray, "{size[0]} {size[1]}"]:
+    """A mask laid over an image: the pixels of the image that overlap a marked pixel.
+
+    Args:
+      mask: of any size.
+      size: height and width of the image.
+
+    Raises:
+      ArgumentError: the sides of the mask have another ratio than those of the image.
+
+    >>> mask_at(np.array([[True, False], [False, False]]), (3, 3)).astype(int).tolist()
+    [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    >>> mask_at(np.array([[True, False]]), (3, 3))
+    Traceback (most recent call last):
+    jaxunreg.errors.ArgumentError: got a mask of 1x2 for an image of 3x3; expected sides of the same ratio; draw the
+    mask over an image of this camera
+    """
+    if mask.shape == size:
+        return mask
+    if abs(mask.shape[0] * size[1] / (mask.shape[1] * size[0]) - 1.0) > _TOLERANCE:
+        raise ArgumentError(
+            f"a mask of {mask.shape[0]}x{mask.shape[1]} for an image of {size[0]}x{size[1]}",
+            "sides of the same ratio",
+            "draw the mask over an image of this camera",
+            field="mask",
+        )
+    ends = []
+    for have, want in zip(mask.shape, size, strict=True):
+        places = np.arange(want)
+        ends.append((places * have // want, -(-(places + 1) * have // want)))
+    return _any_in(mask, *ends)
+
+
+def _in_boxes(mask: Bool[np.ndarray, "height width"], grid: PatchGrid) -> Bool[np.ndarray, "rows columns"]:
+    """Whether a marked pixel lies in the box of each place."""
+    return _any_in(mask, (grid.rows, grid.rows + grid.height), (grid.columns, grid.columns + grid.width))
+
+
+def _any_in(
+    mask: Bool[np.ndarray, "height width"], rows: tuple[np.ndarray, np.ndarray], columns: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Whether a marked pixel lies in each rectangle, by sums over all that is above and left of a corner."""
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    sums[1:, 1:] = mask.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    (top, bottom), (left, right) = rows, columns
+    inside = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
+    return (inside + sums[np.ix_(top, left)]) > 0
+
+
+def _centers(grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the centres of the boxes, in pixels."""
+    return grid.rows + grid.height / 2, grid.columns + grid.width / 2
+
+
+def _nearest(grid: PatchGrid, size: tuple[int, int]) -> tuple[Int[np.ndarray, " height"], Int[np.ndarray, " width"]]:
+    """For each row and column of pixels that of the places whose centre is nearest."""
+    rows, columns = (
+        np.searchsorted((centers[1:] + centers[:-1]) / 2, np.arange(length) + 0.5)
+        for centers, length in zip(_centers(grid), size, strict=True)
+    )
+    return rows, columns

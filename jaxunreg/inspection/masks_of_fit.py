@@ -1,0 +1,54 @@
+"""The masks that a detector is fitted with: whether they fit its images, and what is noted of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxunreg.inspection.counting import mask_at
+from jaxunreg.inspection.named_regions import check_mask
+from jaxunreg.inspection.normal_images import NormalImages
+from jaxunreg.inspection.region_to_tell import RegionToTell
+from jaxunreg.serialization import fingerprint
+
+
+def check_masks(
+    normal: NormalImages, ignored: np.ndarray | None, named_regions: Mapping[str, RegionToTell] | None
+) -> None:
+    """Refuse masks that do not fit the images, before anything is learned.
+
+    Args:
+      normal: the images.
+      ignored: what does not count, or None.
+      named_regions: regions with thresholds of their own, or None.
+
+    Raises:
+      ArgumentTypeError: a mask is no array of truth values.
+      ArgumentError: a mask marks nothing, or its sides have another ratio than those of an image.
+    """
+    masks = {} if ignored is None else {"the ignored area": ignored}
+    masks |= {f"the mask of region {name!r}": region.mask for name, region in (named_regions or {}).items()}
+    for what, mask in masks.items():
+        check_mask(what, mask)
+        for height, width in np.unique(normal.sizes, axis=0).tolist():
+            mask_at(mask, (height, width))
+
+
+def masks_record(ignored: np.ndarray | None, named_regions: Mapping[str, RegionToTell] | None) -> dict[str, Any]:
+    """What to note of masks, so that a detector with others is not taken for this one; nothing without masks."""
+    if ignored is None and not named_regions:
+        return {}
+    regions = {
+        name: {"mask": fingerprint(region.mask), "false_positive_rate": region.false_positive_rate}
+        for name, region in (named_regions or {}).items()
+    }
+    return {"masks": {"ignored": None if ignored is None else fingerprint(ignored), "named_regions": regions}}
+
+
+def share_of(top_k: int, ignored: np.ndarray | None) -> int:
+    """Of how many places an image's score is the mean, where some of them do not count: the same share of the others.
+
+    >>> share_of(46, None), share_of(46, np.eye(2, dtype=bool))
+    (46, 23)
+    """
+    return top_k if ignored is None else max(1, round(top_k * float(1.0 - ignored.mean())))
