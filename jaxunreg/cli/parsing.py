@@ -23,6 +23,7 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
   jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
   jaxunreg serve model                                score images that are sent over HTTP
+  jaxunreg watch incoming --model model --output log  score each image that arrives in a folder
   jaxunreg demo                                       all of that on generated parts, in two minutes
 
 Results go to stdout, everything else to stderr. Each command has a --help; --version prints the version.
@@ -33,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "score": "Score images by a model that `fit` made.",
     "evaluate": "See how well a model does on a labelled folder.",
     "serve": "Score images that are sent over HTTP.",
+    "watch": "Score each image that arrives in a folder, once.",
     "demo": "See the other commands work, on generated parts.",
 }
 """The first line of each command's docstring, so that `jaxunreg --help` need not import the commands.

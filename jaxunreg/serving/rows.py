@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxunreg.inspection.drift_reading import DriftReading
 from jaxunreg.inspection.verdict import ImageVerdict
 
 
@@ -29,3 +30,19 @@ def skipped_row(reason: str) -> dict[str, Any]:
     {'verdict': 'skipped', 'reason': 'is empty (0 bytes)'}
     """
     return {"verdict": "skipped", "reason": reason}
+
+
+def drift_row(reading: DriftReading) -> dict[str, Any]:
+    """What a test of drift says, as JSON data.
+
+    >>> drift_row(DriftReading(100, 30, 5.0, 1.5, 7e8, 200.0))["excess_alarm"]
+    True
+    """
+    return {
+        "parts": reading.parts,
+        "capital": reading.drift,
+        "excess_capital": reading.excess,
+        "alarm_at": reading.alarm_at,
+        "drift_alarm": reading.has_drifted,
+        "excess_alarm": reading.has_excess,
+    }

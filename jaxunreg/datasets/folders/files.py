@@ -49,7 +49,7 @@ def load_files(
     failures: list[ImageFileError] = []
     for path in [given_path("paths", path) for path in given]:
         if path.is_dir():
-            images, others, unread = _list_below(path)
+            images, others, unread = images_below(path)
             failures += unread
             if not images and not unread:
                 raise ArgumentError(
@@ -81,7 +81,7 @@ def load_files(
     )
 
 
-def _list_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileError]]:
+def images_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileError]]:
     """The images in a folder and all its subfolders, the files that are no images, and the folders that cannot be read.
 
     Each folder comes in the order of its names.
