@@ -8,12 +8,14 @@ import tyro
 
 from jaxunreg.cli.console import say
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
+from jaxunreg.cli.masks import read_ignored, read_regions
 from jaxunreg.cli.shown_images import show_images
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import Color, OnError
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector_folder import FILE, TRAINING
 from jaxunreg.inspection.fitting import fit_detector
+from jaxunreg.inspection.promises import promises
 
 HELP = (
     """\
@@ -21,6 +23,7 @@ Learn from normal images, and set a threshold from some that are held out.
 
   jaxunreg fit good_parts --output model
   jaxunreg fit good_parts --output model --resolution 768 --false-positive-rate 0.01
+  jaxunreg fit good_parts --output model --ignore fixture.png --region thread=thread.png:0.01
   jaxunreg fit good_parts --output model --space pixels --steps 20000
 
 By default (--space features) a pretrained network looks at the images, and a Gaussian learns what it sees in normal
@@ -35,6 +38,11 @@ the smallest defect would be fewer than about 8 pixels wide at that size; it enl
 DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
 with `good` beside one folder for each kind of defect; only normal images are learned from. PNG, JPEG, BMP and TIFF of 8
 or 16 bits, gray or RGB, of any sizes from 16x16 (features) or from a patch on (pixels).
+
+Masks are drawn over an image of the camera, in white on black, and fit images of any size with the same ratio of sides.
+What --ignore marks counts neither for scores nor for heat maps. A part of the image that --region names has a score of
+its own, and a rate of its own if one stands behind its mask; the image is anomalous if any of them is. With
+--review-rate verdicts are pass, review and reject.
 
 Started again with the same output after Ctrl-C, or after it was killed, a training goes on where it stopped, and a fit
 to features begins anew. A model that is finished is not made again. The path of the model is printed on stdout.
@@ -55,6 +63,8 @@ def fit(
     color: Color = "auto",
     on_error: OnError = "raise",
     test_fraction: float | None = None,
+    ignore: Annotated[Path | None, tyro.conf.arg(metavar="MASK")] = None,
+    region: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME=MASK[:RATE]")] = (),
     detector: DetectorConfig = _DEFAULT,
 ) -> int:
     """Learn from a folder of normal images.
@@ -65,8 +75,12 @@ def fit(
       color: one choice for all images; auto is gray if all are.
       on_error: what to do with an image that cannot be used: stop, or list and skip it.
       test_fraction: share of the normal images that is left for `evaluate`; default: 0.25 if there are defects.
+      ignore: mask of what does not count, white on black, or a folder of such masks.
+      region: a part of the image with a threshold of its own; may be given several times.
       detector: what is learned and how.
     """
+    ignored = None if ignore is None else read_ignored(ignore)
+    regions = read_regions(region)
     data = load_folder(
         directory,
         color=color,
@@ -87,8 +101,11 @@ def fit(
         key=jax.random.key(detector.seed),
         directory=output,
         record={"data": {**description, "test_fraction": test_fraction}},
+        ignored=ignored,
+        named_regions=regions,
     )
-    say(found.summary())
+    for sentence in promises(found):
+        say(sentence)
     parts, files, copies = (found.record[name] for name in ("parts", "images", "copies"))
     if parts != files:
         besides = f" ({copies} are copies of others, byte by byte)" if copies else ""

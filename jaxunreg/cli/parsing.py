@@ -22,6 +22,7 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg fit good_parts --output model              learn from a folder of normal images
   jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
   jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
+  jaxunreg recalibrate model --normal more_parts      a new threshold, without training
   jaxunreg serve model                                score images that are sent over HTTP
   jaxunreg watch incoming --model model --output log  score each image that arrives in a folder
   jaxunreg demo                                       all of that on generated parts, in two minutes
@@ -33,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "fit": "Learn from a folder of normal images.",
     "score": "Score images by a model that `fit` made.",
     "evaluate": "See how well a model does on a labelled folder.",
+    "recalibrate": "Set a new threshold from more good parts, without training.",
     "serve": "Score images that are sent over HTTP.",
     "watch": "Score each image that arrives in a folder, once.",
     "demo": "See the other commands work, on generated parts.",

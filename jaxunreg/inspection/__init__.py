@@ -11,6 +11,9 @@ from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.inspection.fitting import fit_detector
 from jaxunreg.inspection.lots import benjamini_hochberg, fewest_rejections
 from jaxunreg.inspection.named_regions import JointRate, NamedRegion
+from jaxunreg.inspection.promises import promises
+from jaxunreg.inspection.recalibrating import Recalibrated, recalibrate_detector
+from jaxunreg.inspection.recalibration import Recalibration
 from jaxunreg.inspection.region_to_tell import RegionToTell
 from jaxunreg.inspection.regions import Region, find_regions, region_mask
 from jaxunreg.inspection.unseen import UnseenImages, unseen_images
@@ -29,6 +32,8 @@ __all__ = [
     "InspectedImage",
     "JointRate",
     "NamedRegion",
+    "Recalibrated",
+    "Recalibration",
     "Region",
     "RegionToTell",
     "RegionVerdict",
@@ -41,6 +46,8 @@ __all__ = [
     "find_regions",
     "fit_detector",
     "images_needed",
+    "promises",
+    "recalibrate_detector",
     "region_mask",
     "unseen_images",
 ]

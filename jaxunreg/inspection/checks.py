@@ -16,8 +16,13 @@ from jaxunreg.integers import check_integer
 from jaxunreg.metrics.scores import finite_scores
 
 
-def check_rate(held_out_images: int, false_positive_rate: float) -> None:
+def check_rate(held_out_images: int, false_positive_rate: float, name: str = "false_positive_rate") -> None:
     """Refuse a false-positive rate that so few held-out images cannot support.
+
+    Args:
+      held_out_images: how many there are.
+      false_positive_rate: the rate.
+      name: of the argument, for the error.
 
     Raises:
       ArgumentError: there are too few images.
@@ -29,7 +34,7 @@ def check_rate(held_out_images: int, false_positive_rate: float) -> None:
     """
     needed = images_needed(false_positive_rate)
     if held_out_images < needed:
-        rate = argument("false_positive_rate")
+        rate = argument(name)
         raise ArgumentError(
             f"{held_out_images} held-out normal images",
             f"at least {needed} for a {rate} of {false_positive_rate:g}",

@@ -16,7 +16,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.features.network import FeatureNetwork
 from jaxunreg.inspection.calibrated_scorer import CalibratedScorer
 from jaxunreg.inspection.counting import Counted, Counting
-from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_detector
+from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_description, write_detector
 from jaxunreg.inspection.judging import Judge, score_of
 from jaxunreg.inspection.named_regions import by_name
 from jaxunreg.inspection.regions import Region, find_regions, region_mask
@@ -192,6 +192,14 @@ class AnomalyDetector(CalibratedScorer):
           OSError: the folder cannot be written.
         """
         write_detector(directory, self.scorer, self._content())
+
+    def write_calibration_into(self, directory: Path) -> None:
+        """Write all but the scorer into the folder of a detector with the same scorer.
+
+        Raises:
+          OSError: the folder cannot be written.
+        """
+        write_description(directory, self.scorer, self._content())
 
     @classmethod
     def load(cls, directory: str | Path, *, network: FeatureNetwork | None = None) -> "AnomalyDetector":

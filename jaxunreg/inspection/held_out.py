@@ -16,7 +16,7 @@ HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
 PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
 """For each term the median and the 99.9th percentile of the pixels of the held-out images' smoothed heat maps, nats."""
 
-PixelPeaks: TypeAlias = Mapping[str, Float64[np.ndarray, " images"]]
+PixelPeaks: TypeAlias = Mapping[str, Float64[np.ndarray, " peaks"]]
 """For each term the highest pixel that counts of each held-out image's smoothed heat map, nats a pixel."""
 
 # Of each image, at most about this many pixels: enough for a 99.9th percentile, however large the images.

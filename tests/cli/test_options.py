@@ -76,15 +76,21 @@ def keywords() -> list[tuple[str, str, Any]]:
 
 @pytest.mark.parametrize(("command", "name", "kind"), keywords())
 def test_a_value_that_a_command_refuses_is_told_by_its_option(command, name, kind, parts, model, tmp_path, capsys):
-    words = {"fit": ["--output", str(tmp_path / "new"), *TINY]}.get(command, ["--model", str(model)])
+    images, folder, new = str(parts), str(model), str(tmp_path / "new")
+    words = {
+        "fit": [images, "--output", new, *TINY],
+        "recalibrate": [folder, "--normal", images],
+        "serve": [folder],
+        "demo": ["--output", new],
+    }.get(command, [images, "--model", folder])
     option = f"--{name.replace('_', '-')}"
     if get_origin(kind) is Literal:
         with pytest.raises(SystemExit) as stop:
-            main([command, str(parts), *words, option, "neither"])
+            main([command, *words, option, "neither"])
         assert stop.value.code == 2
         assert is_named(option, name, capsys.readouterr().err)
         return
-    assert main([command, str(parts), *words, f"{option}=-1"]) == 1
+    assert main([command, *words, f"{option}=-1"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     [error] = [line for line in err.splitlines() if line.startswith("error:")]
@@ -94,11 +100,16 @@ def test_a_value_that_a_command_refuses_is_told_by_its_option(command, name, kin
 
 
 def test_the_walk_goes_over_all_options():
-    walked = {"fit": {name for name, *_ in FIELDS}, "score": set(), "evaluate": set()}
+    walked = {command: set() for command in COMMANDS} | {"fit": {name for name, *_ in FIELDS}}
     for command, name, _ in keywords():
         walked[command].add(name)
-    paths = {"fit": {"output"}, "score": {"model", "output", "heat_maps"}, "evaluate": {"model", "output"}}
-    for command in COMMANDS:
+    paths = {
+        "fit": {"output", "ignore", "region"},
+        "score": {"model", "output", "heat_maps"},
+        "evaluate": {"model", "output"},
+        "recalibrate": {"normal", "output", "only_new"},
+    }
+    for command in paths:
         assert option_names(command_of([command])) == walked[command] | paths[command]
 
 
