@@ -38,7 +38,8 @@ An image is read when neither its size nor its time has changed for --settle sec
 may still be on its way, and is tried again until it has not changed for --patience seconds. Then it is skipped, and its
 row has the reason.
 
---move puts each image into DIR/normal, DIR/anomalous or DIR/skipped, and --link a symbolic link to it. Nothing there is
+--move puts each image into a folder of DIR that is called as its verdict (normal, anomalous or skipped; pass, review or
+reject with a review band), and --link a symbolic link to it. Nothing there is
 replaced. --on-anomaly runs a command, without a shell, with the path of the image as its last word and its row as JSON
 on its standard input, or sends the row to a URL by POST. It is also called once when the line has drifted ("event":
 "drift" in place of "anomaly"). After a crash a call may come twice; the number of the row tells.
@@ -64,6 +65,7 @@ def watch(
     move: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     link: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     on_anomaly: Annotated[str | None, tyro.conf.arg(metavar="COMMAND-OR-URL")] = None,
+    regions: bool = False,
     once: bool = False,
     interval: float = 0.5,
     settle: float = 1.0,
@@ -80,6 +82,7 @@ def watch(
       move: folder that images are moved to, by verdict.
       link: folder that gets a symbolic link to each image, by verdict.
       on_anomaly: a command or a URL to call for each anomaly.
+      regions: have the JSON lines tell the regions of each heat map above the level of normal images.
       once: end when all images that are there are scored.
       interval: seconds from one look to the next.
       settle: seconds for which a file does not change before it is read.
@@ -106,15 +109,23 @@ def watch(
     sorting = None if target is None else Sorting(folder, target.resolve(), "link" if move is None else "move")
     with _holding(output), Journal(output) as journal, _stopping() as stop:
         watching = FolderWatch(
-            detector, folder, journal, settle=settle, patience=patience, sorting=sorting, caller=caller, say=say
+            detector,
+            folder,
+            journal,
+            settle=settle,
+            patience=patience,
+            sorting=sorting,
+            caller=caller,
+            regions=regions,
+            say=say,
         )
         say(f"watching {folder}: {detector.summary()}")
         watching.run(stop, interval=interval, once=once)
     counts, pace = watching.counts, watching.pace.timings
     took = f"; a part took {pace.summary()}" if pace.count else ""
-    say(f"{counts['anomalous']} of {sum(counts.values())} images are anomalous, {counts['skipped']} skipped{took}")
+    say(f"{watching.anomalies} of {sum(counts.values())} images are anomalous, {counts['skipped']} skipped{took}")
     say(watching.drift().sentence)
-    return ANOMALIES if once and counts["anomalous"] else SUCCESS
+    return ANOMALIES if once and watching.anomalies else SUCCESS
 
 
 @contextlib.contextmanager

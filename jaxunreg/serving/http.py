@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import numpy as np
@@ -21,6 +21,8 @@ from starlette.routing import Route
 
 from jaxunreg.datasets.folders.from_bytes import image_from_bytes
 from jaxunreg.datasets.folders.unusable import ImageFileError
+from jaxunreg.errors import ArgumentError
+from jaxunreg.inspection.regions import find_regions
 from jaxunreg.serving.access import check_token
 from jaxunreg.serving.limits import Limits
 from jaxunreg.serving.metrics import ServiceMetrics
@@ -35,7 +37,7 @@ from jaxunreg.serving.refusals import (
     TokenError,
     UnusableImageError,
 )
-from jaxunreg.serving.rows import skipped_row, verdict_row
+from jaxunreg.serving.rows import drift_row, region_rows, skipped_row, verdict_row
 from jaxunreg.serving.service import Answer, ScoringService
 
 _T = TypeVar("_T")
@@ -61,7 +63,9 @@ def make_app(
     | request | answer |
     |---|---|
     | `GET /` | a page to drop images on |
-    | `POST /score`, with `?heat_map=1` if wanted | JSON: a row for each image, and its heat map as PNG in base64 |
+    | `POST /score` | JSON: a row for each image |
+    | `POST /score?heat_map=1&regions=1` | the same with the heat map as PNG in base64, and with its regions |
+    | `POST /score?drift=0` | the same, and the images do not count for the test of drift |
     | `POST /heat_map` | the heat map of one image as PNG |
     | `GET /healthz` | JSON: what the threshold promises, and milliseconds a part |
     | `GET /metrics` | counts for Prometheus |
@@ -93,12 +97,20 @@ def make_app(
     )
 
 
+class _Wanted(NamedTuple):
+    """What a request asks for: a heat map, regions above a level, and whether it counts for the test of drift."""
+
+    heat_map: bool
+    level: float | None
+    counts: bool
+
+
 class _Front:
     """The handlers of the routes."""
 
     def __init__(self, service: ScoringService, limits: Limits, token: str | None) -> None:
         self._service, self._limits, self._token = service, limits, token
-        self._metrics = ServiceMetrics(service.places)
+        self._metrics = ServiceMetrics(service)
         self._page = files("jaxunreg.serving").joinpath("page.html").read_text(encoding="utf-8")
         # More would only wait for each other's processor and memory.
         self._decoding = anyio.CapacityLimiter(os.cpu_count() or 1)
@@ -108,6 +120,7 @@ class _Front:
 
     async def health(self, _: Request) -> Response:
         found = self._service.timings.quantiles()
+        drift = self._service.drift()
         return JSONResponse(
             {
                 "status": "ok",
@@ -115,6 +128,8 @@ class _Front:
                 "scored": self._service.timings.count,
                 "milliseconds_a_part": None if found is None else found._asdict(),
                 "queue": {"places": self._service.places.count, "taken": self._service.places.taken},
+                "regions": self._service.detector.pixel_peaks is not None,
+                "drift": {**drift_row(drift), "sentence": drift.sentence},
             }
         )
 
@@ -123,8 +138,7 @@ class _Front:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def score(self, request: Request) -> Response:
-        heat_maps = request.query_params.get("heat_map", "0") not in ("", "0", "false")
-        rows = await self._answered(request, heat_maps=heat_maps)
+        rows = await self._answered(request, heat_map=_asked(request, "heat_map"), regions=_asked(request, "regions"))
         for row in rows:
             if "heat_map" in row:
                 row["heat_map"] = base64.b64encode(row["heat_map"]).decode()
@@ -133,7 +147,7 @@ class _Front:
         return JSONResponse({"results": rows})
 
     async def heat_map(self, request: Request) -> Response:
-        rows = await self._answered(request, heat_maps=True)
+        rows = await self._answered(request, heat_map=True)
         if len(rows) > 1:
             raise RequestError(f"{len(rows)} images", "one", "send one, or ask /score?heat_map=1 for several")
         (row,) = rows
@@ -154,16 +168,20 @@ class _Front:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse({**error.described(), **more}, error.status, headers)
 
-    async def _answered(self, request: Request, *, heat_maps: bool) -> list[dict[str, Any]]:
+    async def _answered(
+        self, request: Request, *, heat_map: bool = False, regions: bool = False
+    ) -> list[dict[str, Any]]:
         """A row for each image of a request, in order, within the time limit."""
         check_token(request.headers, self._token)
+        level = self._level_of_regions() if regions else None
+        wanted = _Wanted(heat_map, level, _asked(request, "drift", "1"))
         began, limit = time.perf_counter(), self._limits.timeout
         received: list[ReceivedFile] | None = None
         with self._service.places.taking() as places:
             try:
                 async with asyncio.timeout(limit):
                     received = await received_files(request, places, self._limits.max_bytes)
-                    rows = await _unless_gone(request, self._scored(received, heat_maps))
+                    rows = await _unless_gone(request, self._scored(received, wanted))
             except TimeoutError as error:
                 told = f"after {limit:g} s", "less time", "send fewer images at a time"
                 if received is None:
@@ -172,26 +190,43 @@ class _Front:
         self._metrics.count_request(time.perf_counter() - began)
         return rows
 
-    async def _scored(self, received: Sequence[ReceivedFile], heat_maps: bool) -> list[dict[str, Any]]:
-        return await asyncio.gather(*(self._row(file, heat_maps) for file in received))
+    async def _scored(self, received: Sequence[ReceivedFile], wanted: _Wanted) -> list[dict[str, Any]]:
+        return await asyncio.gather(*(self._row(file, wanted) for file in received))
 
-    async def _row(self, file: ReceivedFile, heat_maps: bool) -> dict[str, Any]:
+    async def _row(self, file: ReceivedFile, wanted: _Wanted) -> dict[str, Any]:
         """The row of one image, under the name that it came with."""
         try:
             image = await anyio.to_thread.run_sync(self._decoded, file, limiter=self._decoding)
         except ImageFileError as error:
             self._metrics.count_skipped()
             return {"name": file.name, **skipped_row(error.reason)}
-        answer: Answer = await asyncio.wrap_future(self._service.submit(image, heat_map=heat_maps))
+        pixels = wanted.heat_map or wanted.level is not None
+        answer: Answer = await asyncio.wrap_future(self._service.submit(image, pixels=pixels, counts=wanted.counts))
         self._metrics.count_answer(answer)
         row = {"name": file.name, **verdict_row(answer.verdict)}
         row["milliseconds"] = {"waited": 1e3 * answer.waited, "scored": 1e3 * answer.scored}
-        if answer.heat is not None:
-            scale = self._service.detector.heat_scale
-            row["heat_map"] = await anyio.to_thread.run_sync(
-                heat_map_png, image, answer.heat, scale, limiter=self._decoding
-            )
+        if answer.drift is not None:
+            row["drift"] = drift_row(answer.drift)
+        if pixels:
+            row |= await anyio.to_thread.run_sync(self._of_pixels, answer, wanted, limiter=self._decoding)
         return row
+
+    def _of_pixels(self, answer: Answer, wanted: _Wanted) -> dict[str, Any]:
+        detector, found = self._service.detector, answer.found
+        row: dict[str, Any] = {}
+        assert found.pixels is not None  # for mypy: they were asked for
+        heat = detector.heat_map(found.pixels, smooth=True)
+        if wanted.level is not None:
+            row["regions"] = region_rows(find_regions(heat, wanted.level, found.counted))
+        if wanted.heat_map:
+            row["heat_map"] = heat_map_png(found.image, heat, detector.heat_scale, found.counted)
+        return row
+
+    def _level_of_regions(self) -> float:
+        try:
+            return self._service.detector.pixel_level()
+        except ArgumentError as error:
+            raise RequestError(error.got, error.expected, error.advice) from error
 
     def _decoded(self, file: ReceivedFile) -> np.ndarray:
         detector = self._service.detector
@@ -224,6 +259,10 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _asked(request: Request, name: str, default: str = "0") -> bool:
+    return request.query_params.get(name, default).lower() not in ("", "0", "false", "no")
 
 
 def _unusable(row: Mapping[str, Any]) -> UnusableImageError:

@@ -4,8 +4,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from jaxunreg.serving.places import Places
-from jaxunreg.serving.service import Answer
+from jaxunreg.serving.service import Answer, ScoringService
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -17,16 +16,10 @@ class ServiceMetrics:
     """Counters and histograms of one service, in a registry of their own.
 
     Args:
-      places: of the service, which are told.
-
-    >>> from jaxunreg.serving.timings import Timings
-    >>> metrics = ServiceMetrics(Places(4, Timings()))
-    >>> metrics.count_refused("queue full")
-    >>> [line for line in metrics.text().decode().splitlines() if "full" in line and "_total" in line]
-    ['jaxunreg_refused_requests_total{reason="queue full"} 1.0']
+      service: whose queue and drift are told.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, service: ScoringService) -> None:
         self._registry = CollectorRegistry()
         place: dict[str, Any] = {"registry": self._registry}
         self._images = Counter("jaxunreg_images", "Images by verdict", ["verdict"], **place)
@@ -39,15 +32,22 @@ class ServiceMetrics:
         self._answered = Histogram(
             "jaxunreg_request_seconds", "Seconds from the head of a request to its answer", buckets=_SECONDS, **place
         )
-        for verdict in ("normal", "anomalous", "skipped"):
-            self._images.labels(verdict)
-        Gauge("jaxunreg_queue_places", "Images that may wait or be scored", **place).set(places.count)
-        taken = Gauge("jaxunreg_queue_taken", "Images that wait or are scored now", **place)
-        taken.set_function(lambda: places.taken)
+        outcomes = ("normal", "anomalous") if service.detector.review_rate is None else ("pass", "review", "reject")
+        for outcome in (*outcomes, "skipped"):
+            self._images.labels(outcome)  # told as 0 before the first one
+        for name, meaning, value in (
+            ("queue_places", "Images that may wait or be scored", lambda: service.places.count),
+            ("queue_taken", "Images that wait or are scored now", lambda: service.places.taken),
+            ("drift_parts", "Images that the test of drift has seen", lambda: service.drift().parts),
+            ("drift_capital", "Capital of the bets on drift", lambda: service.drift().drift),
+            ("drift_excess_capital", "Capital of the bets on an excess of anomalies", lambda: service.drift().excess),
+            ("drift_alarm_at", "Capital at which either alarms", lambda: service.drift().alarm_at),
+        ):
+            Gauge(f"jaxunreg_{name}", meaning, **place).set_function(value)
 
     def count_answer(self, answer: Answer) -> None:
         """Count an image that was scored."""
-        self._images.labels("anomalous" if answer.verdict.is_anomalous else "normal").inc()
+        self._images.labels(answer.verdict.outcome).inc()
         self._p_values.observe(answer.verdict.p_value)
         self._waited.observe(answer.waited)
         self._scored.observe(answer.scored)

@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from PIL import Image
 
 from jaxunreg.images import to_float
@@ -17,6 +17,7 @@ def heat_map_png(
     image: Num[np.ndarray, "height width channels"],
     heat: Float[np.ndarray, "height width"],
     scale: tuple[float, float],
+    counted: Bool[np.ndarray, "height width"] | None = None,
 ) -> bytes:
     """Heat over an image in gray, as PNG.
 
@@ -24,6 +25,7 @@ def heat_map_png(
       image: uint8, or floating point in [0, 1].
       heat: higher is more anomalous.
       scale: the heat of the first and of the last colour.
+      counted: the pixels that count, or None where all do; the others are pale.
 
     Returns:
       The bytes of a PNG with the size of the image, or with its shape where a side has more than 2,048 pixels.
@@ -36,7 +38,8 @@ def heat_map_png(
     # The highest heat of each block, so that a small place stays visible.
     rows, columns = (np.arange(0, length, step) for length in heat.shape)
     highest = np.maximum.reduceat(np.maximum.reduceat(heat, rows, axis=0), columns, axis=1)
-    colors = blend(np.asarray(to_float(image[::step, ::step])), heat_norm(scale), highest)
+    shown = None if counted is None else counted[::step, ::step]
+    colors = blend(np.asarray(to_float(image[::step, ::step])), heat_norm(scale), highest, shown)
     file = io.BytesIO()
     Image.fromarray((255 * colors + 0.5).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()

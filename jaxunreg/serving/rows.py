@@ -1,8 +1,10 @@
 """What came out for one image, as JSON data: the same names in the answers of a service and in the rows of a watch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxunreg.inspection.drift_reading import DriftReading
+from jaxunreg.inspection.regions import Region
 from jaxunreg.inspection.verdict import ImageVerdict
 
 
@@ -10,17 +12,35 @@ def verdict_row(verdict: ImageVerdict) -> dict[str, Any]:
     """A verdict as JSON data, with the names of the columns of `jaxunreg score`.
 
     >>> from jaxunreg.inspection import Box
-    >>> verdict = ImageVerdict(3.5, 0.01, 2.0, True, Box(0, 8, 32, 32), None)
-    >>> verdict_row(verdict)["verdict"], verdict_row(verdict)["left"]
-    ('anomalous', 8)
+    >>> row = verdict_row(ImageVerdict(3.5, 0.01, 2.0, True, Box(0, 8, 32, 32), None))
+    >>> row["verdict"], row["is_anomalous"], row["left"]
+    ('anomalous', True, 8)
     """
-    return {
+    row = {
         "score": verdict.score,
         "p_value": verdict.p_value,
         "threshold": verdict.threshold,
-        "verdict": "anomalous" if verdict.is_anomalous else "normal",
+        "verdict": verdict.outcome,
+        "is_anomalous": verdict.is_anomalous,
         **verdict.worst._asdict(),
     }
+    if verdict.review_threshold is not None:
+        row["review_threshold"] = verdict.review_threshold
+    if verdict.named:
+        row["named_regions"] = [region._asdict() for region in verdict.named]
+    return row
+
+
+def region_rows(regions: Sequence[Region]) -> list[dict[str, Any]]:
+    """Regions of a heat map as JSON data.
+
+    >>> from jaxunreg.inspection import Box
+    >>> region_rows([Region(Box(4, 8, 3, 3), area=7, peak=9.5, mean=6.0)])
+    [{'top': 4, 'left': 8, 'height': 3, 'width': 3, 'area': 7, 'peak': 9.5, 'mean': 6.0}]
+    """
+    return [
+        {**region.box._asdict(), "area": region.area, "peak": region.peak, "mean": region.mean} for region in regions
+    ]
 
 
 def skipped_row(reason: str) -> dict[str, Any]:

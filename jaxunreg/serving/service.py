@@ -9,11 +9,13 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Num
+from jaxtyping import Num
 
 from jaxunreg.errors import JaxunregError
 from jaxunreg.inspection.detector import AnomalyDetector
-from jaxunreg.inspection.verdict import ImageVerdict
+from jaxunreg.inspection.drift import DriftTest
+from jaxunreg.inspection.drift_reading import DriftReading
+from jaxunreg.inspection.verdict import ImageVerdict, InspectedImage
 from jaxunreg.serving.places import Places
 from jaxunreg.serving.timings import Timings
 
@@ -29,21 +31,27 @@ class Answer(NamedTuple):
     """What the service says of one image.
 
     Attributes:
-      verdict: of the detector.
-      heat: the smoothed heat map, float64 `[height, width]` in nats a pixel; None where it was not asked for.
+      found: the image with its verdict, and the terms of its pixels where they were asked for.
       waited: seconds in the queue.
       scored: seconds from there to the answer.
+      drift: what the test of drift says after this image, or None where the image does not count for it.
     """
 
-    verdict: ImageVerdict
-    heat: Float64[np.ndarray, "height width"] | None
+    found: InspectedImage
     waited: float
     scored: float
+    drift: DriftReading | None
+
+    @property
+    def verdict(self) -> ImageVerdict:
+        """Of the detector."""
+        return self.found.verdict
 
 
 class _Job(NamedTuple):
     image: np.ndarray
-    heat_map: bool
+    pixels: bool
+    counts: bool
     came: float
     future: "Future[Answer]"
 
@@ -72,15 +80,17 @@ class ScoringService:
     >>> detector = ju.calibrate_detector(scorer, list(np.asarray(images[20:])), stride=8, false_positive_rate=0.2)
     >>> with ScoringService(detector) as service:
     ...     service.warm_up()
-    ...     answer = service.submit(np.zeros((20, 24, 3), np.uint8), heat_map=True).result()
-    >>> answer.verdict.is_anomalous, answer.heat.shape, service.timings.count
-    (True, (20, 24), 1)
+    ...     answer = service.submit(np.zeros((20, 24, 3), np.uint8), pixels=True).result()
+    >>> answer.verdict.is_anomalous, answer.found.pixels.m.shape, answer.drift.parts, service.timings.count
+    (True, (20, 24), 1, 1)
     """
 
     def __init__(self, detector: AnomalyDetector, *, max_queue: int = 32) -> None:
         self.detector = detector
         self.timings = Timings()
         self.places = Places(max_queue, self.timings)
+        self._drift = DriftTest(detector.calibration, detector.false_positive_rate)
+        self._drift_state = self._drift.init()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -104,13 +114,20 @@ class ScoringService:
             for pixels in (False, True):
                 list(self.detector.inspect([np.zeros((side, side, self.detector.channels), dtype)], pixels=pixels))
 
-    def submit(self, image: Num[np.ndarray, "height width channels"], *, heat_map: bool = False) -> "Future[Answer]":
+    def drift(self) -> DriftReading:
+        """Whether the images so far still look like those of the calibration; see `DriftTest`."""
+        return self._drift.reading(self._drift_state)
+
+    def submit(
+        self, image: Num[np.ndarray, "height width channels"], *, pixels: bool = False, counts: bool = True
+    ) -> "Future[Answer]":
         """Have an image scored.
 
         Args:
           image: uint8, or floating point in [0, 1], with the channels of the detector and at least as large as its
             smallest.
-          heat_map: whether to make a heat map, too.
+          pixels: whether to give the terms of the pixels too, of which heat maps and regions are made.
+          counts: whether the image is from the line and counts for the test of drift.
 
         Returns:
           What will be the answer. Where it is cancelled before its turn, the image is not scored. It raises the errors
@@ -119,7 +136,7 @@ class ScoringService:
         Raises:
           ServiceClosedError: the service was closed.
         """
-        job = _Job(image, heat_map, time.perf_counter(), Future())
+        job = _Job(image, pixels, counts, time.perf_counter(), Future())
         with self._closing:
             if self._closed:
                 raise ServiceClosedError("an image after the service was closed", "one before", "start it again")
@@ -137,8 +154,8 @@ class ScoringService:
     def _work(self) -> None:
         for batch in self._batches():
             for dtype in sorted({job.image.dtype for job in batch}, key=str):
-                for heat_map in (False, True):
-                    self._score([job for job in batch if (job.image.dtype, job.heat_map) == (dtype, heat_map)])
+                for pixels in (False, True):
+                    self._score([job for job in batch if (job.image.dtype, job.pixels) == (dtype, pixels)])
 
     def _batches(self) -> Iterator[list[_Job]]:
         """All that waits, again and again until the service closes."""
@@ -161,10 +178,11 @@ class ScoringService:
         together, began = len(waiting), time.perf_counter()
         images = [job.image for job in waiting]
         try:
-            for found in self.detector.inspect(images, pixels=waiting[0].heat_map):
-                heat = None if found.pixels is None else self.detector.heat_map(found.pixels, smooth=True)
+            for found in self.detector.inspect(images, pixels=waiting[0].pixels):
+                scored = time.perf_counter() - began
                 job = waiting.popleft()
-                job.future.set_result(Answer(found.verdict, heat, began - job.came, time.perf_counter() - began))
+                drift = self._count(found.verdict.score) if job.counts else None
+                job.future.set_result(Answer(found, began - job.came, scored, drift))
         except Exception as error:
             # An image must not take the others with it.
             if together == 1:
@@ -176,8 +194,12 @@ class ScoringService:
             for _ in range(together):
                 self.timings.add((time.perf_counter() - began) / together)
 
+    def _count(self, score: float) -> DriftReading:
+        self._drift_state = self._drift.step(self._drift_state, score)
+        return self.drift()
+
     def _score_again(self, job: _Job) -> None:
-        again = _Job(job.image, job.heat_map, job.came, Future())
+        again = job._replace(future=Future())
         self._score([again])
         error = again.future.exception()
         if error is None:

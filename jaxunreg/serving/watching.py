@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,13 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.drift import DriftState, DriftTest
 from jaxunreg.inspection.drift_reading import DriftReading
+from jaxunreg.inspection.regions import find_regions
 from jaxunreg.paths import read_file
 from jaxunreg.serving.arrivals import Arrival, Arrivals, Stamp, stamp_of
 from jaxunreg.serving.calling import Caller, CallError
 from jaxunreg.serving.journal import Journal
 from jaxunreg.serving.pace import Pace
-from jaxunreg.serving.rows import drift_row, skipped_row, verdict_row
+from jaxunreg.serving.rows import drift_row, region_rows, skipped_row, verdict_row
 from jaxunreg.serving.sorting import Sorting
 from jaxunreg.text import printable
 
@@ -46,11 +47,16 @@ class FolderWatch:
       patience: seconds for which a file that cannot be decoded may still become whole; then it is skipped.
       sorting: what moves or links images, or None.
       caller: what is called for each anomaly and for a drift, or None.
+      regions: whether the rows tell the regions of the heat map.
       say: takes a line for the user.
 
     Attributes:
-      counts: how many images had which verdict.
+      counts: how many images had which verdict, `skipped` among them.
+      anomalies: how many were anomalous.
       pace: how long a part takes.
+
+    Raises:
+      ArgumentError: regions are asked of a detector that does not know their level.
     """
 
     def __init__(
@@ -63,12 +69,15 @@ class FolderWatch:
         patience: float = 30.0,
         sorting: Sorting | None = None,
         caller: Caller | None = None,
+        regions: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.counts = {"normal": 0, "anomalous": 0, "skipped": 0}
+        self.counts: Counter[str] = Counter()
+        self.anomalies = 0
         self.pace = Pace()
         self._detector, self._folder, self._journal = detector, folder.absolute(), journal
         self._patience, self._sorting, self._caller, self._say = patience, sorting, caller, say
+        self._level = detector.pixel_level() if regions else None
         self._arrivals = Arrivals(self._folder, settle=settle)
         self._drift = DriftTest(detector.calibration, detector.false_positive_rate)
         self._drift_state = self._kept_drift()
@@ -109,8 +118,13 @@ class FolderWatch:
         images = self.pace.reading(self._images(arrivals, read, stop))
         # A detector takes images of one dtype at a time.
         for _, alike in itertools.groupby(images, key=lambda image: image.dtype):
-            for found in self.pace.showing(self._detector.inspect(alike)):
-                self._note(read.popleft(), verdict_row(found.verdict), found.verdict.score)
+            inspected = self._detector.inspect(alike, pixels=self._level is not None)
+            for found in self.pace.showing(inspected):
+                row = verdict_row(found.verdict)
+                if found.pixels is not None and self._level is not None:
+                    heat = self._detector.heat_map(found.pixels, smooth=True)
+                    row["regions"] = region_rows(find_regions(heat, self._level, found.counted))
+                self._note(read.popleft(), row, found.verdict.score)
 
     def _images(self, arrivals: Sequence[Arrival], read: deque[_Read], stop: threading.Event) -> Iterator[np.ndarray]:
         """The images that are whole and new. Those that are not whole come again with the next look."""
@@ -157,6 +171,7 @@ class FolderWatch:
             row["drift"] = drift_row(self.drift())
         number = self._journal.note(self._key(path), one.arrival.stamp, one.sha256, row, facts)
         self.counts[row["verdict"]] += 1
+        self.anomalies += row.get("is_anomalous", False)
         self._follow({"number": number, **row})
         self._tell_drift(path)
 
@@ -164,10 +179,10 @@ class FolderWatch:
         """Do what follows from a row: append it, sort the image, and call. A crash in between repeats what is left."""
         number, path = row["number"], Path(row["path"])
         self._journal.append(number)
-        if row["verdict"] != "normal":
+        if row.get("is_anomalous", True) or row["verdict"] == "review":
             self._say(f"{row['verdict']}: {path}{': ' + row['reason'] if 'reason' in row else ''}")
         path = self._sorted(path, row["verdict"], number)
-        if row["verdict"] == "anomalous":
+        if row.get("is_anomalous"):
             self._call({"event": "anomaly", "file": str(path), **row}, path)
         self._journal.finish(number)
 

@@ -81,6 +81,7 @@ def test_a_value_that_a_command_refuses_is_told_by_its_option(command, name, kin
         "fit": [images, "--output", new, *TINY],
         "recalibrate": [folder, "--normal", images],
         "serve": [folder],
+        "watch": [images, "--model", folder, "--output", new],
         "demo": ["--output", new],
     }.get(command, [images, "--model", folder])
     option = f"--{name.replace('_', '-')}"

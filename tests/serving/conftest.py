@@ -86,7 +86,7 @@ def serve(detector) -> Iterator[Callable[..., Served]]:
 
     with contextlib.ExitStack() as stack:
 
-        def served(*, max_queue: int = 32, **options: Any) -> Served:
+        def served(*, max_queue: int = 32, detector: ju.AnomalyDetector = detector, **options: Any) -> Served:
             service = ScoringService(detector, max_queue=max_queue)
             bound = stack.enter_context(bound_socket("127.0.0.1", 0))
             server = Server(make_app(service, **options), bound, patience=5.0)

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,36 @@ def test_what_cannot_be_scored_is_refused_with_advice(serve, body, headers, stat
     assert served.ask("POST", "/score", encoded(part(1))).status == 200
 
 
+def test_regions_are_those_of_the_detector(serve, detector):
+    served = serve()
+    pixels = broken(5)
+    [row] = served.ask("POST", "/score?regions=1&drift=0", encoded(pixels)).json["results"]
+    regions = detector.regions(next(detector.inspect([pixels], pixels=True)))
+    assert [(found["top"], found["left"], found["area"]) for found in row["regions"]] == [
+        (region.box.top, region.box.left, region.area) for region in regions
+    ]
+    assert [found["peak"] for found in row["regions"]] == pytest.approx([region.peak for region in regions], rel=1e-4)
+    assert len(row["regions"]) > 0
+    assert "heat_map" not in row
+    assert served.service.drift().parts == 0
+    old = serve(detector=replace(detector, pixel_peaks=None))
+    assert old.ask("GET", "/healthz").json["regions"] is False
+    refused = old.ask("POST", "/score?regions=1", encoded(pixels))
+    assert (refused.status, "recalibrate" in refused.json["advice"]) == (400, True)
+
+
+def test_named_regions_and_a_review_band_are_told(serve, detector):
+    banded = replace(detector, false_positive_rate=0.05, review_rate=0.5)
+    served = serve(detector=banded)
+    rows = [served.ask("POST", "/score", encoded(pixels)).json["results"][0] for pixels in (part(1), broken(2))]
+    for row, verdict in zip(rows, banded.scores([part(1), broken(2)]), strict=True):
+        assert (row["verdict"], row["is_anomalous"]) == (verdict.outcome, verdict.is_anomalous)
+        assert row["review_threshold"] == banded.review_threshold
+    assert rows[1]["verdict"] == "reject"
+    text = served.ask("GET", "/metrics").body.decode()
+    assert 'jaxunreg_images_total{verdict="reject"} 1.0' in text
+
+
 def test_a_full_queue_says_when_to_come_back(serve, held):
     served = serve(max_queue=2)
     replies: list = []
@@ -202,6 +233,8 @@ def test_metrics_count_what_was_answered(serve, detector):
     assert float(counts["jaxunreg_p_value_sum"]) == pytest.approx(sum(p_values))
     assert counts["jaxunreg_score_seconds_count"] == "2.0"
     assert counts["jaxunreg_queue_taken"] == "0.0"
+    assert counts["jaxunreg_drift_parts"] == "2.0"
+    assert served.ask("GET", "/healthz").json["drift"]["sentence"].startswith("no sign of drift")
 
 
 def test_the_end_answers_what_has_come_and_takes_nothing_more(detector, held):

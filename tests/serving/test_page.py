@@ -76,7 +76,7 @@ def test_a_dropped_part_is_shown_with_its_box_and_its_heat_map(serve, detector, 
     pixels = broken(7)
     [verdict] = detector.scores([pixels])
     drop(browser, "<b>odd</b>.png", encoded(pixels))
-    [card] = found(browser, "article.anomalous")
+    [card] = found(browser, "article.odd")
     assert detector.summary() in found(browser, "#model")[0].text
     found(browser, "article .box")
     assert card.text.startswith("<b>odd</b>.png\nanomalous\nscore ")
@@ -84,6 +84,7 @@ def test_a_dropped_part_is_shown_with_its_box_and_its_heat_map(serve, detector, 
     from selenium.webdriver.support.ui import WebDriverWait
 
     WebDriverWait(browser, 20).until(lambda _: browser.execute_script(LOADED) == [56, 56])
+    assert len(found(browser, "article .region")) >= 1
     # Chromium rounds to a pixel of the screen.
     box = browser.execute_script(BOX)
     assert box == pytest.approx([*verdict.worst], abs=1.0)
@@ -92,7 +93,7 @@ def test_a_dropped_part_is_shown_with_its_box_and_its_heat_map(serve, detector, 
     file.write_bytes(encoded(part(1)))
     browser.execute_script("document.getElementById('files').style.opacity = 1")
     found(browser, "#files")[0].send_keys(str(file))
-    assert found(browser, "article.normal")[0].text.startswith("good.png\nnormal")
+    assert found(browser, "article.good")[0].text.startswith("good.png\nnormal")
     drop(browser, "bad.png", b"no image")
     assert "no PNG, JPEG, BMP or TIFF" in found(browser, "article.failed")[0].text
     WebDriverWait(browser, 20).until(lambda _: len(browser.execute_script(LOADED)) == 4)
@@ -114,4 +115,4 @@ def test_the_page_asks_for_the_token_and_then_scores_what_waited(serve, browser)
     WebDriverWait(browser, 20).until(lambda _: "not the token" in found(browser, "#denied")[0].text)
     found(browser, "#token")[0].clear()
     found(browser, "#token")[0].send_keys("0123456789abcdef\n")
-    assert found(browser, "article.anomalous")[0].text.startswith("a.png")
+    assert found(browser, "article.odd")[0].text.startswith("a.png")

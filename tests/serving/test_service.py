@@ -41,7 +41,7 @@ def test_each_gets_the_answer_to_its_own_image(detector):
 
         def ask(first: int) -> None:
             for k in range(first, len(images), 4):
-                answers[k] = service.submit(images[k], heat_map=k % 2 == 0)
+                answers[k] = service.submit(images[k], pixels=k % 2 == 0)
 
         clients = [threading.Thread(target=ask, args=[first]) for first in range(4)]
         for client in clients:
@@ -54,9 +54,10 @@ def test_each_gets_the_answer_to_its_own_image(detector):
         assert answer.verdict.score == pytest.approx(one.verdict.score, rel=1e-5)
         assert answer.verdict[1:5] == one.verdict[1:5]
         assert answer.waited >= 0 < answer.scored
-        assert (answer.heat is not None) == (k % 2 == 0)
-        if answer.heat is not None:
-            np.testing.assert_allclose(answer.heat, detector.heat_map(one.pixels, smooth=True), rtol=1e-5)
+        assert (answer.found.pixels is not None) == (k % 2 == 0)
+        if answer.found.pixels is not None:
+            np.testing.assert_allclose(answer.found.pixels.m, one.pixels.m, rtol=1e-5)
+            np.testing.assert_array_equal(answer.found.image, images[k])
 
 
 def test_nothing_is_compiled_after_the_warm_up(detector, compiled):
@@ -65,8 +66,8 @@ def test_nothing_is_compiled_after_the_warm_up(detector, compiled):
         before = len(compiled)
         for k, size in enumerate(SIZES):
             for image in (part(k, *size), part(k, *size).astype(np.float32) / np.float32(255)):
-                for heat_map in (True, False):
-                    service.submit(image, heat_map=heat_map).result()
+                for pixels in (True, False):
+                    service.submit(image, pixels=pixels).result()
         assert len(compiled) == before > 0
         assert service.timings.count == 16
 
@@ -147,3 +148,20 @@ def test_places_hold_among_many_threads():
     assert places.taken == 0
     assert max(highest) <= 5
     assert len(highest) + len(refused) == 3600
+
+
+def test_the_test_of_drift_sees_what_counts_in_the_order_of_the_line(detector):
+    from jaxunreg.inspection.drift import DriftTest
+
+    images = [part(k) for k in range(12)]
+    with ScoringService(detector) as service:
+        answers = [service.submit(image, counts=k % 3 > 0).result() for k, image in enumerate(images)]
+    test = DriftTest(detector.calibration, detector.false_positive_rate)
+    state = test.init()
+    for k, answer in enumerate(answers):
+        if k % 3:
+            state = test.step(state, answer.verdict.score)
+            assert answer.drift == test.reading(state)
+        else:
+            assert answer.drift is None
+    assert service.drift().parts == 8

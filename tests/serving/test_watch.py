@@ -38,7 +38,9 @@ class Line:
             os.utime(path, (at, at))
         return path
 
-    def watch(self, *, how=None, caller=None, settle=0.0, patience=0.0, detector=None, stop=None) -> FolderWatch:
+    def watch(
+        self, *, how=None, caller=None, settle=0.0, patience=0.0, detector=None, stop=None, regions=False
+    ) -> FolderWatch:
         sorting = None if how is None else Sorting(self.folder, self.sorted, how)
         with Journal(self.log) as journal:
             watching = FolderWatch(
@@ -49,6 +51,7 @@ class Line:
                 patience=patience,
                 sorting=sorting,
                 caller=caller,
+                regions=regions,
                 say=self.said.append,
             )
             watching.run(stop or threading.Event(), interval=0.01, once=True)
@@ -80,7 +83,7 @@ def test_each_image_is_scored_once_over_restarts(line):
     for k, pixels in enumerate(images):
         line.put(f"{k}.png", encoded(pixels), at=1000.0 + k)
     first = line.watch()
-    assert first.counts == {"normal": 2, "anomalous": 2, "skipped": 0}
+    assert first.counts == {"normal": 2, "anomalous": 2}
     assert line.names == ["0.png", "1.png", "2.png", "3.png"]
     for row, verdict in zip(line.rows, line.detector.scores(images), strict=True):
         assert row["score"] == pytest.approx(verdict.score, rel=1e-5)
@@ -101,6 +104,27 @@ def test_the_bytes_tell_whether_an_image_is_new(line):
     line.watch()
     assert line.names == ["camera.png"] * 2
     assert len({row["sha256"] for row in line.rows}) == 2
+
+
+def test_rows_tell_the_regions_on_request(line, detector):
+    line.put("a.png", encoded(broken(1)))
+    line.watch(regions=True)
+    [row] = line.rows
+    regions = detector.regions(next(detector.inspect([broken(1)], pixels=True)))
+    assert [found["area"] for found in row["regions"]] == [region.area for region in regions]
+    assert len(regions) > 0
+
+
+def test_with_a_review_band_images_are_sorted_by_its_words(line, detector):
+    from dataclasses import replace
+
+    images = [*(part(k) for k in range(8)), broken(1)]
+    for k, pixels in enumerate(images):
+        line.put(f"{k}.png", encoded(pixels))
+    banded = replace(detector, review_rate=0.5)
+    line.watch(how="move", detector=banded)
+    outcomes = {verdict.outcome for verdict in banded.scores(images)}
+    assert {path.name for path in line.sorted.iterdir()} == outcomes == {"pass", "review", "reject"}
 
 
 def test_masks_hidden_files_and_what_is_no_image_are_passed_over(line):
