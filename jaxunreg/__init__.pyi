@@ -16,6 +16,7 @@ from . import (
 )
 from .decomposition import Decomposition, decompose_gaussian
 from .errors import CheckpointError, JaxunregError, NonFiniteLossError
+from .export.detector_export import export_detector
 from .export.onnx import export_onnx
 from .export.stablehlo import export_scorer
 from .inspection.calibrating import calibrate_detector
@@ -64,6 +65,7 @@ __all__ = [
     "decompose",
     "decompose_gaussian",
     "export",
+    "export_detector",
     "export_onnx",
     "export_scorer",
     "fit",

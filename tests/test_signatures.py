@@ -141,6 +141,8 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "scale_note": plots.scale_note,
     "export_scorer": export.export_scorer,
     "export_onnx": lambda bad: export.export_onnx(bad, "nowhere.onnx"),
+    "export_detector": lambda bad: export.export_detector(bad, "nowhere"),
+    "check_export": lambda bad: export.check_export("nowhere", bad, []),
     "decompose_gaussian": lambda bad: ju.decompose_gaussian(bad, *[jnp.ones(4)] * 4),
     "decompose variables": lambda bad: ju.decompose(MODEL, {"params": bad}, IMAGES[0]),
     "score_images": lambda bad: ju.score_images(bad, IMAGES),

@@ -25,6 +25,7 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg recalibrate model --normal more_parts      a new threshold, without training
   jaxunreg serve model                                score images that are sent over HTTP
   jaxunreg watch incoming --model model --output log  score each image that arrives in a folder
+  jaxunreg export model --output exported             the whole detector for ONNX Runtime, or as StableHLO
   jaxunreg demo                                       all of that on generated parts, in two minutes
 
 Results go to stdout, everything else to stderr. Each command has a --help; --version prints the version.
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "recalibrate": "Set a new threshold from more good parts, without training.",
     "serve": "Score images that are sent over HTTP.",
     "watch": "Score each image that arrives in a folder, once.",
+    "export": "Write a whole detector for programs without this package.",
     "demo": "See the other commands work, on generated parts.",
 }
 """The first line of each command's docstring, so that `jaxunreg --help` need not import the commands.

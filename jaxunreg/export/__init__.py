@@ -1,6 +1,8 @@
-"""The scorer as a portable artifact: StableHLO for any program that has JAX, ONNX for any that has an ONNX runtime."""
+"""What was learned, for other programs: StableHLO for those that have JAX, ONNX for those that have an ONNX runtime."""
 
+from jaxunreg.export.detector_export import export_detector
+from jaxunreg.export.export_check import ExportCheck, ExportMismatchError, check_export
 from jaxunreg.export.onnx import export_onnx
 from jaxunreg.export.stablehlo import export_scorer
 
-__all__ = ["export_onnx", "export_scorer"]
+__all__ = ["ExportCheck", "ExportMismatchError", "check_export", "export_detector", "export_onnx", "export_scorer"]

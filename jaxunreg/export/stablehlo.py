@@ -65,14 +65,12 @@ def export_scorer(
     >>> m.shape
     (5,)
     """
-    unknown = [name for name in platforms if name not in get_args(Platform)]
-    if unknown or len(platforms) == 0:
-        raise ArgumentError(argument("platforms", platforms), f"at least one of {list(get_args(Platform))}")
+    check_platforms(platforms)
     if vjp_order < 0:
         raise ArgumentError(argument("vjp_order", vjp_order), "at least 0")
     program = program_of(scorer)
     images = input_images(program.shape, dtype)
-    with _without_folders():
+    with without_folders():
         exported = export.export(jax.jit(program.function), platforms=tuple(platforms))(images)
         if path is not None:
             serialized = exported.serialize(vjp_order=vjp_order)
@@ -91,8 +89,19 @@ def export_scorer(
     return exported
 
 
+def check_platforms(platforms: Sequence[str]) -> None:
+    """Refuse an unknown platform, or none.
+
+    Raises:
+      ArgumentError: as said.
+    """
+    unknown = [name for name in platforms if name not in get_args(Platform)]
+    if unknown or len(platforms) == 0:
+        raise ArgumentError(argument("platforms", platforms), f"at least one of {list(get_args(Platform))}")
+
+
 @contextlib.contextmanager
-def _without_folders() -> Iterator[None]:
+def without_folders() -> Iterator[None]:
     """Of source files a program then has the names, and not the folders of the machine that it was made on."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)

@@ -25,7 +25,7 @@ _MOST_PIXELS = 2**21
 _SIDE = 1536
 
 
-class _Axis(NamedTuple):
+class CutAxis(NamedTuple):
     """How an axis is cut: `own` pixels from each of `owns` on are kept of the `seen` pixels from each of `seens` on."""
 
     own: int
@@ -57,11 +57,22 @@ def look_at(network: FeatureNetwork, images: Images) -> FeatureMaps:
     >>> look_at(network, jnp.ones((1, 8, 8, 3))).shape
     (1, 2, 2, 3)
     """
+    axes = cut_of(network, *images.shape[1:3])
+    return network(images) if axes is None else _in_tiles(network, images, *axes)
+
+
+def cut_of(network: FeatureNetwork, height: int, width: int) -> tuple[CutAxis, CutAxis] | None:
+    """How `look_at` cuts an image of a size, or None where the network sees it as a whole.
+
+    >>> from jaxunreg.features import Tiling, wrap
+    >>> network = wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned", tiling=Tiling(8, 4))
+    >>> cut_of(network, 64, 64), cut_of(network, 2048, 1536)[0]
+    (None, CutAxis(own=1024, seen=1040, owns=[0, 1024], seens=[0, 1008]))
+    """
     tiling = tiling_of(network)
-    height, width = images.shape[1:3]
     if tiling is None or height * width <= _MOST_PIXELS or height % tiling.multiple or width % tiling.multiple:
-        return network(images)
-    return _in_tiles(network, images, *(_cut(length, tiling) for length in (height, width)))
+        return None
+    return _cut(height, tiling), _cut(width, tiling)
 
 
 def features_of(network: FeatureNetwork, image: Image) -> FeatureMap:
@@ -76,17 +87,17 @@ def features_of(network: FeatureNetwork, image: Image) -> FeatureMap:
     return look_at(network, image[None])[0]
 
 
-def _cut(length: int, tiling: Tiling) -> _Axis:
+def _cut(length: int, tiling: Tiling) -> CutAxis:
     side = max(_SIDE, 4 * tiling.halo)
     count = -(-length // (side - 2 * tiling.halo))
     own = -(-length // (count * tiling.multiple)) * tiling.multiple
     seen = min(length, own + 2 * tiling.halo)
     # The last tile ends with the image, and has places in common with the one before.
     owns = [min(k * own, length - own) for k in range(count)]
-    return _Axis(own, seen, owns, [min(max(0, start - tiling.halo), length - seen) for start in owns])
+    return CutAxis(own, seen, owns, [min(max(0, start - tiling.halo), length - seen) for start in owns])
 
 
-def _in_tiles(network: FeatureNetwork, images: Images, rows: _Axis, columns: _Axis) -> FeatureMaps:
+def _in_tiles(network: FeatureNetwork, images: Images, rows: CutAxis, columns: CutAxis) -> FeatureMaps:
     batch, height, width, channels = images.shape
     stride = network.stride
     shape = (batch, rows.seen, columns.seen, channels)

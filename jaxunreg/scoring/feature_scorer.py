@@ -25,8 +25,8 @@ from jaxunreg.scoring.patches import PatchGrid
 from jaxunreg.scoring.working_size import SMALLEST_IMAGE, resized
 from jaxunreg.typing import AnyImage, PyTree
 
-# Height and width of the box around a place, in places. A place's features are averages over 3x3 places.
-_PLACES_A_BOX = 4
+PLACES_A_BOX = 4
+"""Height and width of the box around a place, in places. A place's features are averages over 3x3 places."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["network", "density"], meta_fields=["size", "channels"])
@@ -218,7 +218,7 @@ def _boxes(shape: tuple[int, ...], size: tuple[int, int]) -> PatchGrid:
     """The box of each place in the pixels of an image."""
 
     def starts(places: int, pixels: int) -> tuple[np.ndarray, int]:
-        length = min(pixels, -(-_PLACES_A_BOX * pixels // places))
+        length = min(pixels, -(-PLACES_A_BOX * pixels // places))
         centers = (np.arange(places) + 0.5) * pixels / places
         return np.clip(np.round(centers - length / 2), 0, pixels - length).astype(np.int64), length
 

@@ -82,6 +82,7 @@ def test_a_value_that_a_command_refuses_is_told_by_its_option(command, name, kin
         "recalibrate": [folder, "--normal", images],
         "serve": [folder],
         "watch": [images, "--model", folder, "--output", new],
+        "export": [folder, "--output", new],
         "demo": ["--output", new],
     }.get(command, [images, "--model", folder])
     option = f"--{name.replace('_', '-')}"
@@ -106,7 +107,7 @@ def test_the_walk_goes_over_all_options():
         walked[command].add(name)
     paths = {
         "fit": {"output", "ignore", "region"},
-        "score": {"model", "output", "heat_maps", "masks", "maps", "regions", "drift"},
+        "score": {"model", "output", "heat_maps"},
         "evaluate": {"model", "output"},
         "recalibrate": {"normal", "output", "only_new"},
     }
