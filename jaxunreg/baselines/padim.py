@@ -144,7 +144,7 @@ class PaDiM:
           features: as for `scores`.
 
         Raises:
-          The errors of `scores`.
+          NotFittedError, ArgumentTypeError, FeatureError: as for `scores`.
         """
         check_fitted(self)
         check_features(features, (None, *self.map_shape_))

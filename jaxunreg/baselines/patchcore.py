@@ -132,7 +132,7 @@ class PatchCore:
           features: as for `scores`.
 
         Raises:
-          The errors of `scores`.
+          NotFittedError, ArgumentTypeError, FeatureError: as for `scores`.
         """
         check_fitted(self)
         check_features(features, (None, None, None, self.map_shape_[2]))

@@ -3,15 +3,89 @@
 import dataclasses
 from pathlib import Path
 
+from jaxunreg.cli.options import CommandError
 from jaxunreg.datasets.folders.image_files import Color
+from jaxunreg.errors import argument
+from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.detector import AnomalyDetector
 
 
-def load_detector(model: Path, false_positive_rate: float | None, top_k: int | None) -> AnomalyDetector:
-    """Load a detector, calibrated for another rate or `top_k` where they are given."""
-    changes = {"false_positive_rate": false_positive_rate, "top_k": top_k}
+def load_detector(
+    model: Path,
+    false_positive_rate: float | None,
+    top_k: int | None,
+    *,
+    reject: float | None = None,
+    review: float | None = None,
+) -> AnomalyDetector:
+    """Load a detector, calibrated for other rates or another `top_k` where they are given.
+
+    Args:
+      model: its folder.
+      false_positive_rate: of `--false-positive-rate`.
+      top_k: of `--top-k`.
+      reject: of `--reject`, another name for the first.
+      review: of `--review`, the rate of the review band.
+
+    Raises:
+      CommandError: rates that contradict each other, or that so few held-out images cannot promise.
+    """
+    if reject is not None and false_positive_rate is not None:
+        raise CommandError(
+            f"{argument('reject', reject)} and {argument('false_positive_rate', false_positive_rate)}",
+            "one of them, since they are the same rate",
+            f"leave {argument('false_positive_rate')} out",
+            "reject",
+        )
     detector = AnomalyDetector.load(model)
+    for name, rate in (("reject", reject), ("review", review)):
+        if rate is not None:
+            check_promise(name, rate, detector.calibration.count)
+    rejected = detector.false_positive_rate if reject is None else reject
+    if review is not None and review <= rejected:
+        raise CommandError(
+            argument("review", review),
+            f"more than the {rejected:g} at which images are rejected",
+            f"raise {argument('review')}, or give a lower {argument('reject')}",
+            "review",
+        )
+    changes = {
+        "false_positive_rate": false_positive_rate if reject is None else reject,
+        "top_k": top_k,
+        "review_rate": review,
+    }
     return dataclasses.replace(detector, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+
+
+def check_promise(name: str, rate: float, held_out_images: int) -> None:
+    """Refuse a rate that so few held-out images cannot promise.
+
+    Args:
+      name: of the option.
+      rate: what it was given.
+      held_out_images: how many there are.
+
+    Raises:
+      CommandError: it is not in (0, 1), or too low.
+
+    >>> check_promise("reject", 0.001, 50)
+    Traceback (most recent call last):
+    jaxunreg.cli.options.CommandError: got reject=0.001; expected at least 1/(50 + 1) = 0.0196, the lowest rate that 50
+    held-out good parts can promise; raise reject, or add 949 good parts by `jaxunreg recalibrate`
+    """
+    if not 0.0 < rate < 1.0:
+        raise CommandError(
+            argument(name, rate), "a number between 0 and 1, e.g. 0.05", f"change {argument(name)}", field=name
+        )
+    needed = images_needed(rate)
+    if held_out_images < needed:
+        raise CommandError(
+            argument(name, rate),
+            f"at least 1/({held_out_images} + 1) = {1 / (held_out_images + 1):.3g}, the lowest rate that "
+            f"{held_out_images} held-out good parts can promise",
+            f"raise {argument(name)}, or add {needed - held_out_images} good parts by `jaxunreg recalibrate`",
+            field=name,
+        )
 
 
 def color_of(detector: AnomalyDetector) -> Color:

@@ -1,11 +1,15 @@
-"""The pictures of `jaxunreg score --heat-maps`: where they go, and how they are made."""
+"""The files that `jaxunreg score` writes for each image: where they go, and how they are made."""
 
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from jaxunreg.cli.options import CommandError
+from jaxunreg.files import replacing
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.detector_folder import cannot_write
 from jaxunreg.inspection.verdict import InspectedImage
@@ -14,27 +18,33 @@ from jaxunreg.inspection.verdict import InspectedImage
 _LONGEST_NAME = 255
 
 
-def check_apart(folder: Path, paths: Sequence[Path]) -> None:
-    """Check that no heat map would lie beside an image, as those of single files may.
+def check_apart(option: str, folder: Path, paths: Sequence[Path], suffix: str) -> None:
+    """Check that no file for an image would lie beside an image, as those of single files may.
+
+    Args:
+      option: that names the folder.
+      folder: for the files.
+      paths: of the images.
+      suffix: of the files.
 
     Raises:
       CommandError: one would.
     """
     beside = {path.parent.resolve() for path in paths}
-    for target in heat_map_files(paths, folder):
+    for target in files_for(paths, folder, suffix):
         if target.parent.resolve() in beside:
             raise CommandError(
-                f"--heat-maps {folder}, where {target} would lie among the images that are scored",
+                f"{option} {folder}, where {target} would lie among the images that are scored",
                 "another folder, or it would be scored as an image the next time",
-                field="heat_maps",
+                field=option,
             )
 
 
-def heat_map_files(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Where the heat map of each image goes: all in one tree, so that images of one name in two folders do not meet."""
+def files_for(paths: Sequence[Path], folder: Path, suffix: str) -> list[Path]:
+    """Where the file of each image goes: all in one tree, so that images of one name in two folders do not meet."""
     resolved = [path.parent.resolve() / path.name for path in paths]
     root = Path(os.path.commonpath([path.parent for path in resolved]))
-    return [folder / path.relative_to(root).with_name(_file_name(path.name)) for path in resolved]
+    return [folder / path.relative_to(root).with_name(_file_name(path.name, suffix)) for path in resolved]
 
 
 def write_heat_map(detector: AnomalyDetector, found: InspectedImage, target: Path, title: str) -> None:
@@ -62,13 +72,63 @@ def write_heat_map(detector: AnomalyDetector, found: InspectedImage, target: Pat
         raise cannot_write(f"--heat-maps {target}", error) from error
 
 
-def _file_name(image: str) -> str:
-    """The name of an image's heat map. It has the image's own suffix, since a.png and a.jpg may lie side by side.
+def write_region_mask(detector: AnomalyDetector, found: InspectedImage, target: Path, rate: float | None) -> None:
+    """Write a mask, white where an image has regions above the pixel level.
 
-    >>> _file_name("a.jpg"), len(_file_name(251 * "a" + ".jpg"))
+    Args:
+      detector: what scored it.
+      found: the image, with its pixels.
+      target: the file; its folder is made.
+      rate: see `AnomalyDetector.regions`.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
+    _write_image(target, Image.fromarray(detector.region_mask(found, rate).astype(np.uint8) * np.uint8(255)), "--masks")
+
+
+def write_map(detector: AnomalyDetector, found: InspectedImage, target: Path) -> None:
+    """Write a heat map in nats a pixel, float32, NaN where the image does not count; TIFF or NPY by the suffix.
+
+    Args:
+      detector: what scored it.
+      found: the image, with its pixels.
+      target: the file; its folder is made.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
+    assert found.pixels is not None  # for mypy: they were asked for
+    heat = detector.heat_map(found.pixels, smooth=True).astype(np.float32)
+    if found.counted is not None:
+        heat[~found.counted] = np.nan
+    if target.suffix == ".tiff":
+        _write_image(target, Image.fromarray(heat), "--maps")
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            np.save(file, heat, allow_pickle=False)
+    except OSError as error:
+        raise cannot_write(f"--maps {target}", error) from error
+
+
+def _write_image(target: Path, image: Image.Image, option: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            image.save(temporary, format={".png": "PNG", ".tiff": "TIFF"}[target.suffix])
+    except OSError as error:
+        raise cannot_write(f"{option} {target}", error) from error
+
+
+def _file_name(image: str, suffix: str) -> str:
+    """The name of a file for an image. It has the image's own suffix, since a.png and a.jpg may lie side by side.
+
+    >>> _file_name("a.jpg", ".png"), len(_file_name(251 * "a" + ".jpg", ".png"))
     ('a.jpg.png', 213)
     """
-    if len(f"{image}.png".encode()) <= _LONGEST_NAME:
-        return f"{image}.png"
+    if len(f"{image}{suffix}".encode()) <= _LONGEST_NAME:
+        return f"{image}{suffix}"
     digest = hashlib.sha256(image.encode()).hexdigest()[:8]
-    return f"{image.encode()[:200].decode(errors='ignore')}-{digest}.png"
+    return f"{image.encode()[:200].decode(errors='ignore')}-{digest}{suffix}"

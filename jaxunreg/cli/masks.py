@@ -11,6 +11,7 @@ from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.mask_pixels import decode_mask
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.inspection.region_to_tell import RegionToTell
+from jaxunreg.text import is_utf8
 
 
 def read_ignored(path: Path) -> Bool[np.ndarray, "height width"]:
@@ -51,7 +52,7 @@ def read_regions(texts: Sequence[str]) -> Mapping[str, RegionToTell]:
     for text in texts:
         name, equals, rest = text.partition("=")
         path, rate = _path_and_rate(rest)
-        if not equals or not name.strip() or not path:
+        if not equals or not name.strip() or not is_utf8(name) or not path:
             raise CommandError(
                 f"--region {text}", "NAME=MASK or NAME=MASK:RATE, e.g. thread=thread.png:0.01", field="region"
             )

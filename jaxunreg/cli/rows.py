@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,10 +13,14 @@ from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.places import is_special
 from jaxunreg.csv_rows import CsvRows
 from jaxunreg.files import growing
+from jaxunreg.inspection.calibrated_scorer import CalibratedScorer
 from jaxunreg.inspection.detector_folder import cannot_write
+from jaxunreg.inspection.verdict import ImageVerdict
 from jaxunreg.text import is_utf8, printable
 
 COLUMNS = ("path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width", "heat_map", "reason")
+
+_PATHS = ("path", "heat_map", "mask", "map")
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 
@@ -24,8 +28,35 @@ WriteRow: TypeAlias = Callable[[Mapping[str, Any]], None]
 """Writes a row, from the name of a column to its value, at once; a column that is left out stays empty."""
 
 
+def verdict_columns(detector: CalibratedScorer) -> list[str]:
+    """The columns of a detector's verdicts beside `COLUMNS`."""
+    band = ["review_threshold"] if detector.review_rate is not None else []
+    return [*band, "named_regions"] if detector.named_regions else band
+
+
+def verdict_cells(verdict: ImageVerdict, format: Format) -> dict[str, Any]:
+    """The cells of a verdict.
+
+    Args:
+      verdict: of an image.
+      format: of the rows. In JSON lines each named region has an object; in CSV those that are anomalous are named.
+    """
+    named: Any = [region._asdict() for region in verdict.named]
+    if format == "csv":
+        named = ", ".join(region.name for region in verdict.named if region.is_anomalous)
+    return {
+        "score": verdict.score,
+        "p_value": verdict.p_value,
+        "threshold": verdict.threshold,
+        "verdict": verdict.outcome,
+        **verdict.worst._asdict(),
+        "review_threshold": verdict.review_threshold,
+        "named_regions": named,
+    }
+
+
 @contextlib.contextmanager
-def writing_rows(output: str, format: Format) -> Iterator[WriteRow]:
+def writing_rows(output: str, format: Format, more: Sequence[str] = ()) -> Iterator[WriteRow]:
     """Write rows to stdout, or to a file that appears when all of them are in it.
 
     Until then the rows are in a file beside it, whose name ends in `.part`. There they stay after a stop or an error.
@@ -33,6 +64,7 @@ def writing_rows(output: str, format: Format) -> Iterator[WriteRow]:
     Args:
       output: the name of the file, or `-` for stdout.
       format: a header and rows, or a JSON object a line.
+      more: columns beside `COLUMNS`.
 
     Yields:
       A function that writes a row.
@@ -42,19 +74,19 @@ def writing_rows(output: str, format: Format) -> Iterator[WriteRow]:
       CheckpointError: the file cannot be written.
     """
     if output == "-":
-        yield _Writer(sys.stdout, format).write
+        yield _Writer(sys.stdout, format, more).write
         return
     path = Path(output)
     if is_special(path):
         with path.open("w", encoding="utf-8", newline="") as file:
-            yield _Writer(file, format).write
+            yield _Writer(file, format, more).write
         return
     target = path.resolve()  # A link stays one.
     rows = None
     with _told(output), growing(target) as part:
         try:
             with part.open("w", encoding="utf-8", newline="") as file:
-                rows = _Writer(file, format)
+                rows = _Writer(file, format, more)
                 yield rows.write
         except BaseException:
             if rows is not None and rows.written:
@@ -85,20 +117,22 @@ def _told(output: str) -> Iterator[None]:
 class _Writer:
     """Writes rows into a text file, and counts them."""
 
-    def __init__(self, file: Any, format: Format) -> None:
+    def __init__(self, file: Any, format: Format, more: Sequence[str]) -> None:
         self.written = 0
-        self._file, self._format = file, format
-        self._table = CsvRows(file, paths=[COLUMNS.index(name) for name in ("path", "heat_map")])
+        self._file, self._format, self._columns = file, format, (*COLUMNS, *more)
+        paths = [column for column, name in enumerate(self._columns) if name in _PATHS]
+        self._table = CsvRows(file, paths=paths)
         # With escapes of JSON where the file's own would be none.
         self._ascii = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
         if format == "csv":
-            self._table.write(COLUMNS)
+            self._table.write(self._columns)
 
     def write(self, row: Mapping[str, Any]) -> None:
         if self._format == "csv":
-            self._table.write([row.get(name) for name in COLUMNS])
+            self._table.write([row.get(name) for name in self._columns])
         else:
             text = {name: value if is_utf8(str(value)) else printable(value) for name, value in row.items()}
-            self._file.write(json.dumps({name: text.get(name) for name in COLUMNS}, ensure_ascii=self._ascii) + "\n")
+            row = {name: text.get(name) for name in self._columns}
+            self._file.write(json.dumps(row, ensure_ascii=self._ascii) + "\n")
         self._file.flush()
         self.written += 1

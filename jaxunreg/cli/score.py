@@ -10,17 +10,20 @@ import tyro
 
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import color_of, load_detector
+from jaxunreg.cli.drift_file import read_drift, write_drift
 from jaxunreg.cli.exit_codes import ANOMALIES, EXIT_CODES, SUCCESS
-from jaxunreg.cli.heat_maps import check_apart, heat_map_files, write_heat_map
+from jaxunreg.cli.lot import LotRate
 from jaxunreg.cli.options import CommandError
-from jaxunreg.cli.places import check_file, check_outside, make_folder
-from jaxunreg.cli.rows import Format, writing_rows
+from jaxunreg.cli.outputs import MapFormat, Outputs
+from jaxunreg.cli.places import check_file
+from jaxunreg.cli.rows import Format, verdict_cells, verdict_columns, writing_rows
 from jaxunreg.datasets.folders.files import load_files
-from jaxunreg.datasets.folders.image_files import ImageFiles, OnError
+from jaxunreg.datasets.folders.image_files import OnError
 from jaxunreg.datasets.folders.reading import Reading
 from jaxunreg.datasets.folders.unusable import Skipped
 from jaxunreg.inspection.detector import AnomalyDetector
-from jaxunreg.inspection.verdict import ImageVerdict
+from jaxunreg.inspection.drift import DriftTest
+from jaxunreg.inspection.verdict import InspectedImage
 from jaxunreg.progress import with_bar
 
 HELP = (
@@ -30,6 +33,9 @@ Score images: a row for each as soon as it is scored.
   jaxunreg score part.png --model model
   jaxunreg score new_parts --model model --output scores.csv --heat-maps heat_maps
   jaxunreg score new_parts --model model --format jsonl | jq 'select(.verdict == "anomalous").path'
+  jaxunreg score new_parts --model model --reject 0.01 --review 0.1 --format jsonl --regions --masks masks
+  jaxunreg score shift_2 --model model --drift drift.json
+  jaxunreg score pallet_17 --model model --lot 0.1
 
 Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
 threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous place in pixels,
@@ -37,13 +43,27 @@ heat_map (its file), reason (why a file was skipped). Skipped files come first, 
 they are to be scored. They do not change the exit code. In CSV a path that begins like a formula has ./ in front,
 and control characters are escapes; in JSON lines names are exact.
 
+With a review band (--review, or a model that was fitted with one) the verdict is pass, review or reject, and there is
+a column review_threshold. A model with named regions has a column named_regions. --regions lists the connected regions
+of the heat map (top, left, height, width, area, peak and mean in nats) above a level that at most --pixel-rate of the
+normal images exceed anywhere; CSV counts them. --masks and --maps add the columns mask and map.
+
+--drift keeps a test in FILE over all runs: whether normal parts still look as the held-out ones, and whether more parts
+are anomalous than the rate explains. It alarms without a reason with a probability of at most 0.01, over any number of
+parts. Without it the same is said of this run alone. Give parts in the order in which they were made, each once.
+
+--lot takes the images for one lot and adds a column lot: of the parts that it rejects at most that share is good, on
+average (Benjamini-Hochberg on the p-values). Its rows come when all images are scored.
+
 Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
 NAME-mask, NAME_gt, and what lies in a folder called ground_truth, gt, masks, labels, annotations or NAME_masks. These
 are skipped; given by its own name a file is scored.
 """
     + "\n"
     + EXIT_CODES.format(
-        success="all images are normal", anomalies="  3    at least one image is anomalous\n", interrupted=""
+        success="all images are normal, or pass",
+        anomalies="  3    at least one image is anomalous, or does not pass; with --lot: the lot has rejected parts\n",
+        interrupted="",
     )
 )
 
@@ -59,7 +79,16 @@ def score(
     heat_maps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     heat_map_stride: int | None = None,
     false_positive_rate: float | None = None,
+    reject: float | None = None,
+    review: float | None = None,
     top_k: int | None = None,
+    regions: bool = False,
+    pixel_rate: float | None = None,
+    masks: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    maps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    map_format: MapFormat = "tiff",
+    drift: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    lot: float | None = None,
     on_error: OnError = "raise",
 ) -> int:
     """Score images by a model that `fit` made.
@@ -74,31 +103,41 @@ def score(
       heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. Half of it is finer and
         takes four times as long. For models of pixels.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      reject: another name for --false-positive-rate.
+      review: share of normal images that may be reviewed or rejected; verdicts are then pass, review and reject.
       top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
+      regions: list the regions of each heat map.
+      pixel_rate: share of normal images that have any region; default: the false-positive rate.
+      masks: folder for a mask of the regions of each image, as PNG.
+      maps: folder for the heat map of each image in nats a pixel, float32, NaN where the image is ignored.
+      map_format: of these.
+      drift: file in which the test of drift goes on from run to run.
+      lot: share of good parts among the rejected ones of the lot, e.g. 0.1.
       on_error: what to do with a file that cannot be used: stop, or list and skip it.
     """
     if not targets:
         raise CommandError("nothing to score", "images or folders", field="targets")
-    detector = load_detector(model, false_positive_rate, top_k)
-    if heat_map_stride is not None:
-        detector.scorer.check_stride("heat_map_stride", heat_map_stride)
+    detector = load_detector(model, false_positive_rate, top_k, reject=reject, review=review)
+    outputs = Outputs(heat_maps, heat_map_stride, masks, maps, map_format, regions, pixel_rate)
+    outputs.check(detector, targets)
     check_file(output, targets)
-    if heat_maps is not None:
-        check_outside("--heat-maps", heat_maps, targets)
+    lot_rate = None if lot is None else LotRate(lot)
+    test = DriftTest(detector.calibration, detector.false_positive_rate)
+    state = read_drift(drift, test)
     images = load_files(targets, color=color_of(detector), on_error=on_error, min_size=detector.smallest_image)
-    if heat_maps is not None:
-        check_apart(heat_maps, [file.path for file in images.files])
-        make_folder("--heat-maps", heat_maps)
+    files = outputs.prepare([file.path for file in images.files])
     if images.bits != detector.bits:
         say(f"the model was made of {detector.bits}-bit images, these have {images.bits} bits; both mean [0, 1]")
     to_screen = output == "-"
-    began, counts = time.monotonic(), {"normal": 0, "anomalous": 0}
+    began, counts = time.monotonic(), dict.fromkeys(detector.outcomes, 0)
     reading = Reading(images, on_error)
     skipped = len(images.skipped)
-    with writing_rows(output, format) as write:
+    columns = [*verdict_columns(detector), *outputs.columns, *([] if lot_rate is None else ["lot"])]
+    with writing_rows(output, format, columns) as write_now:
+        write = write_now if lot_rate is None else lot_rate.keep
         for entry in images.skipped:
             write(_skipped(entry))
-        found = _verdicts(detector, images, reading, heat_maps, heat_map_stride)
+        found = _inspected(detector, reading, outputs)
         # Rows on a terminal show for themselves how far it is.
         quiet = to_screen and sys.stdout.isatty()
         for result in with_bar(found, len(images), "scoring", visible=not quiet):
@@ -107,41 +146,38 @@ def score(
                 skipped += 1
                 write(_skipped(result))
                 continue
-            path, verdict, heat_map = result
-            name = "anomalous" if verdict.is_anomalous else "normal"
-            counts[name] += 1
-            write(
-                {
-                    "path": str(path),
-                    "score": verdict.score,
-                    "p_value": verdict.p_value,
-                    "threshold": verdict.threshold,
-                    "verdict": name,
-                    **verdict.worst._asdict(),
-                    "heat_map": None if heat_map is None else str(heat_map),
-                }
-            )
+            path, one = result
+            counts[one.verdict.outcome] += 1
+            state = test.step(state, one.verdict.score)
+            cells = outputs.write(detector, one, path, files, format)
+            write({"path": str(path), **verdict_cells(one.verdict, format), **cells})
+        if lot_rate is not None:
+            lot_rate.write_all(write_now)
+    if drift is not None:
+        write_drift(drift, test, state)
+    many = "images are anomalous" if detector.review_rate is None else "images are rejected"
+    besides = f", {counts['review']} are to be reviewed" if "review" in counts else ""
+    odd = counts[detector.outcomes[-1]]
     say(
-        f"{counts['anomalous']} of {sum(counts.values())} images are anomalous, {skipped} files were skipped, in "
+        f"{odd} of {sum(counts.values())} {many}{besides}, {skipped} files were skipped, in "
         f"{time.monotonic() - began:.0f} s"
     )
+    if lot_rate is not None:
+        say(lot_rate.summary(detector.calibration.count))
+    what = test.reading(state)
+    say(f"{'warning: ' if what.alarm else ''}{what.sentence}")
     say(detector.summary())
-    return ANOMALIES if counts["anomalous"] else SUCCESS
+    failed = odd + counts.get("review", 0) if lot_rate is None else lot_rate.rejected
+    return ANOMALIES if failed else SUCCESS
 
 
-def _verdicts(
-    detector: AnomalyDetector, images: ImageFiles, reading: Reading, heat_maps: Path | None, stride: int | None
-) -> Iterator[tuple[Path, ImageVerdict, Path | None] | Skipped]:
-    """Each image's path, its verdict, and the file of its heat map if there is one; and what could not be read."""
-    paths = [file.path for file in images.files]
-    targets = {} if heat_maps is None else dict(zip(paths, heat_map_files(paths, heat_maps), strict=True))
-    for found in detector.inspect(reading, pixels=heat_maps is not None, heat_map_stride=stride):
+def _inspected(
+    detector: AnomalyDetector, reading: Reading, outputs: Outputs
+) -> Iterator[tuple[Path, InspectedImage] | Skipped]:
+    """Each image's path with what the detector says of it, and what could not be read."""
+    for found in detector.inspect(reading, pixels=outputs.wants_pixels, heat_map_stride=outputs.heat_map_stride):
         yield from reading.take_skipped()
-        path = reading.files.popleft().path
-        if heat_maps is not None:
-            title = targets[path].relative_to(heat_maps).with_suffix("").as_posix()
-            write_heat_map(detector, found, targets[path], title)
-        yield path, found.verdict, targets.get(path)
+        yield reading.files.popleft().path, found
     yield from reading.take_skipped()
 
 

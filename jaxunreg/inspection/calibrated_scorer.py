@@ -22,6 +22,7 @@ from jaxunreg.inspection.checks import (
 )
 from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, PixelPeaks
 from jaxunreg.inspection.named_regions import JointRate, NamedRegion, by_name, check_mask, joint_rate
+from jaxunreg.inspection.verdict import Outcome
 from jaxunreg.scoring.aggregation import mean_of_highest
 from jaxunreg.scoring.map_scorer import MapScorer
 
@@ -110,6 +111,11 @@ class CalibratedScorer:
     def review_threshold(self) -> float | None:
         """The score above which a person should look at an image, in nats; None without a review band."""
         return None if self.review_rate is None else self.calibration.threshold(self.review_rate)
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What `ImageVerdict.outcome` may be, the worst last."""
+        return ("normal", "anomalous") if self.review_rate is None else ("pass", "review", "reject")
 
     def pixel_level(self, rate: float | None = None) -> float:
         """The level that the smoothed heat maps of normal images exceed anywhere at a known rate, in nats a pixel.
