@@ -50,7 +50,7 @@ class ProgressBar:
             print(f"{self._description} {step}/{self._steps}  {values}", file=sys.stderr, flush=True)
 
 
-def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool) -> Iterator[_T]:
+def with_bar(items: Iterable[_T], total: int | None, description: str, *, visible: bool) -> Iterator[_T]:
     """The items, with a progress bar on stderr that leaves stdout alone; in a log file, an occasional line."""
     bar = Progress(
         TextColumn("{task.description}"),
@@ -67,9 +67,9 @@ def with_bar(items: Iterable[_T], total: int, description: str, *, visible: bool
         for done, item in enumerate(items, 1):
             yield item
             bar.advance(task)
-            if lines and done < total and time.monotonic() - last > ProgressBar.SECONDS_A_LINE:
+            if lines and done != total and time.monotonic() - last > ProgressBar.SECONDS_A_LINE:
                 last = time.monotonic()
-                print(f"{description} {done}/{total}", file=sys.stderr, flush=True)
+                print(f"{description} {done}{'' if total is None else f'/{total}'}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,17 @@ from jaxunreg.inspection.verdict import InspectedImage
 MapFormat: TypeAlias = Literal["tiff", "npy"]
 
 
+class _FrameFiles(dict[Path, Path]):
+    """The file of each frame, by its name."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        super().__init__()
+        self._folder, self._suffix = folder, suffix
+
+    def __missing__(self, frame: Path) -> Path:
+        return self._folder / f"{frame}{self._suffix}"
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What to make of each image.
@@ -114,6 +125,19 @@ class Outputs:
             make_folder(option, folder)
             targets[column] = dict(zip(paths, files_for(paths, folder, suffix), strict=True))
         return targets
+
+    def prepare_frames(self) -> Mapping[str, Mapping[Path, Path]]:
+        """Make the folders for frames, whose number nobody knows before.
+
+        Returns:
+          By the column that names it the file of each frame, by the name of the frame.
+
+        Raises:
+          CheckpointError: a folder cannot be made.
+        """
+        for option, folder, _ in self._folders.values():
+            make_folder(option, folder)
+        return {column: _FrameFiles(folder, suffix) for column, (_, folder, suffix) in self._folders.items()}
 
     def write(
         self,

@@ -2,14 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from jaxunreg.cli.console import say
-from jaxunreg.cli.detectors import color_of, load_detector
+from jaxunreg.cli.detectors import load_detector
 from jaxunreg.cli.drift_file import read_drift, write_drift
 from jaxunreg.cli.exit_codes import ANOMALIES, EXIT_CODES, SUCCESS
 from jaxunreg.cli.lot import LotRate
@@ -17,14 +16,12 @@ from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.outputs import MapFormat, Outputs
 from jaxunreg.cli.places import check_file
 from jaxunreg.cli.rows import Format, verdict_cells, verdict_columns, writing_rows
-from jaxunreg.datasets.folders.files import load_files
+from jaxunreg.cli.sources import source_of
 from jaxunreg.datasets.folders.image_files import OnError
-from jaxunreg.datasets.folders.reading import Reading
 from jaxunreg.datasets.folders.unusable import Skipped
-from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.drift import DriftTest
-from jaxunreg.inspection.verdict import InspectedImage
 from jaxunreg.progress import with_bar
+from jaxunreg.serving.pace import Pace
 
 HELP = (
     """\
@@ -36,6 +33,7 @@ Score images: a row for each as soon as it is scored.
   jaxunreg score new_parts --model model --reject 0.01 --review 0.1 --format jsonl --regions --masks masks
   jaxunreg score shift_2 --model model --drift drift.json
   jaxunreg score pallet_17 --model model --lot 0.1
+  jaxunreg score --camera rtsp://10.0.0.7/line --every 25 --model model --format jsonl
 
 Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
 threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous place in pixels,
@@ -55,6 +53,10 @@ parts. Without it the same is said of this run alone. Give parts in the order in
 --lot takes the images for one lot and adds a column lot: of the parts that it rejects at most that share is good, on
 average (Benjamini-Hochberg on the p-values). Its rows come when all images are scored.
 
+--camera (needs `pip install 'jaxunreg[camera]'`) scores the frames of a video file, of a camera of this machine (0) or
+of a stream, a row for each with the columns frame and seconds. Of a camera or a stream the newest frame is taken each
+time, until Ctrl-C. Frames of one part are alike, so what is said of drift holds only where each shows another part.
+
 Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
 NAME-mask, NAME_gt, and what lies in a folder called ground_truth, gt, masks, labels, annotations or NAME_masks. These
 are skipped; given by its own name a file is scored.
@@ -71,9 +73,11 @@ _Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 
 
 def score(
-    targets: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(metavar="PATH")], ...]],
+    targets: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(metavar="PATH")], ...]] = (),
     *,
     model: _Directory,
+    camera: Annotated[str | None, tyro.conf.arg(metavar="NUMBER-ADDRESS-OR-FILE")] = None,
+    every: int = 1,
     format: Format = "csv",
     output: Annotated[str, tyro.conf.arg(metavar="FILE")] = "-",
     heat_maps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
@@ -96,6 +100,8 @@ def score(
     Args:
       targets: images, and folders with images in them.
       model: folder that `jaxunreg fit` wrote.
+      camera: score frames: the number of a camera, the address of a stream (rtsp://...), or a video file.
+      every: score every so many frames.
       format: a header and rows, or a JSON object a line.
       output: file for the rows, which are in FILE.part until all are there; - prints them. A file that holds something
         else than rows is not replaced.
@@ -115,8 +121,8 @@ def score(
       lot: share of good parts among the rejected ones of the lot, e.g. 0.1.
       on_error: what to do with a file that cannot be used: stop, or list and skip it.
     """
-    if not targets:
-        raise CommandError("nothing to score", "images or folders", field="targets")
+    if not targets and camera is None:
+        raise CommandError("nothing to score", "images or folders, or --camera", field="targets")
     detector = load_detector(model, false_positive_rate, top_k, reject=reject, review=review)
     outputs = Outputs(heat_maps, heat_map_stride, masks, maps, map_format, regions, pixel_rate)
     outputs.check(detector, targets)
@@ -124,33 +130,30 @@ def score(
     lot_rate = None if lot is None else LotRate(lot)
     test = DriftTest(detector.calibration, detector.false_positive_rate)
     state = read_drift(drift, test)
-    images = load_files(targets, color=color_of(detector), on_error=on_error, min_size=detector.smallest_image)
-    files = outputs.prepare([file.path for file in images.files])
-    if images.bits != detector.bits:
-        say(f"the model was made of {detector.bits}-bit images, these have {images.bits} bits; both mean [0, 1]")
+    source = source_of(detector, targets, camera, every, on_error)
+    files = source.prepare(outputs)
     to_screen = output == "-"
     began, counts = time.monotonic(), dict.fromkeys(detector.outcomes, 0)
-    reading = Reading(images, on_error)
-    skipped = len(images.skipped)
-    columns = [*verdict_columns(detector), *outputs.columns, *([] if lot_rate is None else ["lot"])]
+    pace, skipped = Pace(), len(source.skipped)
+    columns = [*source.columns, *verdict_columns(detector), *outputs.columns, *([] if lot_rate is None else ["lot"])]
     with writing_rows(output, format, columns) as write_now:
         write = write_now if lot_rate is None else lot_rate.keep
-        for entry in images.skipped:
+        for entry in source.skipped:
             write(_skipped(entry))
-        found = _inspected(detector, reading, outputs)
+        found = source.scored(outputs, pace)
         # Rows on a terminal show for themselves how far it is.
         quiet = to_screen and sys.stdout.isatty()
-        for result in with_bar(found, len(images), "scoring", visible=not quiet):
+        for result in with_bar(found, source.total, "scoring", visible=not quiet):
             if isinstance(result, Skipped):
                 say(f"skipped: {result.path}: {result.reason}")
                 skipped += 1
                 write(_skipped(result))
                 continue
-            path, one = result
+            path, one, named = result
             counts[one.verdict.outcome] += 1
             state = test.step(state, one.verdict.score)
             cells = outputs.write(detector, one, path, files, format)
-            write({"path": str(path), **verdict_cells(one.verdict, format), **cells})
+            write({**named, **verdict_cells(one.verdict, format), **cells})
         if lot_rate is not None:
             lot_rate.write_all(write_now)
     if drift is not None:
@@ -160,7 +163,7 @@ def score(
     odd = counts[detector.outcomes[-1]]
     say(
         f"{odd} of {sum(counts.values())} {many}{besides}, {skipped} files were skipped, in "
-        f"{time.monotonic() - began:.0f} s"
+        f"{time.monotonic() - began:.0f} s{_pace_in_words(pace)}"
     )
     if lot_rate is not None:
         say(lot_rate.summary(detector.calibration.count))
@@ -171,14 +174,11 @@ def score(
     return ANOMALIES if failed else SUCCESS
 
 
-def _inspected(
-    detector: AnomalyDetector, reading: Reading, outputs: Outputs
-) -> Iterator[tuple[Path, InspectedImage] | Skipped]:
-    """Each image's path with what the detector says of it, and what could not be read."""
-    for found in detector.inspect(reading, pixels=outputs.wants_pixels, heat_map_stride=outputs.heat_map_stride):
-        yield from reading.take_skipped()
-        yield reading.files.popleft().path, found
-    yield from reading.take_skipped()
+def _pace_in_words(pace: Pace) -> str:
+    """How long a part takes, apart from the start-up, as the end of a sentence."""
+    if pace.start_up is None or not pace.timings.count:
+        return ""
+    return f"; after {pace.start_up:.1f} s of start-up a part took {pace.timings.summary()}"
 
 
 def _skipped(entry: Skipped) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def serve(
     token: str | None = None,
     max_queue: int = 32,
     false_positive_rate: float | None = None,
+    reject: float | None = None,
+    review: float | None = None,
     top_k: int | None = None,
     limits: Limits = _LIMITS,
 ) -> int:
@@ -68,6 +70,8 @@ def serve(
       token: what requests must bear; default: the variable JAXUNREG_TOKEN. Needed beyond this machine.
       max_queue: images that wait or are scored at a time, at most.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      reject: another name for --false-positive-rate.
+      review: share of normal images that may be reviewed or rejected; verdicts are then pass, review and reject.
       top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
       limits: of one request.
     """
@@ -79,7 +83,7 @@ def serve(
     from jaxunreg.serving.server import Server, bound_socket
 
     with bound_socket(host, port) as bound:
-        detector = load_detector(model, false_positive_rate, top_k)
+        detector = load_detector(model, false_positive_rate, top_k, reject=reject, review=review)
         service = ScoringService(detector, max_queue=max_queue)
         say(f"warming up: {detector.summary()}")
         service.warm_up()
@@ -89,6 +93,7 @@ def serve(
         Server(app, bound, patience=limits.timeout).run(lambda address: print(address, flush=True))
     took = f"; a part took {service.timings.summary()}" if service.timings.count else ""
     say(f"stopped; {service.timings.count} images were scored{took}")
+    say(service.drift().sentence)
     return SUCCESS
 
 

@@ -1,8 +1,6 @@
 """`jaxunreg watch`: each image that arrives in a folder is scored once."""
 
 import contextlib
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +12,7 @@ from jaxunreg.cli.detectors import load_detector
 from jaxunreg.cli.exit_codes import ANOMALIES, EXIT_CODES, SUCCESS
 from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.places import check_outside, make_folder
+from jaxunreg.cli.stopping import stopping
 from jaxunreg.datasets.file_errors import NotAFolderError
 from jaxunreg.errors import argument
 from jaxunreg.files import held
@@ -71,6 +70,8 @@ def watch(
     settle: float = 1.0,
     patience: float = 30.0,
     false_positive_rate: float | None = None,
+    reject: float | None = None,
+    review: float | None = None,
     top_k: int | None = None,
 ) -> int:
     """Score each image that arrives in a folder, once.
@@ -88,6 +89,8 @@ def watch(
       settle: seconds for which a file does not change before it is read.
       patience: seconds for which a file that cannot be used may still become whole.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
+      reject: another name for --false-positive-rate.
+      review: share of normal images that may be reviewed or rejected; verdicts are then pass, review and reject.
       top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
     """
     for name, seconds in (("interval", interval), ("settle", settle), ("patience", patience)):
@@ -102,12 +105,12 @@ def watch(
         if place is not None:
             check_outside(option, place, [folder])
             make_folder(option, place)
-    detector = load_detector(model, false_positive_rate, top_k)
+    detector = load_detector(model, false_positive_rate, top_k, reject=reject, review=review)
     # Paths in rows stay true wherever they are read, and a folder that is given in another way is the same one.
     folder = folder.resolve()
     target = move or link
     sorting = None if target is None else Sorting(folder, target.resolve(), "link" if move is None else "move")
-    with _holding(output), Journal(output) as journal, _stopping() as stop:
+    with _holding(output), Journal(output) as journal, stopping() as stop:
         watching = FolderWatch(
             detector,
             folder,
@@ -140,23 +143,3 @@ def _holding(output: Path) -> Iterator[None]:
             "stop the other one, or choose another folder",
             field="output",
         ) from error
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one interrupts at once."""
-    stop = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {one: signal.getsignal(one) for one in signals}
-
-    def set_stop(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for one in signals:
-        signal.signal(one, set_stop)
-    try:
-        yield stop
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -107,7 +107,7 @@ def test_the_walk_goes_over_all_options():
         walked[command].add(name)
     paths = {
         "fit": {"output", "ignore", "region"},
-        "score": {"model", "output", "heat_maps", "masks", "maps", "regions", "drift"},
+        "score": {"model", "camera", "output", "heat_maps", "masks", "maps", "regions", "drift"},
         "evaluate": {"model", "output"},
         "recalibrate": {"normal", "output", "only_new"},
     }

@@ -80,7 +80,7 @@ def vanishing(monkeypatch):
             path.unlink()
             return found
 
-        monkeypatch.setattr("jaxunreg.cli.score.load_files", load)
+        monkeypatch.setattr("jaxunreg.cli.sources.load_files", load)
 
     monkeypatch.setattr(room, "MOST_BYTES", 0)
     return vanish
