@@ -1,6 +1,7 @@
 """The public names of `jaxunreg`, each imported when it is first asked for (SPEC 1 of Scientific Python)."""
 
 from . import (
+    adapters,
     baselines,
     datasets,
     export,
@@ -59,6 +60,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "VAEConfig",
+    "adapters",
     "baselines",
     "calibrate_detector",
     "datasets",

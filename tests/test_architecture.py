@@ -26,6 +26,7 @@ ROOMS = (
     "datasets",
     "baselines",
     "inspection",
+    "adapters",
     "plots",
     "reports",
     "export",

@@ -1,0 +1,130 @@
+"""A Gaussian of the rows of a table, with D, A and M of each row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from jaxunreg.decomposition import LOG_2PI, Decomposition
+from jaxunreg.errors import ArgumentError
+from jaxunreg.signatures import checked
+
+SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
+"""What is tried. Above zero, so that the covariance of fewer rows than columns has an inverse."""
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class RowGaussian:
+    """A Gaussian of rows, whose negative log-likelihood is D + A + M; made by `fit_row_gaussian`.
+
+    Attributes:
+      mean: `mu`, float64 `[features]`.
+      factor: `U` with `U U^T = Sigma^-1`, `[features, features]`.
+      log_normalizer: A, `1/2 log det(2 pi Sigma)`, in nats.
+      shrinkage: `s`, the share of the correlations that was taken away.
+      held_out_nats: mean of A + M over the rows of other folds for each of `SHRINKAGES`, in nats a row.
+    """
+
+    mean: Float64[np.ndarray, " features"]
+    factor: Float64[np.ndarray, "features features"]
+    log_normalizer: float
+    shrinkage: float
+    held_out_nats: tuple[float, ...]
+
+    @checked
+    def decompose(self, rows: Float64[np.ndarray, "n features"]) -> Decomposition:
+        """D, A and M of each row.
+
+        Args:
+          rows: as many columns as those of the fit.
+
+        Returns:
+          Leaves float64 NumPy arrays `[n]`, in nats; higher is more anomalous. D is zero: there is no latent variable.
+
+        Raises:
+          ArgumentError: another number of columns.
+          ArgumentTypeError: rows of another dtype.
+        """
+        if rows.shape[1] != len(self.mean):
+            raise ArgumentError(
+                f"rows of {rows.shape[1]} columns", f"{len(self.mean)}, as those of the fit", field="rows"
+            )
+        m = 0.5 * np.square((rows - self.mean) @ self.factor).sum(axis=1)
+        return Decomposition(d=np.zeros_like(m), a=np.full_like(m, self.log_normalizer), m=m)
+
+
+@checked
+def fit_row_gaussian(rows: Float64[np.ndarray, "n features"], *, seed: int = 0) -> RowGaussian:
+    """Fit a Gaussian to rows, with the shrinkage that predicts held-out rows best.
+
+    Columns are divided by their standard deviation, so that their units do not matter. Their correlation matrix `R` is
+    shrunk to `(1 - s) R + s I`. Of five folds, each is predicted by the Gaussian of the others, and the `s` with the
+    fewest nats is taken. The density is of the rows themselves: the scale of the columns stands in A.
+
+    A column that does not vary has a variance of 1.
+
+    Args:
+      rows: assumed normal, finite; two or more. A fit takes about `6 features^3` operations besides the covariances.
+      seed: of the folds.
+
+    Returns:
+      The Gaussian.
+
+    Raises:
+      ArgumentError: fewer than two rows.
+      ArgumentTypeError: rows of another dtype.
+
+    >>> rows = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 10.0, 100.0]
+    >>> gaussian = fit_row_gaussian(rows)
+    >>> terms = gaussian.decompose(np.array([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]))
+    >>> bool(terms.m[1] > 30 > terms.m[0])
+    True
+    """
+    if len(rows) < 2:
+        raise ArgumentError(f"{len(rows)} row(s)", "at least 2 to fit a covariance to", "add rows", field="rows")
+    # By the values: after rounding, the standard deviation of equal numbers is not always zero.
+    is_constant = rows.min(axis=0) == rows.max(axis=0)
+    mean = np.where(is_constant, rows[0], rows.mean(axis=0))
+    scale = np.where(is_constant, 1.0, rows.std(axis=0, ddof=1))
+    standard = (rows - mean) / scale
+    nats = _held_out_nats(standard, is_constant, seed)
+    shrinkage = SHRINKAGES[int(np.argmin(nats))]
+    variances, axes = _eigen(standard, is_constant)
+    variances = _shrunk(variances, shrinkage)
+    log_determinant = float(np.log(variances).sum() + 2.0 * np.log(scale).sum())
+    return RowGaussian(
+        mean=mean,
+        factor=axes / np.sqrt(variances) / scale[:, None],
+        log_normalizer=0.5 * (LOG_2PI * len(mean) + log_determinant),
+        shrinkage=shrinkage,
+        held_out_nats=tuple(float(value + np.log(scale).sum()) for value in nats),
+    )
+
+
+def _held_out_nats(standard: np.ndarray, is_constant: np.ndarray, seed: int) -> np.ndarray:
+    """Mean of A + M of every row under the Gaussian of the other folds, for each shrinkage."""
+    order = np.random.default_rng(seed).permutation(len(standard))
+    total = np.zeros(len(SHRINKAGES))
+    for fold in np.array_split(order, min(_FOLDS, len(standard))):
+        others = np.delete(standard, fold, axis=0)
+        mean = others.mean(axis=0)
+        variances, axes = _eigen(others - mean, is_constant)
+        squares = np.square((standard[fold] - mean) @ axes)
+        for k, shrinkage in enumerate(SHRINKAGES):
+            shrunk = _shrunk(variances, shrinkage)
+            total[k] += 0.5 * (len(fold) * np.log(2.0 * np.pi * shrunk).sum() + (squares / shrunk).sum())
+    return total / len(standard)
+
+
+def _eigen(centred: np.ndarray, is_constant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances and axes of centred rows, where each column that does not vary is an axis of variance 1."""
+    covariance = centred.T @ centred / max(len(centred) - 1, 1)
+    covariance[is_constant, is_constant] = 1.0
+    variances, axes = np.linalg.eigh(covariance)
+    return np.maximum(variances, 0.0), axes
+
+
+def _shrunk(variances: np.ndarray, shrinkage: float) -> np.ndarray:
+    return (1.0 - shrinkage) * variances + shrinkage
