@@ -1,6 +1,6 @@
-"""The methods of a model as functions of its variables: the one place that runs a Flax method.
+"""The methods of a model as functions of its variables. Only this file runs a Flax method.
 
-All are pure functions, so they can be given to `jit`, `vmap` and `grad`, and can be static arguments of a program.
+All are pure functions. So `jit`, `vmap` and `grad` take them, and they can be static arguments of a program.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Method: TypeAlias = Callable[[Model, Variables, Images], Any]
 
 
 def terms(model: Model, variables: Variables, images: Images) -> Decomposition:
-    """The score of each image, `[batch]`; see `Model.terms`.
+    """Return the score of each image, `[batch]`; see `Model.terms`.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -30,7 +30,7 @@ def terms(model: Model, variables: Variables, images: Images) -> Decomposition:
 
 
 def pixel_terms(model: Model, variables: Variables, images: Images) -> Decomposition:
-    """The score of each pixel, `[batch, height, width]`; see `Model.pixel_terms`."""
+    """Return the score of each pixel, `[batch, height, width]`; see `Model.pixel_terms`."""
     return _apply(model, variables, images, method=model.pixel_terms)
 
 
@@ -42,7 +42,7 @@ def all_terms(model: Model, variables: Variables, images: Images) -> AllTerms:
 def training_terms(
     model: Model, variables: Variables, images: Images, key: PRNGKey, *, train: bool = True
 ) -> tuple[Decomposition, Variables]:
-    """The objective of each image, `[batch]`, and the collections that changed; see `Model.training_terms`.
+    """Return the objective of each image, `[batch]`, and the collections that changed; see `Model.training_terms`.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -55,29 +55,29 @@ def training_terms(
 
 
 def reconstruct(model: Model, variables: Variables, images: Images) -> Images:
-    """The images as the model expects them, same shape; see `Model.reconstruct`."""
+    """Return the images as the model expects them, same shape; see `Model.reconstruct`."""
     return _apply(model, variables, images, method=model.reconstruct)
 
 
 def folded(model: Model, variables: Variables, images: Images) -> Variables:
-    """The collections that a model keeps to score faster; empty for a model that keeps none.
+    """Return the collections that a model keeps to score faster, or none.
 
     Args:
       model: the model.
       variables: its variables.
-      images: a batch of the model's images; only its shape counts.
+      images: a batch of the model's images; only its shape is used.
     """
     _, collections = _apply(model, variables, images, method=model.terms, mutable=["folded"])
     return collections
 
 
 def _apply(model: Model, variables: Variables, *inputs: Any, **how: Any) -> Any:
-    """Flax's `apply`, whose errors about variables are told in the words of this package."""
+    """Call Flax's `apply`, and raise its errors about variables in the words of this package."""
     try:
         return model.apply(variables, *inputs, **how)
     except flax.errors.FlaxError as error:
         raise ArgumentError(
-            f"variables that are none of this {type(model).__name__} ({_first_sentence(error)})",
+            f"variables that do not belong to this {type(model).__name__} ({_first_sentence(error)})",
             "those that its init or fit made, with the same config",
             "take the variables and the model from one place",
             field="variables",

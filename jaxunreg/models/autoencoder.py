@@ -28,8 +28,8 @@ class AutoencoderConfig(NetworkConfig):
 class Autoencoder(NetworkModel):
     """Autoencoder (section V.A): `L(x) = 1/N_x sum_i (x_i - x~_i)^2` is objective and anomaly score.
 
-    It has the VAE's methods, so that whatever trains or scores the one does the other. It has no density, so D and
-    A are zero, and M is the mean squared error, in squared intensities instead of nats.
+    It has the VAE's methods, so the same code trains and scores both. It has no density, so D and A are zero, and M is
+    the mean squared error, in squared intensities instead of nats.
 
     Attributes:
       config: sizes.
@@ -46,7 +46,7 @@ class Autoencoder(NetworkModel):
 
     @property
     def unit(self) -> str:
-        """None: squared intensities."""
+        """Empty: M is in squared intensities."""
         return ""
 
     def setup(self) -> None:
@@ -54,31 +54,31 @@ class Autoencoder(NetworkModel):
         self.decoder = Decoder(self.config, self.config.image_shape[-1])
 
     def encode(self, images: Images, *, train: bool = False) -> Latents:
-        """Point estimate of the latent variable, `[batch, latent]`."""
+        """Return the point estimate of the latent variable, `[batch, latent]`."""
         return self.encoder(images, train=train)
 
     def decode(self, z: Latents, *, train: bool = False) -> Images:
-        """Reconstruction, `[batch, height, width, channels]`."""
+        """Return the reconstruction, `[batch, height, width, channels]`."""
         return self.decoder(z, train=train) + 0.5
 
     def __call__(self, images: Images) -> tuple[Latents, Images]:
-        """Latent points and reconstructions; deterministic."""
+        """Return latent points and reconstructions; deterministic."""
         z = self.encode(images)
         return z, self.decode(z)
 
     def terms(self, images: Images) -> Decomposition:
-        """Mean squared error of each image as M, with D and A zero, `[batch]`; deterministic."""
+        """Return the mean squared error of each image as M, `[batch]`, with D and A zero; deterministic."""
         return _squared_error_terms(images, self.reconstruct(images))
 
     def pixel_terms(self, images: Images) -> Decomposition:
-        """Each pixel's part of the mean squared error as M, `[batch, height, width]`; D and A are zero."""
+        """Return each pixel's part of the mean squared error as M, `[batch, height, width]`, with D and A zero."""
         return self._pixel_terms(images, self.reconstruct(images))
 
     def all_terms(self, images: Images) -> AllTerms:
         """`terms` and `pixel_terms` from one forward pass."""
         reconstructions = self.reconstruct(images)
         by_image = _squared_error_terms(images, reconstructions)
-        # Behind a barrier, so that XLA does not fuse this with the sums over images, which would round differently.
+        # The barrier keeps XLA from fusing this with the sums over images: they would be rounded differently.
         images, reconstructions = jax.lax.optimization_barrier((images, reconstructions))
         return AllTerms(by_image, self._pixel_terms(images, reconstructions))
 
@@ -87,13 +87,13 @@ class Autoencoder(NetworkModel):
         return Decomposition(d=jnp.zeros_like(m), a=jnp.zeros_like(m), m=m)
 
     def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
-        """The same, with `train` normalised by the batch's statistics; `key` is not used, as nothing is sampled."""
+        """Return the same. With `train`, normalise by the batch's statistics. `key` is not used: nothing is sampled."""
         del key
         z = self.encode(images, train=train)
         return _squared_error_terms(images, self.decode(z, train=train))
 
     def reconstruct(self, images: Images) -> Images:
-        """Reconstructions, `[batch, height, width, channels]`."""
+        """Return the reconstructions, `[batch, height, width, channels]`."""
         return self(images)[1]
 
     @nn.nowrap

@@ -1,4 +1,4 @@
-"""The contract of a model as a type, and a model's first variables."""
+"""What a model must offer, as a type, and a model's first variables."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from jaxunreg.typing import AnyImages, Images, PRNGKey, Variables
 
 @runtime_checkable
 class ModelConfig(Protocol):
-    """The contract of a model's config: a frozen dataclass of JSON data and tuples, saved beside the weights."""
+    """What a model's config must offer. It is a frozen dataclass of JSON data and tuples, saved beside the weights."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -27,13 +27,13 @@ class ModelConfig(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """The contract of a model that can be trained, scored, saved, calibrated and exported.
+    """What a model must offer to be trained, scored, saved, calibrated and exported.
 
     A model is a Flax module with a config, and is hashable. `terms`, `pixel_terms`, `all_terms`, `training_terms` and
     `reconstruct` run with variables bound to the module; `jaxunreg.models.apply` calls them as functions of variables.
     All other members need no variables. `BaseModel` has defaults for them and for `all_terms`.
 
-    `register_model` gives a model the name under which it is saved.
+    `register_model` sets the name under which a model is saved.
     """
 
     @property
@@ -48,9 +48,9 @@ class Model(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What matrix products are computed in: `"float32"`, or a narrower dtype and how it is computed.
+        """Arithmetic of the matrix products: `"float32"`, or a narrower dtype and how it is computed.
 
-        Scores of one arithmetic are not compared with those of another.
+        Compare scores only with scores of the same arithmetic.
         """
         ...
 
@@ -61,30 +61,30 @@ class Model(Protocol):
 
     @property
     def scoring_batch(self) -> int:
-        """How many images score fastest at a time on a CPU."""
+        """Batch size that scores fastest on a CPU."""
         ...
 
     @property
     def layer_outputs(self) -> int:
-        """How many numbers all layers together return for an image."""
+        """How many numbers all layers together compute for an image."""
         ...
 
     @property
     def init(self) -> Callable[..., Any]:
-        """Flax's `init(key, images)`."""
+        """Make the variables: Flax's `init(key, images)`."""
         ...
 
     @property
     def apply(self) -> Callable[..., Any]:
-        """Flax's `apply(variables, ..., method=...)`."""
+        """Run a method: Flax's `apply(variables, ..., method=...)`."""
         ...
 
     def terms(self, images: Images) -> Decomposition:
-        """The score of each image, `[batch]`; deterministic."""
+        """Return the score of each image, `[batch]`; deterministic."""
         ...
 
     def pixel_terms(self, images: Images) -> Decomposition:
-        """The score of each pixel, `[batch, height, width]`; its sum over the pixels is `terms`."""
+        """Return the score of each pixel, `[batch, height, width]`. Its sum over the pixels is `terms`."""
         ...
 
     def all_terms(self, images: Images) -> AllTerms:
@@ -92,30 +92,30 @@ class Model(Protocol):
         ...
 
     def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
-        """The objective of each image, `[batch]`. Training minimises the mean of `d + a + m`.
+        """Return the objective of each image, `[batch]`. Training minimises the mean of `d + a + m`.
 
         With `train`, batch normalisation uses the statistics of the batch and updates the collection `batch_stats`.
         """
         ...
 
     def reconstruct(self, images: Images) -> Images:
-        """The images as the model expects them, same shape."""
+        """Return the images as the model expects them, same shape."""
         ...
 
     def for_platform(self, platform: str) -> "Model":
-        """The same model, with the way of computing that is fastest on a platform, as `jax.Device.platform` names it.
+        """Return the same model, computed in the fastest way on a platform, given as `jax.Device.platform` names it.
 
-        A program that is exported must leave that choice open; a training step runs where it is compiled, and is
-        traced in half the time without the choice.
+        An exported program must leave that choice open. A training step runs where it is compiled, and tracing it takes
+        half the time without the choice.
         """
         ...
 
     def native(self, precision: Precision | None = None) -> "Model":
-        """The same model, computed by XLA's own operations, and with another precision if one is given."""
+        """Return the same model, computed by XLA's own operations, and with another precision if one is given."""
         ...
 
     def with_latent_dim(self, latent_dim: int) -> "Model":
-        """The same model with another number of latent dimensions.
+        """Return the same model with another number of latent dimensions.
 
         Raises:
           ArgumentError: the model cannot have so many.
@@ -123,14 +123,14 @@ class Model(Protocol):
         ...
 
     def with_latent_space(self, latent_space: LatentSpace) -> "Model":
-        """The same model, whose posterior and noise are those of a latent space.
+        """Return the same model with the posterior and the noise of a latent space.
 
         A model that has no posterior and draws no noise returns itself.
         """
         ...
 
     def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
-        """Variables with which training starts as the best linear model of these images.
+        """Return variables with which the model starts as the best linear model of these images.
 
         Raises:
           ArgumentError: the model has no linear start.
@@ -140,9 +140,9 @@ class Model(Protocol):
 
 @jit_once
 def init_variables(model: Any, key: PRNGKey) -> Variables:
-    """`model.init`, in one program: op by op, a first call compiles some hundred small ones.
+    """Run `model.init` in one program. Op by op, a first call would compile about a hundred small programs.
 
-    The model is an argument of it, so that the next seed of an equal one compiles nothing.
+    The model is an argument of the program, so the next seed of an equal model compiles nothing.
 
     >>> import jax, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -153,6 +153,6 @@ def init_variables(model: Any, key: PRNGKey) -> Variables:
 
 
 def variables_like(model: Model) -> Variables:
-    """Structure, shapes and dtypes of a model's variables."""
+    """Return the structure, shapes and dtypes of a model's variables."""
     images = jax.ShapeDtypeStruct((1, *model.config.image_shape), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), images)

@@ -1,4 +1,4 @@
-"""Defaults for those members of a model that it may leave out."""
+"""Defaults for the members that a model may leave out."""
 
 import math
 
@@ -11,7 +11,7 @@ from jaxunreg.models.latent_space import LatentSpace
 from jaxunreg.nn.config import Precision
 from jaxunreg.typing import AnyImages, Images, PRNGKey, Variables
 
-# More leave the processor's cache: 128 images of 32x32.
+# More numbers do not fit the processor's cache. This is 128 images of 32x32.
 PIXELS_A_BATCH = 2**17
 
 
@@ -30,7 +30,7 @@ class BaseModel(nn.Module):
 
     @property
     def arithmetic(self) -> str:
-        """What matrix products are computed in."""
+        """Arithmetic of the matrix products."""
         return "float32"
 
     @property
@@ -46,28 +46,28 @@ class BaseModel(nn.Module):
 
     @property
     def layer_outputs(self) -> int:
-        """How many numbers all layers together return for an image: its mean and its log-variance, beside the image."""
+        """How many numbers all layers together compute for an image: the image, its mean and its log-variance."""
         return 3 * math.prod(self.config.image_shape)
 
     def all_terms(self, images: Images) -> AllTerms:
-        """`terms` and `pixel_terms`, one after the other."""
+        """Return `terms` and `pixel_terms`, computed one after the other."""
         return AllTerms(self.terms(images), self.pixel_terms(images))
 
     @nn.nowrap
     def for_platform(self, platform: str) -> Model:
-        """The model itself, which computes alike on all platforms."""
+        """Return the model itself, which computes alike on all platforms."""
         del platform
         return self
 
     @nn.nowrap
     def native(self, precision: Precision | None = None) -> Model:
-        """The model itself, which has one precision."""
+        """Return the model itself, which has one precision."""
         del precision
         return self
 
     @nn.nowrap
     def with_latent_dim(self, latent_dim: int) -> Model:
-        """The model itself.
+        """Return the model itself.
 
         Raises:
           ArgumentError: a number of latent dimensions other than 0.
@@ -82,13 +82,13 @@ class BaseModel(nn.Module):
 
     @nn.nowrap
     def with_latent_space(self, latent_space: LatentSpace) -> Model:
-        """The model itself, which has no posterior and draws no noise."""
+        """Return the model itself, which has no posterior and draws no noise."""
         del latent_space
         return self
 
     @nn.nowrap
     def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
-        """None by default.
+        """Refuse: a model has no linear start by default.
 
         Raises:
           ArgumentError: always.
@@ -102,7 +102,7 @@ class BaseModel(nn.Module):
 
 
 def power_of_two(number: float) -> int:
-    """The power of two that is nearest to a number on a logarithmic scale, and at least 1.
+    """Return the power of two that is nearest to a number on a logarithmic scale, and at least 1.
 
     >>> power_of_two(100.0), power_of_two(0.2)
     (128, 1)

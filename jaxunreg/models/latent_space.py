@@ -26,9 +26,9 @@ class LatentSpace(nn.Module):
     """The latent space of a `VAE`. A subclass changes the posterior or the noise, and may have variables of its own."""
 
     def restrict(self, posterior: Gaussian) -> Gaussian:
-        """The posterior inside this latent space, each part `[batch, latent]`; here as the encoder made it."""
+        """Return the posterior inside this latent space, each part `[batch, latent]`; here as the encoder made it."""
         return posterior
 
     def noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
-        """Standard normal noise for a sample of the posterior, `[batch, latent]`."""
+        """Return standard normal noise for a sample of the posterior, `[batch, latent]`."""
         return jax.random.normal(key, shape, dtype)

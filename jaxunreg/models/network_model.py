@@ -12,7 +12,7 @@ from jaxunreg.models.base_model import PIXELS_A_BATCH, BaseModel, power_of_two
 from jaxunreg.nn.config import NetworkConfig, Precision
 from jaxunreg.nn.lowering import on_platform
 
-# Positions of the deepest feature map, whatever the pixels say: 32 images of 96x96. Fewer make thin products.
+# Fewest positions of the deepest feature map: 32 images of 96x96. Fewer make thin products.
 _FEWEST_POSITIONS_A_BATCH = 2**8
 
 
@@ -27,7 +27,7 @@ class NetworkModel(BaseModel):
 
     @property
     def arithmetic(self) -> str:
-        """`"float32"`, or bfloat16 with the lowering, since Winograd's filtering rounds at other places.
+        """`"float32"`, or bfloat16 with the lowering, since Winograd's filtering rounds in other places.
 
         >>> import jaxunreg as ju
         >>> ju.VAE(ju.VAEConfig(precision="bfloat16", lowering="native")).arithmetic
@@ -45,7 +45,7 @@ class NetworkModel(BaseModel):
 
     @property
     def scoring_batch(self) -> int:
-        """How many images stay in a processor's cache together, unless so few would make thin matrix products."""
+        """How many images fit a processor's cache together, or more where that would make thin matrix products."""
         pixels, positions = (math.prod(shape[:2]) for shape in (self.config.image_shape, self.config.bottom_shape))
         return power_of_two(max(PIXELS_A_BATCH / pixels, _FEWEST_POSITIONS_A_BATCH / positions))
 
@@ -54,7 +54,7 @@ class NetworkModel(BaseModel):
         """How many numbers all layers together return for an image."""
         config = self.config
         height, width, channels = config.image_shape
-        # Encoder and decoder have a map of each size; the last is the image's mean and log-variance, beside the image.
+        # Encoder and decoder each have a map of every size. The image and its mean and log-variance come last.
         return 3 * height * width * channels + sum(
             2 * (height >> layer) * (width >> layer) * config.base_channels * 2 ** (layer - 1)
             for layer in range(1, config.depth + 1)
@@ -62,7 +62,7 @@ class NetworkModel(BaseModel):
 
     @nn.nowrap
     def for_platform(self, platform: str) -> Model:
-        """The same model with the lowering that `auto` stands for on one platform.
+        """Return the same model with the lowering that `auto` stands for on one platform.
 
         >>> import jaxunreg as ju
         >>> model = ju.VAE(ju.VAEConfig())
@@ -73,12 +73,12 @@ class NetworkModel(BaseModel):
 
     @nn.nowrap
     def native(self, precision: Precision | None = None) -> Model:
-        """The same model with native convolutions, and with another precision if one is given."""
+        """Return the same model with native convolutions, and with another precision if one is given."""
         return self.with_config(lowering="native", precision=precision or self.config.precision)
 
     @nn.nowrap
     def with_latent_dim(self, latent_dim: int) -> Model:
-        """The same model with another latent size.
+        """Return the same model with another latent size.
 
         Raises:
           ArgumentError: a size below 1.
@@ -87,5 +87,5 @@ class NetworkModel(BaseModel):
 
     @nn.nowrap
     def with_config(self, **changes: Any) -> Model:
-        """The same model with other values of some of its config's fields."""
+        """Return the same model with other values of some of its config's fields."""
         return self.clone(config=dataclasses.replace(self.config, **changes))

@@ -1,4 +1,4 @@
-"""Models by name: the kind and config that are saved with weights, and the model that they make."""
+"""Models by name. Kind and config are saved with the weights, and a model is made of them again."""
 
 import dataclasses
 from typing import Any
@@ -39,7 +39,7 @@ def register_model(kind: str, model: type[Any], config: type[Any]) -> None:
 
 
 def registered_models() -> tuple[str, ...]:
-    """The names of all kinds of models, sorted.
+    """Return the names of all kinds of models, sorted.
 
     >>> {"autoencoder", "vae"} <= set(registered_models())
     True
@@ -48,10 +48,10 @@ def registered_models() -> tuple[str, ...]:
 
 
 def describe_model(model: Model) -> dict[str, Any]:
-    """Kind and config of a model as JSON data, from which `build_model` makes it again.
+    """Return kind and config of a model as JSON data, from which `build_model` makes it again.
 
     Raises:
-      ArgumentTypeError: a model whose class is not registered, or that its config alone does not make.
+      ArgumentTypeError: the model's class is not registered, or its config alone does not make the model.
 
     >>> from jaxunreg import VAE, VAEConfig
     >>> describe_model(VAE(VAEConfig(latent_dim=20)))["config"]["latent_dim"]
@@ -70,7 +70,7 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def build_model(description: dict[str, Any]) -> Model:
-    """The model that `describe_model` described.
+    """Return the model that `describe_model` described.
 
     Raises:
       CheckpointError: an unknown kind, or a config that this version does not know.

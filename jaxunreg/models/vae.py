@@ -33,7 +33,10 @@ class VAE(NetworkModel):
 
     Attributes:
       config: sizes and bounds.
-      latent_space: changes the posterior or its noise; by default it does neither.
+      latent_space: changes the posterior or its noise. The default changes neither.
+
+    References:
+      Kingma, D. P. and Welling, M. Auto-Encoding Variational Bayes. ICLR 2014.
 
     >>> import jax, jax.numpy as jnp
     >>> model = VAE(VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -51,19 +54,19 @@ class VAE(NetworkModel):
         self.decoder = Decoder(self.config, 2 * self.config.image_shape[-1])
 
     def encode(self, images: Images, *, train: bool = False) -> Gaussian:
-        """Posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""
+        """Return the posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""
         config = self.config
         mean, log_var = jnp.split(self.encoder(images, train=train), 2, axis=-1)
         log_var = soft_clip(log_var + config.z_log_var_init, config.z_log_var_min, config.z_log_var_max)
         return self.latent_space.restrict(Gaussian(mean, log_var))
 
     def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
-        """Likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
+        """Return the likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
         mean, log_var, _ = self._likelihood(self.decoder(z, train=train), axis=-1)
         return Gaussian(mean, log_var)
 
     def _likelihood(self, decoded: Array, *, axis: int) -> tuple[Array, Array, Array]:
-        """Mean, log-variance and inverse variance, from what the decoder made and the axis of its channels."""
+        """Return mean, log-variance and inverse variance, from the decoder's output and the axis of its channels."""
         config = self.config
         mean, log_var = jnp.split(decoded, 2, axis=axis)
         log_var = log_var + config.x_log_var_init
@@ -71,21 +74,21 @@ class VAE(NetworkModel):
         return mean + 0.5, *soft_clip_with_inverse(log_var, config.x_log_var_min, config.x_log_var_max)
 
     def __call__(self, images: Images) -> tuple[Gaussian, Gaussian]:
-        """Posterior, and likelihood at the posterior mean; deterministic."""
+        """Return the posterior, and the likelihood at the posterior mean; deterministic."""
         posterior = self.encode(images)
         return posterior, self.decode(posterior.mean)
 
     def terms(self, images: Images) -> Decomposition:
-        """D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
+        """Return D, A and M (eq. 5 and 6) of each image at the posterior mean, `[batch]`, in nats; deterministic."""
         if images.shape[0] == 1:
-            # What `vmap` over images sees too; it would move planes back and forth.
+            # `vmap` over images comes here too: it would move planes back and forth.
             posterior, likelihood = self(images)
             return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
         posterior = self.encode(images)
         return self._image_terms(images, posterior, self.decoder(posterior.mean, planes=True))
 
     def all_terms(self, images: Images) -> AllTerms:
-        """`terms` and `pixel_terms` from one forward pass; the terms of the images are the same to the bit."""
+        """Return `terms` and `pixel_terms` from one forward pass. The terms of the images are the same to the bit."""
         if images.shape[0] == 1:
             posterior, likelihood = self(images)
             by_image = jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
@@ -94,7 +97,7 @@ class VAE(NetworkModel):
         planes = self.decoder(posterior.mean, planes=True)
         by_image = self._image_terms(images, posterior, planes)
         height, width, _ = self.config.image_shape
-        # Behind a barrier, so that XLA does not fuse this with the sums over images, which would round differently.
+        # The barrier keeps XLA from fusing this with the sums over images: they would be rounded differently.
         images, planes, d = jax.lax.optimization_barrier((images, planes, by_image.d))
         mean, log_var, inverse_var = self._likelihood(planes, axis=0)
 
@@ -109,7 +112,7 @@ class VAE(NetworkModel):
         return AllTerms(by_image, by_pixel)
 
     def _image_terms(self, images: Images, posterior: Gaussian, planes: Array) -> Decomposition:
-        """The result of `terms`, from planes. A CPU computes planes faster; sums need no order of pixels."""
+        """Return the result of `terms`, from planes. A CPU computes planes faster; sums need no order of pixels."""
         mean, log_var, inverse_var = self._likelihood(planes, axis=0)
         by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
         return by_image(to_planes(images), mean, log_var, *posterior, inverse_var)
@@ -117,7 +120,7 @@ class VAE(NetworkModel):
     def pixel_terms(self, images: Images) -> Decomposition:
         """D, A and M of each pixel at the posterior mean, `[batch, height, width]`, in nats; their sums are `terms`.
 
-        A and M are summed over channels. D has no pixels of its own and is spread evenly over them.
+        A and M are summed over channels. D does not belong to pixels, so it is spread evenly over them.
         """
         return self._pixel_terms(images, *self(images))
 
@@ -129,16 +132,16 @@ class VAE(NetworkModel):
         )
 
     def _spread(self, d: Float[Array, " batch"]) -> Float[Array, "batch height width"]:
-        """D of each image, in equal parts for its pixels."""
+        """Return D of each image, in equal parts for its pixels."""
         height, width, _ = self.config.image_shape
         return jnp.broadcast_to(d.reshape(-1, 1, 1) / (height * width), (len(d), height, width))
 
     def training_terms(self, images: Images, key: PRNGKey, *, train: bool = True) -> Decomposition:
-        """D, A and M of each image at one reparameterised sample, `[batch]`, in nats.
+        """Return D, A and M of each image at one reparameterised sample, `[batch]`, in nats.
 
         With `train` it normalises by the statistics of the batch and updates their running averages (collection
-        `batch_stats`), without by those averages as they are. The mean of `d + a + m` is the training objective, the
-        negative ELBO of eq. 4.
+        `batch_stats`). Without it, it normalises by the running averages. The mean of `d + a + m` is the training
+        objective, the negative ELBO of eq. 4.
         """
         posterior = self.encode(images, train=train)
         noise = self.latent_space.noise(key, posterior.mean.shape, posterior.mean.dtype)
@@ -147,17 +150,17 @@ class VAE(NetworkModel):
         return jax.vmap(decompose_gaussian)(images, *likelihood, *posterior)
 
     def reconstruct(self, images: Images) -> Images:
-        """`mu_x` at the posterior mean, `[batch, height, width, channels]`."""
+        """Return `mu_x` at the posterior mean, `[batch, height, width, channels]`."""
         return self(images)[1].mean
 
     @nn.nowrap
     def with_latent_space(self, latent_space: LatentSpace) -> Model:
-        """The same model in another latent space."""
+        """Return the same model in another latent space."""
         return self.clone(latent_space=latent_space)
 
     @nn.nowrap
     def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
-        """Variables of probabilistic PCA; see `jaxunreg.models.linear_start.linear_vae`."""
+        """Return the variables of probabilistic PCA; see `jaxunreg.models.linear_start.linear_vae`."""
         return linear_vae(self, images, key)
 
 

@@ -11,8 +11,8 @@ from jaxunreg.nn.soft_clip import LARGEST_EXPONENT, SOFT_CLIP_MAX_WIDTH
 class VAEConfig(NetworkConfig):
     """Everything that shapes a `VAE`; see `NetworkConfig` for the sizes.
 
-    The paper gives no range for the log-variances. Unbounded, sigma_x of a flat image region runs to zero and the
-    loss to minus infinity, so they are bounded smoothly.
+    The paper gives no range for the log-variances. Without bounds, sigma_x of a flat image region goes to zero and the
+    loss to minus infinity. So the log-variances are bounded smoothly.
 
     Attributes:
       x_log_var_min: lower bound of `log sigma_x^2`. -14 is a sigma of 0.0009, a quarter of the step between two

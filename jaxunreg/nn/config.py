@@ -26,16 +26,16 @@ class NetworkConfig:
       depth: number of convolution layers; the paper has 4 at 32x32 and 5 at 96x96.
       base_channels: N_c, channels of the first feature map.
       latent_dim: N_z, dimensions of the latent space.
-      initializer: how kernels start. `he_normal` keeps the variance through ReLU; all kernels count the taps that
-        reach one output (4 of 16 in a transposed layer) as fan-in.
+      initializer: how kernels start. `he_normal` keeps the variance through ReLU. The fan-in of a kernel is the number
+        of taps that reach one output (4 of 16 in a transposed layer).
       batch_norm_momentum: share of the old running average kept at each step (0.9 is PyTorch's `momentum=0.1`).
       batch_norm_epsilon: added to the variance.
-      lowering: how the convolutions are computed; `auto` takes matrix products on a CPU, and the native
-        convolution elsewhere. Both give the same numbers to rounding, from the same weights.
-      precision: of the operands of all matrix products, which are accumulated in float32 either way. `bfloat16` is
-        faster where the machine has it; parameters, activations' statistics, D, A and M stay float32. Rounding adds to
-        M, the more the smaller sigma is, and most after a linear start. So scores are compared, and calibrated, with
-        scores of the same precision and lowering alone.
+      lowering: how the convolutions are computed. `auto` takes matrix products on a CPU, and the native convolution
+        elsewhere. From the same weights, both give the same numbers up to rounding.
+      precision: dtype of the operands of all matrix products. The products are accumulated in float32 either way.
+        `bfloat16` is faster where the machine has it. Parameters, activations' statistics, D, A and M stay float32.
+        Rounding adds to M: more where sigma is small, and most after a linear start. So compare and calibrate scores
+        only with scores of the same precision and lowering.
 
     Raises:
       ArgumentError: a size is not a multiple of `2**depth`, or a field is out of its range.
@@ -69,7 +69,7 @@ class NetworkConfig:
             if getattr(self, name) < 1:
                 raise ArgumentError(argument(name, getattr(self, name)), "at least 1")
         height, width, _ = self.image_shape
-        # A power of thousands has more digits than Python prints.
+        # For a depth of thousands, 2**depth has more digits than Python prints.
         deepest = min(height, width).bit_length() - 1
         step = 2 ** min(self.depth, deepest + 1)
         if height % step or width % step:

@@ -1,16 +1,16 @@
 """The strided 4x4 convolution of the encoder and the transposed one of the decoder, lowered per platform.
 
-Each is one mathematical function with two lowerings that agree to rounding, in value and in every
-derivative, for one layout of the weights. `"native"` is XLA's convolution. `"matmul"` is matrix products
-beside additions and rearrangements of their operands: Winograd's minimal filtering (`jaxunreg.nn.winograd`), and
-where that does not pay im2col for `conv` and overlap-add for `conv_transpose`. `"auto"` is matrix products
-where the program is compiled for a CPU and the native convolution on every other platform. That choice is made
-when the program is lowered (`jax.lax.platform_dependent`), so an exported program carries the right one for
-each of its platforms. Nothing but the `lowering` argument decides: no flag, no environment variable. A whole
-network is forced by handing the argument to each of its layers, which is what `NetworkConfig.lowering` does.
+Each is one mathematical function with two lowerings. They use the same layout of the weights and agree up to rounding,
+in value and in every derivative. `"native"` is XLA's convolution. `"matmul"` uses matrix products, with additions and
+rearrangements of their operands: Winograd's minimal filtering (`jaxunreg.nn.winograd`), or, where that does not pay,
+im2col for `conv` and overlap-add for `conv_transpose`. `"auto"` uses matrix products where the program is compiled for
+a CPU, and the native convolution on every other platform. JAX makes that choice when it lowers the program
+(`jax.lax.platform_dependent`), so an exported program carries the right one for each of its platforms. Only the
+`lowering` argument decides: there is no flag and no environment variable. `NetworkConfig.lowering` hands the argument
+to every layer of a network.
 
-On a CPU XLA lowers the gradients of a strided convolution, and every transposed convolution, to a slow
-generic loop, at 0.1 to 0.3 of the speed of its matrix product.
+On a CPU, XLA lowers the gradients of a strided convolution, and every transposed convolution, to a slow generic loop.
+The loop runs at 0.1 to 0.3 of the speed of XLA's matrix product.
 """
 
 from collections.abc import Callable
@@ -30,15 +30,15 @@ from jaxunreg.nn.native_convolution import conv_native, conv_transpose_native
 
 
 def prepare(kernel: Array, outputs: tuple[int, int], *, transpose: bool = False) -> Prepared:
-    """Do for a kernel what `conv`, or with `transpose` `conv_transpose`, would do at each call.
+    """Prepare a kernel once, instead of at each call of `conv` or `conv_transpose`.
 
     Args:
       kernel: `[4, 4, c_in, c_out]`.
       outputs: height and width of what `conv` returns, or of what `conv_transpose` takes.
-      transpose: for `conv_transpose`.
+      transpose: prepare the kernel for `conv_transpose`.
 
     Returns:
-      What either function takes in place of the kernel. It can be four times as large.
+      A prepared kernel, which that function takes in place of the kernel. It can be four times as large.
 
     >>> import jax.numpy as jnp
     >>> x, kernel = jnp.ones((1, 4, 6, 16)), jnp.ones((4, 4, 16, 16))
@@ -53,7 +53,7 @@ def prepare(kernel: Array, outputs: tuple[int, int], *, transpose: bool = False)
 def conv(
     x: Array, kernel: Array | Prepared, *, lowering: str = "auto", dtype: DTypeLike | None = None
 ) -> Float[Array, "n rows columns c_out"]:
-    """4x4 convolution with stride 2 and padding 1, which halves height and width.
+    """Convolve 4x4 with stride 2 and padding 1, which halves height and width.
 
     `y[n, i, j, o] = sum_{u, v, c} x[n, 2i + u - 1, 2j + v - 1, c] kernel[u, v, c, o]`, with zeros outside
     of `x`. As everywhere in deep learning the kernel is not flipped. It equals PyTorch's
@@ -63,8 +63,9 @@ def conv(
       x: `[n, height, width, c_in]`, floating point, height and width even.
       kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
-      dtype: of the products' operands (where that is faster they are wider): the kernel's, which is the default, or a
-        narrower one. Below 32 bits they are accumulated in float32. A wider kernel is rounded after all additions.
+      dtype: dtype of the products' operands (some are kept wider where that is faster): the kernel's dtype, which is
+        the default, or a narrower one. Products of operands below 32 bits are accumulated in float32. A wider kernel is
+        rounded after all additions.
 
     Returns:
       `[n, height / 2, width / 2, c_out]`, the dtype of `x`.
@@ -95,7 +96,7 @@ def conv_transpose(
     dtype: DTypeLike | None = None,
     planes: bool = False,
 ) -> Float[Array, "n rows columns c_out"] | Float[Array, "c_out 4 n pixels"]:
-    """Transposed 4x4 convolution with stride 2 and padding 1, which doubles height and width.
+    """Convolve 4x4, transposed, with stride 2 and padding 1, which doubles height and width.
 
     `y[n, 2i + u - 1, 2j + v - 1, o] += sum_c x[n, i, j, c] kernel[u, v, c, o]` over all `i, j, u, v`; what
     falls outside of `y` is dropped. It equals PyTorch's `ConvTranspose2d(c_in, c_out, 4, 2, 1)` with
@@ -103,15 +104,15 @@ def conv_transpose(
 
         <conv(a, kernel), b> = <a, conv_transpose(b, kernel.transpose(0, 1, 3, 2))>,
 
-    and so the gradient of `conv` with respect to its input. The kernel is not flipped; to
-    `flax.linen.ConvTranspose`, which correlates, this is the kernel turned by 180 degrees.
+    and so it is the gradient of `conv` with respect to its input. The kernel is not flipped. `flax.linen.ConvTranspose`
+    correlates, so it gives the same result with the kernel turned by 180 degrees.
 
     Args:
       x: `[n, height, width, c_in]`, floating point.
       kernel: `[4, 4, c_in, c_out]`, the dtype of `x` or a narrower one, or what `prepare` made of it.
       lowering: `"auto"`, `"native"` or `"matmul"`; see the module's docstring.
-      dtype: of the products' operands, as in `conv`.
-      planes: return `to_planes` of the result, which a CPU makes, and sums over, faster where `c_out` is small.
+      dtype: dtype of the products' operands, as in `conv`.
+      planes: return `to_planes` of the result. A CPU makes planes, and sums over them, faster where `c_out` is small.
 
     Returns:
       `[n, 2 height, 2 width, c_out]`, or with `planes` `[c_out, 4, n, height width]`, the dtype of `x`.
@@ -132,12 +133,12 @@ def conv_transpose(
 
 
 def _is_within(dtype: jnp.dtype, widest: jnp.dtype) -> bool:
-    """Whether a dtype is floating point, and `widest` or narrower."""
+    """Return whether a dtype is floating point and not wider than `widest`."""
     return bool(jnp.issubdtype(dtype, jnp.floating)) and (dtype == widest or dtype.itemsize < widest.itemsize)
 
 
 def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike | None) -> jnp.dtype:
-    """Refuse what does not fit; else the dtype of the products' operands."""
+    """Refuse arguments that do not fit, and return the dtype of the products' operands."""
     if lowering not in get_args(Lowering):
         raise ArgumentError(f"{argument('lowering', lowering)} for {name}", f"one of {list(get_args(Lowering))}")
     if x.ndim != 4:
@@ -151,7 +152,7 @@ def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike |
     if not jnp.issubdtype(x.dtype, jnp.floating) or not _is_within(kernel.dtype, x.dtype):
         raise ArgumentTypeError(
             f"x of {x.dtype} and a kernel of {kernel.dtype} for {name}",
-            "floating-point dtypes, the kernel's that of x or narrower",
+            "floating-point dtypes, and a kernel that is not wider than x",
             "cast one of them",
             "kernel",
         )
@@ -159,7 +160,7 @@ def _check(name: str, x: Array, kernel: Array, lowering: str, dtype: DTypeLike |
     if not _is_within(operands, kernel.dtype):
         raise ArgumentTypeError(
             f"{argument('dtype', str(operands))} and a kernel of {kernel.dtype} for {name}",
-            "a floating-point dtype, that of the kernel or narrower",
+            "a floating-point dtype that is not wider than the kernel's",
             "cast the kernel",
         )
     return operands

@@ -1,4 +1,4 @@
-"""Layers of the paper's networks, which fold batch normalisation into their weights when they score."""
+"""Layers of the paper's networks. They fold batch normalisation into their weights when they score."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jaxunreg.nn.normalization import batch_norm_relu
 
 
 class Folded(NamedTuple):
-    """A layer's weights when scoring: the batch normalisation after it is a factor on the kernel, and the bias.
+    """A layer's weights when scoring. The batch normalisation after it has become a factor on the kernel, and the bias.
 
     Attributes:
       kernel: what `conv` or `conv_transpose` takes, or the matrix of a dense layer.
@@ -30,7 +30,7 @@ class Folded(NamedTuple):
 class Convolution(nn.Module):
     """A 4x4 convolution of stride 2 and padding 1 that halves height and width, or its transpose that doubles them.
 
-    With `normalize`, batch normalisation and ReLU follow; without, a bias.
+    With `normalize`, batch normalisation and ReLU follow. Without it, a bias is added.
 
     Attributes:
       config: how to start and to compute.
@@ -71,8 +71,8 @@ class Convolution(nn.Module):
 
     def _kernel_init(self) -> Any:
         init = getattr(nn.initializers, self.config.initializer)()
-        # Each output of the transposed layer sums 2x2 taps of 4x4, so its variance is a quarter of what the
-        # initializer reckons with.
+        # Each output of the transposed layer sums 2x2 of the 4x4 taps, so its variance is a quarter of what the
+        # initializer expects.
         scale = self.scale * (2.0 if self.transpose else 1.0)
 
         def scaled(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -82,11 +82,11 @@ class Convolution(nn.Module):
 
 
 class Dense(nn.Module):
-    """A fully connected layer, with batch normalisation and ReLU over the channels of the map that it makes, or a bias.
+    """A fully connected layer, followed by batch normalisation over the channels of its map and ReLU, or by a bias.
 
     Attributes:
       config: how to start and to compute.
-      features: shape of what one input makes: units, or height, width and channels.
+      features: shape of the output for one input: units, or height, width and channels.
       normalize: batch normalisation and ReLU in place of a bias.
     """
 
@@ -96,7 +96,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch units"], *, train: bool = False) -> Float[Array, "batch ..."]:
-        # He's for ReLU, else the variance is kept as it is.
+        # He's initializer before ReLU. Otherwise one that keeps the variance.
         init = getattr(nn.initializers, self.config.initializer if self.normalize else "lecun_normal")()
         kernel = self.param("kernel", init, (x.shape[-1], math.prod(self.features)), jnp.float32)
         return _layer(self, x, kernel, self._apply, lambda kernel: kernel, train=train)
@@ -108,7 +108,7 @@ class Dense(nn.Module):
 
 
 def _fold(module: Any, kernel: Array, bias: Array, prepare: Callable[[Array], Any]) -> Folded:
-    """The folded weights: those that `fold` made, or made here; `fold` makes the collection `folded` mutable."""
+    """Return the folded weights that `fold` stored, or make them. `fold` makes the collection `folded` mutable."""
     if module.has_variable("folded", "layer"):
         return Folded(*module.get_variable("folded", "layer"))
     if module.is_mutable_collection("folded") and not module.is_initializing():
@@ -128,9 +128,9 @@ def _layer(
     train: bool,
     axis: int = -1,
 ) -> Array:
-    """Linear map, then batch normalisation and ReLU or a bias, in the scope of a `Convolution` or a `Dense`.
+    """Apply a linear map, then batch normalisation and ReLU or a bias, in the scope of a `Convolution` or a `Dense`.
 
-    `axis` is that of the channels in what `apply` returns; with batch normalisation it is the last.
+    `axis` is the axis of the channels in the result of `apply`. With batch normalisation it is the last one.
     """
     config = module.config
     channels = module.features[-1] if isinstance(module.features, tuple) else module.features

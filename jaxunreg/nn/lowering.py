@@ -1,4 +1,4 @@
-"""How a convolution is lowered, and kernels that are prepared for it."""
+"""The lowerings of a convolution, and kernels that are prepared for them."""
 
 from typing import Literal, NamedTuple
 
@@ -8,7 +8,7 @@ Lowering = Literal["auto", "native", "matmul"]
 
 
 def on_platform(lowering: Lowering, platform: str) -> Lowering:
-    """The lowering itself, or what `"auto"` stands for on one platform, as `jax.Device.platform` names it.
+    """Return the lowering, or what `"auto"` stands for on a platform, given as `jax.Device.platform` names it.
 
     >>> on_platform("auto", "cpu"), on_platform("auto", "tpu"), on_platform("native", "cpu")
     ('matmul', 'native', 'native')
@@ -19,7 +19,7 @@ def on_platform(lowering: Lowering, platform: str) -> Lowering:
 
 
 class Prepared(NamedTuple):
-    """A kernel with its part of the matrix-product lowering done, for many calls with the same kernel; see `prepare`.
+    """A kernel that is prepared for many calls: its part of the matrix-product lowering is done; see `prepare`.
 
     Attributes:
       kernel: `[4, 4, c_in, c_out]`, what the native lowering takes.

@@ -1,7 +1,7 @@
-"""The convolutions as matrix products: Winograd's minimal filtering, or im2col and overlap-add where that does not pay.
+"""The convolutions as matrix products: Winograd's minimal filtering, or im2col and overlap-add where it does not pay.
 
-This lowering has no derivative rule, so that every mode and order of differentiation works: whatever rearranges an
-operand is written in operations whose transpose is the fast form of its adjoint.
+This lowering has no derivative rule of its own, so every mode and order of differentiation works. The operations that
+rearrange an operand are chosen so that their transpose is the fast form of the adjoint.
 """
 
 import jax.numpy as jnp
@@ -18,25 +18,25 @@ from jaxunreg.typing import Length
 
 
 def conv_matmul(x: Array, kernel: Prepared, *, dtype: jnp.dtype) -> Array:
-    """`conv` as matrix products whose operands have the dtype."""
+    """Compute `conv` by matrix products whose operands have the dtype."""
     n, height, width, c_in = x.shape
     c_out = kernel.kernel.shape[3]
     outputs = height // 2, width // 2
     points = kernel.points
     if points is None and winograd_pays(n, outputs, c_in, c_out):
         points = winograd.prepare(kernel.kernel.astype(accumulator(x)), outputs)
-    # In 32 bits, as the transpose adds up, and XLA adds bfloat16 slowly.
+    # In 32 bits: the transpose adds up, and XLA adds bfloat16 slowly.
     wide = x.astype(accumulator(x))
     if points is not None:
         return winograd.conv(wide, points, dtype).astype(x.dtype)
-    # In 32 bits: a product this thin waits for memory, and XLA moves bfloat16 slowly; im2col of 32x32x3 images takes
-    # four times as long.
+    # In 32 bits: such a thin product waits for memory, and XLA moves bfloat16 slowly. In bfloat16, im2col of 32x32x3
+    # images takes four times as long.
     y = product(image_patches(wide), kernel.kernel.reshape(16 * c_in, c_out).astype(wide.dtype))
     return y.reshape(n, *outputs, c_out).astype(x.dtype)
 
 
 def conv_transpose_matmul(x: Array, kernel: Prepared, *, dtype: jnp.dtype, planes: bool) -> Array:
-    """`conv_transpose` as matrix products whose operands have the dtype."""
+    """Compute `conv_transpose` by matrix products whose operands have the dtype."""
     n, height, width, c_in = x.shape
     c_out = kernel.kernel.shape[3]
     points = kernel.points
@@ -50,17 +50,17 @@ def conv_transpose_matmul(x: Array, kernel: Prepared, *, dtype: jnp.dtype, plane
     return y.astype(x.dtype)
 
 
-# Below, the products are too thin: 3 -> 32 channels at 32x32 is faster by im2col.
+# With fewer channels the products are too thin: 3 -> 32 channels at 32x32 is faster by im2col.
 FEWEST_CHANNELS = 16
 
-# Tiles below which preparing the kernel costs more than its products save.
+# With fewer tiles, preparing the kernel costs more than its products save.
 _FEWEST_TILES = 128
 
 
 def winograd_pays(n: Length, outputs: tuple[int, int], c_in: int, c_out: int) -> bool:
-    """Whether a kernel that is not prepared should be.
+    """Return whether preparing a kernel pays.
 
-    Under `vmap` n is 1, and in a program for batches of any size it is not known; the size of the image then decides.
+    Under `vmap`, n is 1, and in a program for batches of any size n is unknown. Then the size of the image decides.
     """
     many = min(outputs) >= 4 or (not is_symbolic_dim(n) and n * winograd.tiles(outputs) >= _FEWEST_TILES)
     return many and min(c_in, c_out) >= FEWEST_CHANNELS

@@ -1,4 +1,4 @@
-"""The convolutions as XLA has them."""
+"""The convolutions by XLA's own operations."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -9,7 +9,7 @@ from jaxunreg.nn.planes import to_planes
 
 
 def conv_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype) -> Array:
-    """`conv` whose operands have the dtype."""
+    """Compute `conv` with operands of the dtype."""
     y = lax.conv_general_dilated(
         x.astype(dtype),
         kernel.kernel.astype(dtype),
@@ -21,9 +21,9 @@ def conv_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype) -> Array:
 
 
 def conv_transpose_native(x: Array, kernel: Prepared, *, dtype: jnp.dtype, planes: bool) -> Array:
-    """`conv_transpose` whose operands have the dtype."""
-    # A convolution over x with a zero between neighbours; the kernel turned by 180 degrees scatters, not
-    # gathers.
+    """Compute `conv_transpose` with operands of the dtype."""
+    # A convolution over x with zeros between neighbours. The kernel is turned by 180 degrees, so it scatters instead of
+    # gathering.
     y = lax.conv_general_dilated(
         x.astype(dtype),
         kernel.kernel[::-1, ::-1].astype(dtype),

@@ -9,7 +9,7 @@ from jaxunreg.typing import Images, Latents
 
 
 class Encoder(nn.Module):
-    """Images to the parameters of the posterior: `depth` convolutions, then one fully connected layer.
+    """The encoder, from images to the parameters of the posterior: `depth` convolutions and one fully connected layer.
 
     Attributes:
       config: sizes.
@@ -29,11 +29,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent points to images: the encoder's mirror.
+    """The decoder, from latent points to images: the encoder's mirror.
 
-    One fully connected layer to the deepest feature map, then `depth` transposed convolutions; every layer but the
-    last is followed by batch normalisation and ReLU. With `planes` the images come as `convolution.to_planes` makes
-    them, which is how a CPU scores them faster.
+    One fully connected layer makes the deepest feature map, and `depth` transposed convolutions follow. Batch
+    normalisation and ReLU follow every layer but the last. With `planes` the images come as `planes.to_planes` makes
+    them, because a CPU scores those faster.
 
     Attributes:
       config: sizes.
@@ -51,6 +51,6 @@ class Decoder(nn.Module):
         x = Dense(config, config.bottom_shape, normalize=True)(z, train=train)
         for layer in reversed(range(config.depth - 1)):
             x = Convolution(config, config.base_channels * 2**layer, transpose=True)(x, train=train)
-        # A tenth, so that training starts from gray with the starting variance and not from noise of 0..1.
+        # A tenth, so that training starts from gray with the starting variance, and not from noise between 0 and 1.
         last = Convolution(config, self.features, transpose=True, normalize=False, scale=0.1, planes=planes)
         return last(x, train=train)

@@ -1,7 +1,7 @@
 """The transposed convolution as a matrix product whose results are added where they overlap.
 
-It is the transpose of im2col, done along one axis after the other. Output columns 2j - 1 and 2j are a pair: they take
-the kernel's columns 0 and 1 from pixel j, and 2 and 3 from the pixel before.
+This is the transpose of im2col, done along one axis after the other. Output columns 2j - 1 and 2j form a pair: they
+take the kernel's columns 0 and 1 from pixel j, and columns 2 and 3 from the pixel before.
 """
 
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ from jaxunreg.nn.products import product, product_of_rows
 
 
 def column_pairs(x: Array, kernel: Array) -> Array:
-    """The transposed convolution along columns: `[n, h, w, c_in]` to pairs of them, `[n, h, w + 1, 4, 2 c_out]`.
+    """Compute the transposed convolution along columns: `[n, h, w, c_in]` to pairs, `[n, h, w + 1, 4, 2 c_out]`.
 
-    The axis of four is the kernel's rows.
+    The axis of length four holds the kernel's rows.
     """
     n, h, w, c_in = x.shape
     c_out = kernel.shape[3]
@@ -31,25 +31,25 @@ def column_pairs(x: Array, kernel: Array) -> Array:
 
 
 def _neighbours(x: Array) -> Array:
-    """Each pixel beside the one before, with a border of zeros: `[n, h, w, c]` to `[n h (w + 1), 2 c]`."""
+    """Put each pixel beside the one before it, with a border of zeros: `[n, h, w, c]` to `[n h (w + 1), 2 c]`."""
     bordered = slices.pad(x, 2, 1, 1)
     return jnp.concatenate([bordered[:, :, :-1], bordered[:, :, 1:]], axis=3).reshape(-1, 2 * x.shape[3])
 
 
 def _pixels(x: Array, dtype: DTypeLike) -> Array:
-    """The pixels as rows of a matrix: `[n, h, w, c]` to `[n h w, c]`, rounded to `dtype`."""
+    """Return the pixels as rows of a matrix: `[n, h, w, c]` to `[n h w, c]`, rounded to `dtype`."""
 
     def join(first: Array, others: Array) -> Array:
         return jnp.concatenate([first, others], axis=1).reshape(-1, x.shape[3])
 
     if not rounding.narrows(x, dtype):
         return x.astype(dtype).reshape(-1, x.shape[3])
-    # In two parts, or XLA rounds in the loop that adds up the layer before, which is then three times as slow.
+    # In two parts. Otherwise XLA rounds in the loop that adds up the layer before, which makes it three times as slow.
     return rounding.move(join, tuple(lax.split(x, (1, x.shape[1] - 1), axis=1)), dtype)
 
 
 def _pairs_pay(c_in: int, c_out: int) -> bool:
-    """Whether the product should add columns too: its operand is then twice as wide and its result half as wide."""
+    """Return whether the product should add columns too. Its operand is then twice as wide, its result half as wide."""
     return 8 * c_out >= c_in
 
 
@@ -63,7 +63,7 @@ def overlap_add(pairs: Array) -> Array:
 
 
 def overlap_planes(x: Array, kernel: Array) -> Array:
-    """`to_planes` of the transposed convolution: `[n, h, w, c_in]` to `[c_out, 4, n, h w]`."""
+    """Return `to_planes` of the transposed convolution: `[n, h, w, c_in]` to `[c_out, 4, n, h w]`."""
     n, h, w, c_in = x.shape
     c_out = kernel.shape[3]
     taps = kernel.reshape(4, 2, 2, c_in, c_out)
@@ -77,7 +77,7 @@ def overlap_planes(x: Array, kernel: Array) -> Array:
     blocks = slices.add_shifted(pairs[:2], pairs[2:], 4)
 
     def plane(row: int, column: int) -> Array:
-        # The first of a pair is odd and belongs to the pixel before.
+        # The first column of a pair is odd and belongs to the pixel before.
         return blocks[1 - row, 1 - column, :, :, row : row + h, column : column + w]
 
     planes = jnp.stack([plane(row, column) for row in (0, 1) for column in (0, 1)], axis=1)

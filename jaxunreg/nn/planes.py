@@ -1,16 +1,17 @@
-"""Images taken apart into planes, by channel and by the parity of row and column, and put together again."""
+"""Split images into planes, by channel and by the parity of row and column, and join them again."""
 
 from jaxtyping import Array, Float
 
 
 def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
-    """Images taken apart by channel and by the parity of row and of column, each part in one piece for all images.
+    """Split images into planes by channel and by the parity of row and column. Each plane holds its part of all images.
 
     Args:
       images: `[n, 2 height, 2 width, channels]`.
 
     Returns:
-      `[channels, 4, n, height width]`; the axis of four is even and odd rows, and in each even and odd columns.
+      `[channels, 4, n, height width]`. The axis of length four has even rows before odd rows, and in each of them even
+      columns before odd columns.
 
     >>> import jax.numpy as jnp
     >>> to_planes(jnp.arange(8.0).reshape(1, 2, 4, 1)).tolist()
@@ -24,12 +25,12 @@ def to_planes(images: Array) -> Float[Array, "channels 4 n pixels"]:
 def from_planes(
     planes: Float[Array, "channels 4 n pixels"], height: int, width: int
 ) -> Float[Array, "n height width channels"]:
-    """Images put together again from what `to_planes` made.
+    """Join the planes that `to_planes` made to images.
 
     Args:
       planes: `[channels, 4, n, height width / 4]`.
-      height: of the images, even.
-      width: of the images, even.
+      height: height of the images, even.
+      width: width of the images, even.
 
     Returns:
       `[n, height, width, channels]`.

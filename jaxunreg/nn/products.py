@@ -6,19 +6,19 @@ from jaxtyping import Array
 
 
 def accumulator(x: Array) -> jnp.dtype:
-    """The dtype in which products of an array are added up: float32, or the array's own if that is wider."""
+    """Return the dtype in which products of an array are added up: float32, or the array's own if that is wider."""
     return jnp.dtype(jnp.float32) if x.dtype.itemsize < 4 else x.dtype
 
 
 def product(a: Array, b: Array) -> Array:
-    """Matrix product, in float32 or wider."""
+    """Return the matrix product, in float32 or wider."""
     return lax.dot(a, b, preferred_element_type=accumulator(a))
 
 
 def product_of_rows(a: Array, b: Array) -> Array:
-    """`a . b^T`, in float32 or wider; with `b.T` XLA would write out the transposed array.
+    """Return `a . b^T`, in float32 or wider. With `b.T`, XLA would write out the transposed array.
 
-    With the weights as the left operand, the products are planes. Adding is then over neighbours in memory, but the
+    With the weights as the left operand, the products are planes. Sums then run over neighbours in memory, but the
     gradients are slower than those of `product`.
     """
     return lax.dot_general(a, b, (((1,), (1,)), ((), ())), preferred_element_type=accumulator(a))

@@ -1,11 +1,12 @@
-"""Rounding to bfloat16 as fast as a CPU moves its halves.
+"""Fast rounding to bfloat16 on a CPU, by moving the halves of float32.
 
-XLA converts float32 to bfloat16 on a CPU in nine operations on the bits, a third of them for the sake of NaN, and hands
-what it has rounded from loop to loop as float32. The upper half of a float32 is a bfloat16: taken as an integer it is
-rounded in two operations (five, to even), and XLA keeps it as narrow as it is.
+On a CPU, XLA converts float32 to bfloat16 in nine operations on the bits, a third of them for the sake of NaN, and
+hands the rounded numbers from loop to loop as float32. The upper half of a float32 is a bfloat16. As an integer it can
+be rounded in two operations (five with ties to even), and XLA keeps it narrow.
 
-Every float32 becomes the nearest bfloat16, what is beyond the largest an infinity, and a NaN stays one. Exceptions are
-bits that no arithmetic makes: signalling NaN, and NaN with the eight highest bits of the fraction set.
+Every float32 becomes the nearest bfloat16, a number beyond the largest bfloat16 becomes an infinity, and a NaN stays a
+NaN. The exceptions are bits that no arithmetic makes: signalling NaN, and NaN with the eight highest bits of the
+fraction set.
 """
 
 from collections.abc import Callable
@@ -22,10 +23,10 @@ _HALF = 0x8000
 
 
 def to_halves(x: Float[Array, "*shape"]) -> UInt16[Array, "*shape"]:
-    """The bits of `x` rounded to bfloat16, ties away from zero.
+    """Return the bits of `x` rounded to bfloat16, ties away from zero.
 
     Args:
-      x: float32.
+      x: a float32 array.
 
     >>> import jax.numpy as jnp
     >>> [hex(bits) for bits in to_halves(jnp.array([1.0, 1.0 + 2.0**-8])).tolist()]
@@ -35,7 +36,7 @@ def to_halves(x: Float[Array, "*shape"]) -> UInt16[Array, "*shape"]:
 
 
 def from_halves(bits: UInt16[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The float32 that the bits of a bfloat16 stand for.
+    """Return the float32 that the bits of a bfloat16 stand for.
 
     >>> import jax.numpy as jnp
     >>> from_halves(jnp.array([0x3F80, 0x3F81], jnp.uint16)).tolist()
@@ -45,9 +46,9 @@ def from_halves(bits: UInt16[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def cast(x: Array, dtype: DTypeLike) -> Array:
-    """`x.astype(dtype)`, which from float32 to bfloat16 is faster than that; ties go to even.
+    """Return `x.astype(dtype)`, but faster from float32 to bfloat16. Ties go to even.
 
-    Ties are frequent in sums of numbers that are rounded already; away from zero these would grow.
+    Ties are frequent in sums of numbers that are rounded already. If ties went away from zero, such sums would grow.
 
     >>> import jax.numpy as jnp
     >>> cast(jnp.array([1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8]), jnp.bfloat16).tolist()
@@ -57,12 +58,12 @@ def cast(x: Array, dtype: DTypeLike) -> Array:
 
 
 def narrows(x: Array, dtype: DTypeLike) -> bool:
-    """Whether `x.astype(dtype)` is from float32 to bfloat16."""
+    """Return whether `x.astype(dtype)` is from float32 to bfloat16."""
     return x.dtype == jnp.float32 and jnp.dtype(dtype) == jnp.bfloat16
 
 
 def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeLike) -> Array:
-    """`function` of the parts as `dtype`, for one that only moves elements and adds zeros; ties go away from zero.
+    """Return `function` of the parts rounded to `dtype`, ties away from zero. It may only move elements and add zeros.
 
     >>> import jax.numpy as jnp
     >>> move(lambda x: jnp.pad(x, 1), (jnp.array([0.5]),), jnp.bfloat16).tolist()
@@ -74,7 +75,7 @@ def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeL
 
 
 def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
-    """`jnp.stack(parts, axis)`, rounded to `dtype` in memory, ties away from zero; the derivative is not rounded.
+    """Return `jnp.stack(parts, axis)` with values rounded to `dtype`, ties away from zero, but not the derivative.
 
     >>> import jax.numpy as jnp
     >>> stack([jnp.array([1.0]), jnp.array([1.0 + 2.0**-9])], 0, jnp.bfloat16).tolist()

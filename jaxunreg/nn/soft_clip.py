@@ -11,16 +11,20 @@ from jaxtyping import Array, Float
 # float32 reaches from exp(-87) to exp(88).
 LARGEST_EXPONENT = 80.0
 
-# Between the bounds, so that exp(high - low) is far below the exponential of the above.
+# The largest distance of the bounds, so that exp(high - low) is far below the largest float32.
 SOFT_CLIP_MAX_WIDTH = 60.0
 
 
 def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array, "*shape"]:
-    """Bound `x` smoothly to (low, high); close to the identity inside, and its gradient nowhere zero.
+    """Bound `x` smoothly to (low, high). Inside it is close to the identity, and its gradient is nowhere zero.
 
-    `low + softplus(x' - low)` with `x' = high - softplus(high - x)`, as Chua et al. (2018) bound log-variances. It is
-    computed as `low + log(1 + exp(high - low) / (1 + exp(high - x)))`, which is the same with half of the exponentials,
-    for bounds at most `SOFT_CLIP_MAX_WIDTH` apart.
+    `low + softplus(x' - low)` with `x' = high - softplus(high - x)`. It is computed as
+    `low + log(1 + exp(high - low) / (1 + exp(high - x)))`, which is the same with half of the exponentials, for bounds
+    at most `SOFT_CLIP_MAX_WIDTH` apart.
+
+    References:
+      Chua, K. et al. Deep Reinforcement Learning in a Handful of Trials using Probabilistic Dynamics Models. NeurIPS
+        2018. It bounds log-variances in this way.
 
     >>> import jax.numpy as jnp
     >>> soft_clip(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0).round(3).tolist()
@@ -33,7 +37,7 @@ def soft_clip(x: Float[Array, "*shape"], low: float, high: float) -> Float[Array
 def soft_clip_with_inverse(
     x: Float[Array, "*shape"], low: float, high: float
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """`y = soft_clip(x, low, high)` and `exp(-y)`, for which the exponential of the first is enough.
+    """Return `y = soft_clip(x, low, high)` and `exp(-y)`, which needs no further exponential.
 
     >>> import jax.numpy as jnp
     >>> y, inverse = soft_clip_with_inverse(jnp.array([-1e3, 0.0, 1e3]), -10.0, 10.0)
@@ -41,7 +45,7 @@ def soft_clip_with_inverse(
     True
     """
     raised = 1.0 + _lifted(x, low, high)
-    # Not exp(-low) in one factor, which can overflow where exp(-y) does not.
+    # Not exp(-low) in one factor: it can overflow where exp(-y) does not.
     return low + jnp.log(raised), math.exp(-high) / (raised * math.exp(low - high))
 
 
@@ -49,7 +53,7 @@ def soft_clip_with_inverse(
 def _soft_clip_jvp(
     low: float, high: float, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    # sigmoid(high - x) sigmoid(x' - low): derived from the above, it would be zero from high + 17 on.
+    # sigmoid(high - x) sigmoid(x' - low). The automatic derivative would be zero from high + 17 on.
     lifted = _lifted(*primals, low, high)
     slope = jax.nn.sigmoid(high - primals[0]) * lifted / (1.0 + lifted)
     y, inverse = soft_clip_with_inverse(*primals, low, high)
@@ -58,13 +62,13 @@ def _soft_clip_jvp(
 
 def _lifted(x: Array, low: float, high: float) -> Array:
     """`exp(x' - low)`."""
-    # Not by a sigmoid, which not every runtime computes to the last digit where it is small. Bounded, for an infinity
-    # has no derivative.
+    # Not by a sigmoid: not every runtime computes small ones to the last digit. The exponent is bounded, because an
+    # infinity has no derivative.
     return math.exp(high - low) / (1.0 + jnp.exp(jnp.minimum(high - x, LARGEST_EXPONENT)))
 
 
 def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:
-    """The value that `soft_clip` bounds to `y`; for a `y` within 0.05 of a bound, or beyond, to 0.05 inside of it.
+    """Return the value that `soft_clip` bounds to `y`, after moving `y` to at least 0.05 inside of the bounds.
 
     >>> import numpy as np
     >>> inverse_soft_clip(np.array([-100.0, 1.0]), -10.0, 10.0).round(2).tolist()

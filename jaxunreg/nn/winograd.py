@@ -1,19 +1,24 @@
 """Winograd's minimal filtering for the 4x4 kernel of stride 2, as linear maps around matrix products.
 
-Pairs of rows and columns of the image make blocks, and over blocks the 4x4 convolution of stride 2 is one of 2x2 taps
-and stride 1. F(m, 2) computes m neighbouring outputs of two taps with m + 1 multiplications in place of 2m (Winograd,
-1980; Lavin and Gray, 2016), so a square of m x m outputs needs (m + 1)^2 and not 4 m^2: 1.78 times fewer for m = 2,
-2.25 for m = 3. With the matrices below, `d` the m + 1 blocks under the outputs and `g` the taps, along each axis
+Pairs of rows and columns of the image make blocks. Over blocks, the 4x4 convolution of stride 2 is a convolution with
+2x2 taps and stride 1. F(m, 2) computes m neighbouring outputs of two taps with m + 1 multiplications instead of 2m. So
+a square of m x m outputs needs (m + 1)^2 instead of 4 m^2: 1.78 times fewer for m = 2, 2.25 for m = 3. With the
+matrices below, `d` the m + 1 blocks under the outputs and `g` the taps, along each axis
 
     y = outputs . ((taps . g) * (blocks . d)).
 
-The products over channels are matrix products, one for each of the (m + 1)^2 points, and all else is addition. The
-coefficients are 0, 1 and 1/2, so that float32 loses no more than a bit; F(4, 2), with 2.56 times fewer, needs others,
-loses two, and was no faster.
+The products over channels are matrix products, one for each of the (m + 1)^2 points, and everything else is addition.
+The coefficients are 0, 1 and 1/2, so float32 loses no more than a bit. F(4, 2) has 2.56 times fewer multiplications,
+but it needs other coefficients, loses two bits, and was no faster.
 
-Each map here is written in operations whose transpose is the fast form of its adjoint (`split` and not slices, padding
-at the ends and not between), since JAX derives the gradients from them; the one that is not says so. The transform also
-moves less memory than im2col, which writes each pixel four times: 9/4 times for m = 2, 16/9 for m = 3.
+JAX derives the gradients from these maps, so each is written in operations whose transpose is the fast form of its
+adjoint: `split` instead of slices, padding at the ends and not between. The one exception says so. The transform also
+moves less memory than im2col: it writes each pixel 9/4 times for m = 2 and 16/9 times for m = 3, and im2col writes it
+four times.
+
+References:
+  Winograd, S. Arithmetic Complexity of Computations. 1980.
+  Lavin, A. and Gray, S. Fast Algorithms for Convolutional Neural Networks. CVPR 2016.
 """
 
 from collections.abc import Sequence
@@ -36,12 +41,12 @@ Grid: TypeAlias = list[list[Array]]
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """F(m, 2): how m outputs come from m + 1 products. There is one object for each m, so that `jit` can take it.
+    """F(m, 2), which makes m outputs of m + 1 products. There is one object for each m, so that `jit` can take it.
 
     Attributes:
-      blocks: `[m + 1, m + 1]`, blocks of the input to points.
-      taps: `[m + 1, 2]`, taps to points.
-      outputs: `[m, m + 1]`, points to outputs.
+      blocks: `[m + 1, m + 1]`, from blocks of the input to points.
+      taps: `[m + 1, 2]`, from taps to points.
+      outputs: `[m, m + 1]`, from points to outputs.
     """
 
     blocks: np.ndarray
@@ -50,7 +55,7 @@ class Tile:
 
     @property
     def size(self) -> int:
-        """m, outputs along an axis."""
+        """m, the number of outputs along an axis."""
         return len(self.outputs)
 
 
@@ -68,12 +73,12 @@ _F3 = Tile(
 
 
 def tile(outputs: int) -> Tile:
-    """The tile for an axis of so many outputs: three where that divides, else two, the last one padded."""
+    """Return the tile for an axis of `outputs`: three outputs if that divides them, else two, the last tile padded."""
     return _F2 if outputs % 3 else _F3
 
 
 def tiles(outputs: tuple[int, int]) -> int:
-    """How many tiles an image of so many rows and columns of outputs has.
+    """Return how many tiles an image has, from its rows and columns of outputs.
 
     >>> tiles((6, 4))
     4
@@ -83,15 +88,15 @@ def tiles(outputs: tuple[int, int]) -> int:
 
 
 def prepare(kernel: Array, outputs: tuple[int, int], *, transpose: bool = False) -> list[Array]:
-    """The taps of a kernel at the points: a matrix for each.
+    """Transform the taps of a kernel to points: a matrix for each.
 
     Args:
       kernel: `[4, 4, c_in, c_out]`.
       outputs: height and width of what `conv` returns, or of what `conv_transpose` takes.
-      transpose: for `conv_transpose`, which is the adjoint of a convolution with the channels exchanged.
+      transpose: prepare for `conv_transpose`, the adjoint of a convolution with the channels exchanged.
 
     Returns:
-      For each row of points the matrices `[points, 4 c_in, c_out]`, with `transpose` `[points, c_in, 4 c_out]`.
+      For each row of points the matrices `[points, 4 c_in, c_out]`, or `[points, c_in, 4 c_out]` with `transpose`.
     """
     return _kernel_to_points(kernel, (tile(outputs[0]), tile(outputs[1])), transpose=transpose)
 
@@ -102,7 +107,7 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     Args:
       x: `[n, 2h, 2w, c_in]`.
       taps: from `prepare(kernel, (h, w))`.
-      dtype: of the products' operands; the additions are in that of `x`. For bfloat16 a float32 `x` is rounded too.
+      dtype: dtype of the products' operands. Additions use the dtype of `x`. For bfloat16 a float32 `x` is rounded too.
 
     Returns:
       `[n, h, w, c_out]`, the dtype of `x`.
@@ -125,8 +130,8 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     Args:
       x: `[n, h, w, c_in]`.
       taps: from `prepare(kernel, (h, w), transpose=True)`.
-      dtype: of the products' operands; the additions are in that of `x`. For bfloat16, tiles of three
-        round float32 sums over columns too, before those over rows.
+      dtype: dtype of the products' operands. Additions use the dtype of `x`. For bfloat16, tiles of three also round
+        float32 sums over columns, before they sum over rows.
 
     Returns:
       `[n, 2h, 2w, c_out]`, the dtype of `x`.
@@ -138,18 +143,18 @@ def conv_transpose(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     """
     _, h, w, _ = x.shape
     tiles = tile(h), tile(w)
-    # Narrow where it is read more than twice, else rounding costs what it saves.
+    # Narrow only what is read more than twice. Otherwise rounding costs what it saves.
     narrow = dtype if tiles[0].size == 3 else x.dtype
     rows = zip(_outputs_to_rows(x, tiles), taps, strict=True)
     strips = [_row_to_strip(row, matrices, tiles[1], dtype, narrow) for row, matrices in rows]
     return _strips_to_image(strips, tiles[0], 2 * h, 2 * w)
 
 
-# What is done with each row of points is a function under `jit`, so that it is traced and differentiated once and not
-# for every row. XLA puts it back in place.
+# The work on one row of points is a function under `jit`, so that it is traced and differentiated once instead of for
+# every row. XLA inlines it.
 def _products(points: list[Array], matrices: Array, dtype: DTypeLike) -> Array:
-    """Products of a row of points, each a matrix `[tiles, columns]`, with `matrices` `[points, columns, ...]`."""
-    # Merged into a matrix and rounded in one array: point by point XLA would do both element by element.
+    """Multiply a row of points, each a matrix `[tiles, columns]`, by `matrices` `[points, columns, ...]`."""
+    # Merged into a matrix and rounded in one array. Point by point, XLA would do both element by element.
     stacked = rounding.cast(jnp.stack(points), dtype)
     left = stacked.reshape(len(points), -1, matrices.shape[1])
     numbers = (((2,), (1,)), ((0,), (0,)))
@@ -158,16 +163,16 @@ def _products(points: list[Array], matrices: Array, dtype: DTypeLike) -> Array:
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _row_to_outputs(points: list[Array], matrices: Array, tile: Tile, dtype: DTypeLike) -> list[Array]:
-    """A row of points of the image to its share in each column of outputs in a tile, `[n, rows, columns, c]`."""
+    """Map a row of points of the image to its share in each column of outputs in a tile, `[n, rows, columns, c]`."""
     products = _products(points, matrices, dtype).reshape(len(points), *points[0].shape[:3], -1)
     return _combine(tile.outputs, unstack(products, 0))
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def _row_to_strip(row: Array, matrices: Array, tile: Tile, dtype: DTypeLike, narrow: DTypeLike) -> Array:
-    """A row of points of the outputs to its share in the image, `[n, rows, 2, columns + 1, m, 2 c]`.
+    """Map a row of points of the outputs to its share in the image, `[n, rows, 2, columns + 1, m, 2 c]`.
 
-    It is kept in memory as `narrow`.
+    XLA keeps the result in memory as `narrow`.
     """
     points = _combine(tile.outputs.T, unstack(row, 3))
     products = _products(points, matrices, dtype).reshape(len(points), *points[0].shape[:3], 2, -1)
@@ -176,33 +181,33 @@ def _row_to_strip(row: Array, matrices: Array, tile: Tile, dtype: DTypeLike, nar
 
 
 def _overlap(parts: Sequence[Array], axis: int) -> list[Array]:
-    """The parts of tiles along an axis of tiles, which grows by one: the last of each is the first of the next."""
+    """Add the last part of each tile to the first of the next, along an axis of tiles, which grows by one."""
     *own, following = parts
     return [add_shifted(own[0], following, axis), *(pad(part, axis, 0, 1) for part in own[1:])]
 
 
 def _kernel_to_points(kernel: Array, tiles: tuple[Tile, Tile], *, transpose: bool) -> list[Array]:
-    """Kernel `[4, 4, c_in, c_out]` to one matrix a point, stacked along each row of points; see `prepare`."""
-    # Row and column of the block, and within it.
+    """Map a kernel `[4, 4, c_in, c_out]` to one matrix a point, stacked along each row of points; see `prepare`."""
+    # Axes: row of the block, row within it, column of the block, column within it.
     taps = kernel.reshape(2, 2, 2, 2, *kernel.shape[2:])
     return [_row_to_matrices(row, tiles[1], transpose) for row in _combine(tiles[0].taps, unstack(taps, 0))]
 
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _row_to_matrices(row: Array, tile: Tile, transpose: bool) -> Array:
-    """Taps `[2, 2, 2, c_in, c_out]` (row within the block, block column, column within it) to a row of matrices."""
+    """Map taps `[2, 2, 2, c_in, c_out]` (row within the block, block column, column within it) to a row of matrices."""
     *_, c_in, c_out = row.shape
 
     def matrix(point: Array) -> Array:
-        # The axes within a block stay beside the channels of the image, which are those of the output if transposed.
-        # Channels are not exchanged: their rows are copied, which is several times as fast.
+        # The axes within a block stay beside the channels of the image (of the output if transposed). Channels are not
+        # exchanged: their rows are copied, which is several times as fast.
         return point.transpose(2, 0, 1, 3).reshape(c_in, 4 * c_out) if transpose else point.reshape(4 * c_in, c_out)
 
     return jnp.stack([matrix(point) for point in _combine(tile.taps, unstack(row, 1))])
 
 
 def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """Image `[n, height, width, c]` to what becomes a matrix `[tiles, 4 c]` a point: `[n, rows, columns, 2, 2 c]`."""
+    """Map an image `[n, height, width, c]` to points `[n, rows, columns, 2, 2 c]`, later matrices `[tiles, 4 c]`."""
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     # One tile more than needed: the last block of a tile is the first of the next.
@@ -211,7 +216,7 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
         (1, 2 * m_columns * (columns + 1) - width - 1),
     )
     padded = pad_ends(x, ((0, 0), *border, (0, 0)))
-    # Rows are taken apart here and columns below: XLA joins a reshape to the padding, and loops that have to find both
+    # Rows are split here and columns below. XLA fuses a reshape with the padding, and loops that have to find both
     # columns and channels in their last index are several times as slow.
     blocks = padded.reshape(n, rows + 1, m_rows, 2, 2 * m_columns * (columns + 1), c)
     strips = _combine(tiles[0].blocks, _in_tile(unstack(blocks, 2), 1, rows))
@@ -220,7 +225,7 @@ def _image_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _strip_to_points(strip: Array, tile: Tile, columns: int) -> list[Array]:
-    """Blocks joined to a row of points, `[n, rows, 2, width, c]`, to its points, `[n, rows, columns, 2, 2 c]`."""
+    """Map the blocks of a row of points, `[n, rows, 2, width, c]`, to its points, `[n, rows, columns, 2, 2 c]`."""
     n, rows, _, _, c = strip.shape
     row = strip.reshape(n, rows, 2, columns + 1, tile.size, 2 * c)
     points = _combine(tile.blocks, _in_tile(unstack(row, 4), 3, columns))
@@ -228,28 +233,29 @@ def _strip_to_points(strip: Array, tile: Tile, columns: int) -> list[Array]:
 
 
 def _in_tile(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
-    """The parts that each of `count` tiles along an axis sees: its own, and the first of the next."""
+    """Return the parts that each of `count` tiles along an axis sees: its own, and the first of the next tile."""
     own = [lax.slice_in_dim(part, 0, count, axis=axis) for part in parts]
     return [*own, lax.slice_in_dim(parts[0], 1, count + 1, axis=axis)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """The same from float32 rounded to bfloat16, `[n, rows, columns, 2, 2, c]` a point.
+    """Do the same for a float32 image rounded to bfloat16, `[n, rows, columns, 2, 2, c]` a point.
 
-    Its loops over the halves are the faster ones, but its transpose would be slow: the derivative is that of the above.
+    Its loops over the halves are faster, but its transpose would be slow. So it takes the derivative of
+    `_image_to_points`.
     """
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     bottom, right = 2 * (m_rows * rows + 1) - height - 1, 2 * (m_columns * columns + 1) - width - 1
     strip = pad(rounding.to_halves(x), 2, 1, right)
-    # Rows are joined and not padded: after a layer with tiles of three XLA's loop would be four times as slow.
+    # Rows are joined and not padded: after a layer with tiles of three, XLA's loop for padding is four times as slow.
     above, below = (jnp.zeros((n, size, *strip.shape[2:]), strip.dtype) for size in (1, bottom))
     padded = jnp.concatenate([above, strip, below], axis=1)
     blocks = padded.reshape(n, m_rows * rows + 1, 2, m_columns * columns + 1, 2, c)
 
     def block(i: int, j: int) -> Array:
-        """Row i and column j of the blocks in each tile."""
+        """Return row i and column j of the blocks in each tile."""
         start, limit = (0, i, 0, j, 0, 0), (n, i + m_rows * (rows - 1) + 1, 2, j + m_columns * (columns - 1) + 1, 2, c)
         return rounding.from_halves(lax.slice(blocks, start, limit, (1, m_rows, 1, m_columns, 1, 1)))
 
@@ -265,7 +271,7 @@ def _halves_to_points_jvp(tiles: tuple[Tile, Tile], primals: tuple[Array], tange
 
 
 def _strips_to_image(strips: list[Array], tile: Tile, height: int, width: int) -> Array:
-    """The shares of all rows of points to the image `[n, height, width, c]`."""
+    """Add the shares of all rows of points to the image `[n, height, width, c]`."""
     n, rows, _, columns, m_columns, c = strips[0].shape
     blocks = jnp.stack(_overlap(_combine(tile.blocks.T, strips), 1), axis=2)
     image = blocks.reshape(n, 2 * tile.size * (rows + 1), 2 * m_columns * columns, c // 2)
@@ -273,7 +279,7 @@ def _strips_to_image(strips: list[Array], tile: Tile, height: int, width: int) -
 
 
 def _rows_to_outputs(grid: Grid, tile: Tile, h: int, w: int) -> Array:
-    """The shares of all rows of points, each a list of columns, to the outputs `[n, h, w, c]`."""
+    """Add the shares of all rows of points, each a list of columns, to the outputs `[n, h, w, c]`."""
     n, rows, columns, c = grid[0][0].shape
     by_column = [_combine(tile.outputs, column) for column in zip(*grid, strict=True)]
     y = jnp.stack([jnp.stack(row, axis=3) for row in zip(*by_column, strict=True)], axis=2)
@@ -281,7 +287,7 @@ def _rows_to_outputs(grid: Grid, tile: Tile, h: int, w: int) -> Array:
 
 
 def _outputs_to_rows(y: Array, tiles: tuple[Tile, Tile]) -> list[Array]:
-    """The outputs `[n, h, w, c]` to what becomes a row of points each, `[n, rows, columns, m, c]`."""
+    """Map the outputs `[n, h, w, c]` to one array for each row of points, `[n, rows, columns, m, c]`."""
     n, h, w, c = y.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, h, w)
     y = pad_ends(y, ((0, 0), (0, rows * m_rows - h), (0, columns * m_columns - w), (0, 0)))
@@ -289,28 +295,29 @@ def _outputs_to_rows(y: Array, tiles: tuple[Tile, Tile]) -> list[Array]:
 
 
 def _sizes(tiles: tuple[Tile, Tile], h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Outputs a tile, and tiles, along both axes."""
+    """Return the outputs of a tile and the number of tiles, along both axes."""
     m_rows, m_columns = (tile.size for tile in tiles)
     return (m_rows, m_columns), (-(-h // m_rows), -(-w // m_columns))
 
 
 def _combine_both(left: np.ndarray, right: np.ndarray, grid: Sequence[Sequence[Array]]) -> Grid:
-    """`left . grid . right^T`, for a matrix whose elements are arrays."""
+    """Return `left . grid . right^T`, for a matrix whose elements are arrays."""
     columns = [_combine(left, column) for column in zip(*grid, strict=True)]
     return [_combine(right, row) for row in zip(*columns, strict=True)]
 
 
 def _combine(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:
-    """`matrix . parts`, without the terms whose coefficient is zero."""
+    """Return `matrix . parts`, without the terms whose coefficient is zero."""
     return [_weighted_sum(row, parts) for row in matrix]
 
 
 def _weighted_sum(weights: np.ndarray, parts: Sequence[Array]) -> Array:
     terms = [(weight, part) for weight, part in zip(weights.tolist(), parts, strict=True) if weight]
-    # One with a plus sign first, so that nothing is negated; every row and column of the matrices above has one.
+    # A term with a plus sign comes first, so that nothing is negated. Every row and column of the matrices above has
+    # one.
     terms.sort(key=lambda term: term[0] < 0)
     (_, total), *others = ((weight, part if abs(weight) == 1 else abs(weight) * part) for weight, part in terms)
     for weight, part in others:
-        # Not by operators, which take longer to trace.
+        # Not by operators: they take longer to trace.
         total = lax.add(total, part) if weight > 0 else lax.sub(total, part)
     return total

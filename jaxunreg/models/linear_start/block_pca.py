@@ -1,4 +1,4 @@
-"""PCA of the 2x2 blocks of an image, and of the blocks of those: a linear autoencoder in layers."""
+"""PCA of the 2x2 blocks of an image, and of the blocks of the result: a linear autoencoder in layers."""
 
 import functools
 from typing import NamedTuple
@@ -32,7 +32,7 @@ def block_pca(x: np.ndarray, channels: int) -> Level:
 
 
 def above(level: Level, features: np.ndarray) -> np.ndarray:
-    """The map above a level, twice as high and wide, that the level's features stand for."""
+    """Return the map that a level's features stand for, twice as high and wide."""
     n, height, width, k = features.shape
     return _unblocks(features.reshape(-1, k) @ level.basis.T + level.mean, n, height, width)
 
@@ -44,19 +44,19 @@ def reconstruct(levels: list[Level], flat: np.ndarray) -> np.ndarray:
 
 
 def leading(moments: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues, falling, and their vectors as columns."""
+    """Return the largest eigenvalues in decreasing order, and their vectors as columns."""
     size = len(moments)
     values, vectors = scipy.linalg.eigh(moments.astype(np.float64), subset_by_index=(size - count, size - 1))
     return values[::-1].astype(np.float32), np.ascontiguousarray(vectors[:, ::-1].astype(np.float32))
 
 
 def _blocks(x: np.ndarray) -> np.ndarray:
-    """`[n, 2h, 2w, c]` to `[n h w, 4 c]`, in the order of the taps in the middle of a kernel."""
+    """Map `[n, 2h, 2w, c]` to `[n h w, 4 c]`, in the order of the taps in the middle of a kernel."""
     n, height, width, c = x.shape
     return x.reshape(n, height // 2, 2, width // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 4 * c)
 
 
 def _unblocks(blocks: np.ndarray, n: int, height: int, width: int) -> np.ndarray:
-    """The way back: `[n h w, 4 c]` to `[n, 2h, 2w, c]`."""
+    """Invert `_blocks`: map `[n h w, 4 c]` to `[n, 2h, 2w, c]`."""
     c = blocks.shape[1] // 4
     return blocks.reshape(n, height, width, 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, c)

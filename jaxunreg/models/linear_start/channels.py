@@ -1,4 +1,4 @@
-"""The channels of a hidden layer: linear ones, which batch normalisation lifts until ReLU is open, and random ones."""
+"""The channels of a hidden layer: linear ones, lifted by batch normalisation until ReLU is open, and random ones."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from jaxunreg.nn.config import NetworkConfig
 MIDDLE = slice(1, 3)
 """The rows, or columns, of a 4x4 kernel that cut an image into blocks without overlap."""
 
-# How far beyond the lowest value seen a linear channel is lifted.
+# A linear channel is lifted this far beyond its lowest value.
 _MARGIN = 1.05
 
 # Biases of the random features of the last hidden layers: from zero to this many of their standard deviations below.
@@ -17,7 +17,7 @@ _THRESHOLD = 1.0
 
 
 class Lift(NamedTuple):
-    """How a map of linear features stands in a network's activations: `gain * (features + offset)`."""
+    """The encoding of linear features in a network's activations: `gain * (features + offset)`."""
 
     gain: float
     offset: np.ndarray  # [k]
@@ -28,7 +28,7 @@ class Lift(NamedTuple):
 
 
 def write_normalization(params: Any, stats: Any, config: NetworkConfig, features: np.ndarray, mean: Any) -> Lift:
-    """Write the batch normalisation of linear channels: their own scale, and lifted until ReLU is open."""
+    """Write the batch normalisation of linear channels, which keeps their scale and lifts them until ReLU is open."""
     k = features.shape[-1]
     spread = np.maximum(features.std(axis=(0, 1, 2)), 1e-6)
     lift = Lift(float(1.0 / np.sqrt(np.mean(np.square(spread)))), -_MARGIN * features.min(axis=(0, 1, 2)))
@@ -39,9 +39,9 @@ def write_normalization(params: Any, stats: Any, config: NetworkConfig, features
 
 
 def write_random_taps(kernel: np.ndarray, features: np.ndarray, lift: Lift | None, channels: slice) -> np.ndarray:
-    """Keep the middle taps of the kernel to random features, where no border shows, and set the others to zero.
+    """Keep the middle taps of the kernel of random features, which see no border, and set the others to zero.
 
-    Each linear channel below gets the same share in the random features.
+    Each linear channel of the layer below gets the same share in the random features.
 
     Returns:
       What the lift of the linear channels adds, `[2, 2, outputs]`.
@@ -57,9 +57,8 @@ def write_random_taps(kernel: np.ndarray, features: np.ndarray, lift: Lift | Non
 
 
 def thresholds(count: int) -> np.ndarray:
-    """Biases of random features that grow with the size of something.
+    """Return biases of random features that grow with the size of some quantity.
 
-    With several thresholds they can form any concave function of that size, such as the logarithm that is regressed on
-    them.
+    With several thresholds they can form any concave function of that size, such as a logarithm.
     """
     return -np.linspace(0.0, _THRESHOLD, count)

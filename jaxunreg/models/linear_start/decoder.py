@@ -8,7 +8,7 @@ from jaxunreg.models.linear_start.block_pca import Level, above
 from jaxunreg.models.linear_start.channels import MIDDLE, thresholds, write_normalization, write_random_taps
 from jaxunreg.nn.config import NetworkConfig
 
-# Of the random features' outputs on the random features above, relative to that of the linear channels.
+# Weight of random features on the random features of the next layer, relative to that of the linear channels.
 _SPARE_GAIN = 3.0
 
 # The mean of a rectified standard normal variable.
@@ -41,7 +41,7 @@ def write_decoder(
         if last:
             kernel[...] = 0.0
         else:
-            # A transposed layer starts with weights for 2x2 taps that reach an output; here only one tap does.
+            # A transposed layer starts with weights for 2x2 taps that reach an output. Here only one tap does.
             kernel[:, :, :, k_out:] *= 2.0
             kernel[:, :, k:-1, k_out:] *= _SPARE_GAIN
             constant = write_random_taps(kernel, features, lift, slice(k_out, None))

@@ -6,18 +6,18 @@ _NEWTON_STEPS, _RIDGE = 20, 1e-3
 
 
 def gamma_regression(rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and intercept of `log E[target]` for each column of the targets."""
-    # Here, as it takes a second to import.
+    """Return the weights and the intercept of `log E[target]` for each column of the targets."""
+    # Imported here because it takes a second.
     from sklearn.linear_model import GammaRegressor
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(rows)
-    # A channel that never varies is of no use, and rounding must not make it one.
+    # A channel that never varies says nothing. Rounding must not make it count.
     scale = np.where(scaler.var_ > 1e-10, scaler.scale_, np.inf)
     design = (rows - scaler.mean_) / scale
     weights, intercepts = [], []
     for target in np.maximum(targets, 1e-12).astype(np.float64).T:
-        # In units of the mean, where the solver's starting point is the constant model.
+        # In units of the mean, because there the solver starts from the constant model.
         found = GammaRegressor(alpha=_RIDGE, solver="newton-cholesky", max_iter=_NEWTON_STEPS).fit(
             design, target / target.mean()
         )

@@ -1,4 +1,4 @@
-"""The random features of the linear start: which channels they are, and their running averages."""
+"""The random features of the linear start: their channels and their running averages."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from jaxunreg.typing import PRNGKey, Variables
 def measure_random_features(model: NetworkModel, variables: Variables, x: np.ndarray, key: PRNGKey) -> None:
     """Write the running averages of the random features, which one pass in training finds."""
     config = model.config
-    # With this the new average is the batch's.
+    # With this momentum, the new average is the batch's average.
     measuring = model.with_config(batch_norm_momentum=0.0)
     few = jnp.asarray(x[: images_within(config, 2**21)])
     found = _batch_averages(measuring, jax.tree.map(jnp.asarray, variables), few, key)
@@ -29,7 +29,7 @@ def measure_random_features(model: NetworkModel, variables: Variables, x: np.nda
 
 
 def linear_count(config: NetworkConfig, part: str, layer: str) -> int:
-    """How many channels of a layer are linear."""
+    """Return how many channels of a layer are linear."""
     depth = config.depth
     counts, k = [], config.image_shape[-1]
     for level in range(depth):
@@ -42,16 +42,16 @@ def linear_count(config: NetworkConfig, part: str, layer: str) -> int:
 
 
 def last_hidden(part: str, config: NetworkConfig) -> str:
-    """The layer before the last of the encoder or the decoder."""
+    """Return the last but one layer of the encoder or the decoder."""
     if part == "encoder":
         return f"Convolution_{config.depth - 1}"
     return "Dense_0" if config.depth == 1 else f"Convolution_{config.depth - 2}"
 
 
-# The model is an argument, so that the next start of an equal one compiles nothing.
+# The model is an argument, so that the next start of an equal model compiles nothing.
 @jit_once
 def _batch_averages(model: NetworkModel, variables: Variables, images: jax.Array, key: PRNGKey) -> Any:
-    """The running averages after a pass in training."""
+    """Return the running averages after a pass in training."""
     _, updated = apply.training_terms(model, variables, images, key)
     return updated["batch_stats"]
 

@@ -23,7 +23,7 @@ from jaxunreg.nn.config import NetworkConfig
 from jaxunreg.typing import AnyImages, PRNGKey, Variables
 
 PIXELS = 2**25
-"""How many pixel values of the training images are looked at; more do not change the leading components much."""
+"""How many pixel values of the training images are used. More do not change the leading components much."""
 
 
 class _LinearFit(NamedTuple):
@@ -38,21 +38,21 @@ class _LinearFit(NamedTuple):
 
 
 def linear_autoencoder(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variables:
-    """Variables of an `Autoencoder` that reconstructs by a PCA, with running averages to match.
+    """Return the variables of an `Autoencoder` that reconstructs by a PCA, with running averages to match.
 
     Args:
       model: an `Autoencoder`.
-      images: training images `[N, height, width, channels]` of the model's size; uint8, or floating point in [0, 1].
-        Of more than `PIXELS` values in all, images at even distances are looked at.
+      images: training images `[N, height, width, channels]` of the model's size; uint8, or floating point in [0, 1]. If
+        they have more than `PIXELS` values in all, evenly spaced images are used.
       key: PRNG key of the random features.
 
     Returns:
-      `{"params": ..., "batch_stats": ...}` as `model.init` makes them. Latent dimensions beyond those that the linear
-      channels carry start without meaning, with a weight of a hundredth in the decoder.
+      `{"params": ..., "batch_stats": ...}` as `model.init` makes them. If there are more latent dimensions than the
+      linear channels can carry, the others start without meaning, with a weight of a hundredth in the decoder.
 
     Raises:
-      ArgumentError, ArgumentTypeError: images of another shape, dtype or range than the model's, or fewer than two; a
-        network with one base channel.
+      ArgumentError, ArgumentTypeError: the images do not have the model's shape, dtype or range, there are fewer than
+        two, or the network has one base channel.
     """
     x = _looked_at(model.config, images)
     variables = jax.tree.map(np.array, init_variables(model, key))
@@ -63,21 +63,25 @@ def linear_autoencoder(model: NetworkModel, images: AnyImages, key: PRNGKey) -> 
 
 
 def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variables:
-    """Variables of a `VAE` that is a probabilistic PCA, with running averages to match.
+    """Return the variables of a `VAE` that is a probabilistic PCA, with running averages to match.
 
-    The posterior of a latent variable of eigenvalue lambda (of the second moments) is that of probabilistic PCA,
+    A latent variable with eigenvalue lambda (of the second moments) gets the posterior of probabilistic PCA,
     `N(sqrt(lambda - s^2) / lambda v.x, s^2 / lambda)` with `s^2` the residual variance of a pixel.
 
     Args:
       model: a `VAE`.
-      images: see `linear_autoencoder`.
+      images: as in `linear_autoencoder`.
       key: PRNG key of the random features.
 
     Returns:
-      As `linear_autoencoder` does.
+      `{"params": ..., "batch_stats": ...}`, as in `linear_autoencoder`.
 
     Raises:
-      ArgumentError, ArgumentTypeError: as `linear_autoencoder` does.
+      ArgumentError, ArgumentTypeError: the errors of `linear_autoencoder`.
+
+    References:
+      Tipping, M. E. and Bishop, C. M. Probabilistic Principal Component Analysis. JRSS B 61, 1999.
+      Lucas, J. et al. Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse. NeurIPS 2019.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=8, latent_dim=2))
@@ -101,7 +105,7 @@ def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variable
 
 
 def _looked_at(config: NetworkConfig, images: AnyImages) -> np.ndarray:
-    """The images that the start is fitted to, float32, in random order."""
+    """Return the images to which the start is fitted, float32, in random order."""
     check_images(images, (None, *config.image_shape))
     if len(images) < 2:
         raise ArgumentError(
@@ -115,8 +119,8 @@ def _looked_at(config: NetworkConfig, images: AnyImages) -> np.ndarray:
         )
     count = min(len(images), max(2, PIXELS // int(np.prod(config.image_shape))))
     chosen = np.linspace(0, len(images) - 1, count).astype(int)
-    # In random order: if the files are sorted by kind, or the crops by image, the first ones, which some steps are
-    # fitted to alone, would not stand for all.
+    # In random order, because some steps are fitted to the first images alone. These must stand for all images, even if
+    # the files are sorted by kind or the crops by image.
     return np.asarray(to_float(images[np.random.default_rng(0).permutation(chosen)]))
 
 
@@ -130,7 +134,7 @@ def _fit(config: NetworkConfig, x: np.ndarray) -> _LinearFit:
     eigenvalues, vectors = leading(flat.T @ flat / len(x), used)
     codes = flat @ vectors
     missed = np.mean(np.square(x - reconstruct(levels, codes @ vectors.T)), axis=(1, 2, 3))
-    # Of a typical image, since sigma_x will depend on the image. The residual lacks the noise of the latent dimensions.
+    # The median image, since sigma_x will depend on the image. The residual lacks the noise of the latent dimensions.
     noise = float(np.exp(np.mean(np.log(missed + 1e-12)))) * x[0].size / max(x[0].size - used, 1)
     return _LinearFit(levels, codes, np.maximum(eigenvalues, 1e-12), vectors, missed, noise)
 
@@ -138,11 +142,11 @@ def _fit(config: NetworkConfig, x: np.ndarray) -> _LinearFit:
 def _write_means(
     config: NetworkConfig, variables: Variables, fit: _LinearFit, spread: np.ndarray, x: np.ndarray
 ) -> None:
-    """Write all of the encoder and the decoder but the variances.
+    """Write all weights of the encoder and the decoder, except those of the variances.
 
     Args:
       config: sizes.
-      variables: NumPy arrays, which are written to.
+      variables: NumPy arrays; this function writes to them.
       fit: the PCA.
       spread: standard deviation that each latent dimension stands for, `[used]`.
       x: the images.

@@ -1,4 +1,4 @@
-"""The variances of the posterior and of the pixels in the linear start of a VAE, which follow the image."""
+"""The variances of the posterior and of the pixels in the linear start of a VAE. They depend on the image."""
 
 import functools
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from jaxunreg.nn.soft_clip import inverse_soft_clip
 from jaxunreg.padding import filled
 from jaxunreg.typing import PRNGKey, Variables
 
-# Rows of the regression of log sigma_x^2.
+# Number of rows in the regression of log sigma_x^2.
 _ROWS = 100_000
 
 
 def write_posterior_variance(dense: Any, config: VAEConfig, variances: np.ndarray) -> None:
-    """Write one `sigma_z^2` for each of the first latent dimensions, and 1 for the others, whatever the image."""
+    """Write a constant `sigma_z^2` for each of the first latent dimensions, and 1 for the others."""
     log_var = np.zeros(config.latent_dim, np.float32)
     log_var[: len(variances)] = np.log(variances)
     raw = inverse_soft_clip(log_var, config.z_log_var_min, config.z_log_var_max)
@@ -31,7 +31,7 @@ def write_posterior_variance(dense: Any, config: VAEConfig, variances: np.ndarra
 def regress_posterior_variance(
     model: NetworkModel, variables: Variables, x: np.ndarray, missed: np.ndarray, noise: float, used: int
 ) -> None:
-    """Let `log sigma_z^2` of all components follow the image: what is missed of it, by its random features."""
+    """Let `log sigma_z^2` of all components depend on the image: its random features predict the residual."""
     config = model.config
     placed = jax.tree.map(jnp.asarray, variables)
     size = images_within(config, 2**19)
@@ -62,9 +62,10 @@ def regress_log_variance(model: NetworkModel, variables: Variables, x: np.ndarra
     n, height, width, count = hidden.shape
     padded = np.pad(hidden, ((0, 0), (1, 1), (1, 1), (0, 0)))
     kernel = variables["params"]["decoder"][f"Convolution_{depth - 1}"]["kernel"]
-    # An even output sees its own input by tap 1 and the one before by tap 3; an odd one by 2, and the one after by 0.
+    # An even output sees its own input by tap 1 and the one before by tap 3. An odd one sees its own by tap 2 and the
+    # one after by tap 0.
     seen = {0: ((1, 0), (3, -1)), 1: ((2, 0), (0, 1))}
-    # At random: at even distances they could be a few columns.
+    # At random: evenly spaced rows could all come from a few columns.
     keep = np.random.default_rng(0).permutation(n * height * width)[:_ROWS]
     for row in (0, 1):
         for column in (0, 1):
@@ -74,20 +75,20 @@ def regress_log_variance(model: NetworkModel, variables: Variables, x: np.ndarra
             weights, intercept = gamma_regression(rows, squared[:, row::2, column::2].reshape(-1, channels)[keep])
             for (u, v, _, _), part in zip(taps, np.split(weights, 4), strict=True):
                 kernel[u, v, :, channels:] = part
-            # By the tap that never leaves the map, on the constant channel.
+            # On the constant channel, by the tap that never leaves the map.
             kernel[taps[0][0], taps[0][1], -1, channels:] += intercept
     variables["params"]["decoder"][f"Convolution_{depth - 1}"]["bias"][channels:] = -config.x_log_var_init
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encoded(model: NetworkModel, variables: Variables, images: jax.Array) -> jax.Array:
-    """The output of the encoder's last hidden layer."""
+    """Return the output of the encoder's last hidden layer."""
     return _kept(model, variables, "encoder", images)[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _decoded(model: NetworkModel, variables: Variables, images: jax.Array, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
-    """The output of the decoder's last hidden layer for samples of the posterior, and the squared errors."""
+    """Return the output of the decoder's last hidden layer for samples of the posterior, and the squared errors."""
     posterior = model.apply(variables, images, method=model.encode)
     noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
     z = posterior.mean + jnp.exp(0.5 * posterior.log_var) * noise
@@ -96,7 +97,7 @@ def _decoded(model: NetworkModel, variables: Variables, images: jax.Array, key: 
 
 
 def _kept(model: NetworkModel, variables: Variables, part: str, x: jax.Array) -> tuple[Any, jax.Array]:
-    """The output of the encoder or the decoder, and that of its last hidden layer."""
+    """Return the output of the encoder or the decoder, and the output of its last hidden layer."""
     name = last_hidden(part, model.config)
     returned, kept = model.apply(
         variables,
@@ -109,7 +110,7 @@ def _kept(model: NetworkModel, variables: Variables, part: str, x: jax.Array) ->
 
 
 def _parts(x: np.ndarray, size: int) -> Iterator[tuple[jax.Array, int]]:
-    """The images in parts of one size, and how many of each are not padding."""
+    """Yield the images in parts of one size, and how many of each are not padding."""
     for first in range(0, len(x), size):
         part = x[first : first + size]
         yield jnp.asarray(filled(part, size)), len(part)
