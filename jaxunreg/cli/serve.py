@@ -11,7 +11,7 @@ from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import load_detector
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
 from jaxunreg.errors import MissingPackageError
-from jaxunreg.serving.access import check_access, is_loopback
+from jaxunreg.serving.access import allowed_hosts, check_access
 from jaxunreg.serving.limits import Limits
 from jaxunreg.serving.service import ScoringService
 
@@ -87,9 +87,7 @@ def serve(
         service = ScoringService(detector, max_queue=max_queue)
         say(f"warming up: {detector.summary()}")
         service.warm_up()
-        # A page of another site that names itself as this machine would otherwise reach what listens for it alone.
-        hosts = [host, "localhost", "127.0.0.1", "[::1]"] if is_loopback(host) else None
-        app = make_app(service, limits=limits, token=token, hosts=hosts)
+        app = make_app(service, limits=limits, token=token, hosts=allowed_hosts(host))
         Server(app, bound, patience=limits.timeout).run(lambda address: print(address, flush=True))
     took = f"; a part took {service.timings.summary()}" if service.timings.count else ""
     say(f"stopped; {service.timings.count} images were scored{took}")

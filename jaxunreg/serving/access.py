@@ -23,6 +23,18 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(found[4][0])).is_loopback for found in _addresses(host))
 
 
+def allowed_hosts(host: str) -> list[str] | None:
+    """The names by which a browser may reach what listens for this machine alone, or None where it listens for others.
+
+    A page of another site may have its own name lead to this machine. Its requests bear that name, and are refused.
+
+    >>> allowed_hosts("0.0.0.0") is None, "localhost" in allowed_hosts("127.0.0.1")
+    (True, True)
+    """
+    # Until Starlette 1.3 the name of any address of version 6 is the part before its first colon.
+    return [host, "localhost", "127.0.0.1", "[::1]", "["] if is_loopback(host) else None
+
+
 def _addresses(host: str) -> list[tuple]:
     try:
         return socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

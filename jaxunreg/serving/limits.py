@@ -24,7 +24,7 @@ class Limits:
     """
 
     max_bytes: int = 2**25
-    max_pixels: int = 2**26
+    max_pixels: int = 2**25
     timeout: float = 30.0
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import jaxunreg as ju
-from jaxunreg.serving.access import check_access
+from jaxunreg.serving.access import allowed_hosts, check_access
 from jaxunreg.serving.limits import Limits
 from tests.serving.conftest import broken, encoded, form, part
 
@@ -214,8 +214,10 @@ def test_beyond_this_machine_a_token_is_needed():
 
 
 def test_another_sites_name_for_this_machine_is_refused(serve):
-    served = serve(hosts=["127.0.0.1"])
+    served = serve(hosts=allowed_hosts("127.0.0.1"))
     assert served.ask("GET", "/healthz").status == 200
+    for host in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000"):
+        assert served.ask("GET", "/healthz", headers={"Host": host}).status == 200
     assert served.ask("GET", "/healthz", headers={"Host": "odd.example"}).status == 400
 
 
