@@ -1,12 +1,13 @@
 """Which places and pixels of an image count, where a mask says which do not.
 
-A mask belongs to one camera and one fixture. It is laid over an image of any size whose sides have the same ratio:
+A mask belongs to one camera and one fixture. It is laid over an image of any size with the same ratio of sides:
 
-- A **pixel of the image** is ignored if it overlaps an ignored pixel of the mask.
-- A **place** (of a map of features, or a patch of pixels) counts if no ignored pixel lies in its box, the rectangle of
-  `PatchGrid`. So a place that sees a part of what is ignored does not count either.
-- A pixel of the **heat map** counts if the place whose box has the nearest centre counts.
-- A place belongs to a **named region** if it counts and the centre of its box lies in the region.
+- A **pixel** of the image is ignored if it overlaps an ignored pixel of the mask. It is painted gray before the image
+  is learned from or scored (`jaxunreg.inspection.painting`), so that nothing of it can reach a score.
+- A **place** (of a map of features, or a patch of pixels) counts if no ignored pixel lies in the box around its middle
+  (`PatchGrid.middles`). So a place that is gray in part, and may be odd for that alone, does not count either.
+- A pixel of the **heat map** counts if the place with the nearest middle counts.
+- A place belongs to a **named region** if it counts and its middle lies in the region.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from jaxunreg.scoring.patches import PatchGrid
 _TOLERANCE = 0.02
 
 # Images of so many sizes are remembered.
-_MOST_SIZES = 64
+_MOST_SIZES = 16
 
 
 class Counted(NamedTuple):
@@ -30,12 +31,12 @@ class Counted(NamedTuple):
 
     Attributes:
       places: which places count.
-      pixels: which pixels of the heat map count.
+      pixels: which pixels of the heat map count, or None where all do.
       named: which places belong to each named region.
     """
 
     places: Bool[np.ndarray, "rows columns"]
-    pixels: Bool[np.ndarray, "height width"]
+    pixels: Bool[np.ndarray, "height width"] | None
     named: Mapping[str, Bool[np.ndarray, "rows columns"]]
 
 
@@ -77,8 +78,7 @@ class Counting:
         return self._known[key]
 
     def _count(self, size: tuple[int, int], grid: PatchGrid) -> Counted:
-        places = np.ones(grid.shape, bool)
-        pixels = np.ones(size, bool)
+        places, pixels = np.ones(grid.shape, bool), None
         if self._ignored is not None:
             places = ~_in_boxes(mask_at(self._ignored, size), grid)
             if not places.any():
@@ -89,14 +89,14 @@ class Counting:
                     field="ignored",
                 )
             pixels = places[np.ix_(*_nearest(grid, size))]
-        rows, columns = _centers(grid)
+        middles = np.ix_(*(ends.astype(np.int64) for ends in grid.middles))
         named = {}
         for name, mask in self._named.items():
-            inside = mask_at(mask, size)[np.ix_(rows.astype(int), columns.astype(int))] & places
+            inside = mask_at(mask, size)[middles] & places
             if not inside.any():
                 raise ArgumentError(
                     f"a region {name!r} in which no place of an image of {size[0]}x{size[1]} counts",
-                    f"the centre of a box of {grid.height}x{grid.width} pixels in it",
+                    "the middle of a place in it",
                     "make it larger, ignore less, or fit at a higher resolution",
                     field="named_regions",
                 )
@@ -138,8 +138,12 @@ def mask_at(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bo
 
 
 def _in_boxes(mask: Bool[np.ndarray, "height width"], grid: PatchGrid) -> Bool[np.ndarray, "rows columns"]:
-    """Whether a marked pixel lies in the box of each place."""
-    return _any_in(mask, (grid.rows, grid.rows + grid.height), (grid.columns, grid.columns + grid.width))
+    """Whether a marked pixel lies in the box around the middle of each place."""
+    ends = []
+    for middles, side, length in zip(grid.middles, (grid.height, grid.width), mask.shape, strict=True):
+        first, last = np.floor(middles - side / 2), np.ceil(middles + side / 2)
+        ends.append((np.clip(first, 0, length).astype(np.int64), np.clip(last, 0, length).astype(np.int64)))
+    return _any_in(mask, *ends)
 
 
 def _any_in(
@@ -153,15 +157,10 @@ def _any_in(
     return (inside + sums[np.ix_(top, left)]) > 0
 
 
-def _centers(grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the centres of the boxes, in pixels."""
-    return grid.rows + grid.height / 2, grid.columns + grid.width / 2
-
-
 def _nearest(grid: PatchGrid, size: tuple[int, int]) -> tuple[Int[np.ndarray, " height"], Int[np.ndarray, " width"]]:
-    """For each row and column of pixels that of the places whose centre is nearest."""
+    """For each row and column of pixels that of the places whose middle is nearest."""
     rows, columns = (
-        np.searchsorted((centers[1:] + centers[:-1]) / 2, np.arange(length) + 0.5)
-        for centers, length in zip(_centers(grid), size, strict=True)
+        np.searchsorted((middles[1:] + middles[:-1]) / 2, np.arange(length) + 0.5)
+        for middles, length in zip(grid.middles, size, strict=True)
     )
     return rows, columns

@@ -19,6 +19,7 @@ from jaxunreg.inspection.counting import Counted, Counting
 from jaxunreg.inspection.detector_folder import read_detector, save_detector, write_description, write_detector
 from jaxunreg.inspection.judging import Judge, score_of
 from jaxunreg.inspection.named_regions import by_name
+from jaxunreg.inspection.painting import painted
 from jaxunreg.inspection.regions import Region, find_regions, region_mask
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.inspection.smoothing import smoothed
@@ -86,12 +87,12 @@ class AnomalyDetector(CalibratedScorer):
         def noted() -> Iterator[np.ndarray]:
             for image in images:
                 waiting.append(image)
-                yield image
+                yield painted(image, self.ignored)
 
         for maps in self.scorer.maps_each(noted(), stride=self.stride, pixels=pixels, pixel_stride=stride):
             image = waiting.popleft()
             size = (image.shape[0], image.shape[1])
-            counted = None if self.ignored is None else self.counted(size, maps.grid).pixels
+            counted = self.counted(size, maps.grid).pixels
             yield InspectedImage(image, self._judge.verdict(maps.patches, maps.grid, size), maps.pixels, counted)
 
     def scores(self, images: Iterable[np.ndarray]) -> Iterator[ImageVerdict]:
@@ -124,7 +125,8 @@ class AnomalyDetector(CalibratedScorer):
         Raises:
           TypeError, ValueError: the errors of `heat_map`.
         """
-        for maps in self.scorer.maps_each(images, stride=self.stride if stride is None else stride):
+        seen = (painted(image, self.ignored) for image in images)
+        for maps in self.scorer.maps_each(seen, stride=self.stride if stride is None else stride):
             assert maps.pixels is not None  # for mypy: they were asked for
             yield self.heat_map(maps.pixels, smooth=smooth)
 

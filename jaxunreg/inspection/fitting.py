@@ -75,8 +75,8 @@ def fit_detector(
         the same name.
       network: a feature network of your own in place of `EfficientNetLite0`. The detector remembers its SHA-256, and
         must be given it again by `AnomalyDetector.load`.
-      ignored: pixels of the image that count neither for scores nor for heat maps, a mask of any size. They are learned
-        from all the same.
+      ignored: pixels of the image that count for nothing, a mask of any size. They are painted gray before anything is
+        learned or scored.
       named_regions: regions with thresholds of their own, by their names.
 
     Returns:
@@ -119,6 +119,7 @@ def fit_detector(
             field="network",
         )
     check_masks(normal, ignored, named_regions)
+    normal = dataclasses.replace(normal, ignored=ignored)
     groups = joined(normal.groups, normal.hashes)
     copies = len(normal) - len(set(normal.hashes))
     out = hold_out(groups, config, copies)

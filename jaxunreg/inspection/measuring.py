@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from jaxunreg.decomposition import Term
 from jaxunreg.inspection.counting import Counting
 from jaxunreg.inspection.held_out import HeldOutScores, PixelPeaks, kept_scores, some_pixels
+from jaxunreg.inspection.painting import painted
 from jaxunreg.inspection.smoothing import smoothed
 from jaxunreg.progress import with_bar
 from jaxunreg.scoring.map_scorer import MapScorer
@@ -60,7 +61,7 @@ def measure(
     pixels: dict[str, list[np.ndarray]] = {term: [] for term in terms}
     peaks: dict[str, list[float]] = {term: [] for term in terms}
     regions: dict[str, dict[str, list[np.ndarray]]] = {name: {term: [] for term in terms} for name in named}
-    found = scorer.maps_each(iter(images), stride=stride)
+    found = scorer.maps_each((painted(image, ignored) for image in images), stride=stride)
     for maps in with_bar(found, len(images), "calibrating", visible=progress):
         assert maps.pixels is not None  # for mypy: they were asked for
         height, width = np.shape(maps.pixels.m)
@@ -70,7 +71,7 @@ def measure(
                 np.asarray(getattr(maps.patches, term)),
                 smoothed(getattr(maps.pixels, term), scorer.smoothing),
             )
-            if ignored is not None:
+            if counted.pixels is not None:
                 heat = heat[counted.pixels]
             rows[term].append(kept_scores(patches if ignored is None else patches[counted.places], kept))
             pixels[term].append(some_pixels(heat))

@@ -10,6 +10,7 @@ from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.doors import check_kind
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.images import check_images
+from jaxunreg.inspection.painting import PaintedImages
 from jaxunreg.inspection.remembered_files import remembered_hashes
 from jaxunreg.serialization import fingerprint
 from jaxunreg.training.training_images import image_sizes
@@ -29,6 +30,7 @@ class NormalImages:
       bits: 8, 16, or 32 for floating point.
       fingerprint: of all images together.
       remembered: what the detector remembers of the files, so that it knows them again; empty for arrays.
+      ignored: what of each image does not count, see `jaxunreg.inspection.painting`.
     """
 
     images: ImageFiles | Sequence[np.ndarray]
@@ -40,15 +42,17 @@ class NormalImages:
     bits: int
     fingerprint: str
     remembered: list[str]
+    ignored: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def select(self, indices: Sequence[int]) -> ImageFiles | Sequence[np.ndarray]:
-        """Some of the images, in the order asked for."""
-        if isinstance(self.images, ImageFiles):
-            return self.images.select(indices)
-        return [self.images[k] for k in indices]
+        """Some of the images, in the order asked for, painted over where they are ignored."""
+        chosen = (
+            self.images.select(indices) if isinstance(self.images, ImageFiles) else [self.images[k] for k in indices]
+        )
+        return chosen if self.ignored is None else PaintedImages(chosen, self.sizes[list(indices)], self.ignored)
 
 
 def normal_images(images: ImageFiles | Sequence[np.ndarray]) -> NormalImages:

@@ -217,10 +217,12 @@ def _terms_of(density: FeatureDensity, features: FeatureMaps) -> Decomposition:
 def _boxes(shape: tuple[int, ...], size: tuple[int, int]) -> PatchGrid:
     """The box of each place in the pixels of an image."""
 
-    def starts(places: int, pixels: int) -> tuple[np.ndarray, int]:
+    def starts(places: int, pixels: int) -> tuple[np.ndarray, int, np.ndarray]:
         length = min(pixels, -(-PLACES_A_BOX * pixels // places))
-        centers = (np.arange(places) + 0.5) * pixels / places
-        return np.clip(np.round(centers - length / 2), 0, pixels - length).astype(np.int64), length
+        middles = (np.arange(places) + 0.5) * pixels / places
+        return np.clip(np.round(middles - length / 2), 0, pixels - length).astype(np.int64), length, middles
 
-    (tops, tall), (lefts, wide) = (starts(places, pixels) for places, pixels in zip(shape, size, strict=True))
-    return PatchGrid(tops, lefts, tall, wide)
+    (tops, tall, rows), (lefts, wide, columns) = (
+        starts(places, pixels) for places, pixels in zip(shape, size, strict=True)
+    )
+    return PatchGrid(tops, lefts, tall, wide, (rows, columns))

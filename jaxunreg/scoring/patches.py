@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int, Num
+from jaxtyping import Array, Float, Int, Num
 
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.integers import check_integer
@@ -20,12 +20,24 @@ class PatchGrid(NamedTuple):
       columns: first columns, rising.
       height: height of a patch.
       width: width of a patch.
+      seen: the middles of what the patches see, rows and columns, where a patch at the border was moved into the image;
+        None where no patch was.
     """
 
     rows: Int[np.ndarray, " rows"]
     columns: Int[np.ndarray, " columns"]
     height: int
     width: int
+    seen: tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " columns"]] | None = None
+
+    @property
+    def middles(self) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " columns"]]:
+        """The middles of what the patches see, rows and columns in pixels.
+
+        >>> [middle.tolist() for middle in PatchGrid(np.array([0, 4]), np.array([0]), 4, 6).middles]
+        [[2.0, 6.0], [3.0]]
+        """
+        return (self.rows + self.height / 2, self.columns + self.width / 2) if self.seen is None else self.seen
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
 from jaxunreg.inspection import RegionToTell
 from jaxunreg.inspection.counting import Counting, mask_at
 from jaxunreg.inspection.named_regions import joint_rate
+from jaxunreg.inspection.painting import PaintedImages, painted
 from jaxunreg.scoring.patches import patch_grid
 from jaxunreg.serialization import with_checksum, without_checksum
 
@@ -94,6 +95,46 @@ def test_places_and_pixels_that_count_are_those_of_a_loop():
         i = np.abs(grid.rows + 2.5 - row - 0.5).argmin()
         j = np.abs(grid.columns + 2.5 - column - 0.5).argmin()
         assert found.pixels[row, column] == found.places[i, j]
+    assert Counting(None, {}).of((21, 33), grid).pixels is None
+
+
+def test_ignored_pixels_are_gray_to_whoever_sees_the_image():
+    image, mask = images(9, 1)[0], np.zeros((32, 48), bool)
+    mask[:8, :12] = True
+    found = painted(image, mask)
+    assert (found[:16, :24] == 128).all()
+    np.testing.assert_array_equal(found[16:], image[16:])
+    np.testing.assert_array_equal(painted(image.astype(np.float32) / 255, mask), found.astype(np.float32) / 255)
+    assert painted(image, None) is image
+    sequence = PaintedImages([image, image], np.array([SIZE, SIZE]), mask)
+    assert len(sequence) == len(sequence[:]) == 2
+    np.testing.assert_array_equal(sequence[1:][0], found)
+    assert sequence.fingerprint != PaintedImages([image, image], sequence.sizes, ~mask).fingerprint
+
+
+def test_a_network_that_looks_far_around_sees_nothing_of_what_is_ignored():
+    """Each place sees the mean of the whole image; the images that it learns from are painted, too."""
+
+    def means(weights, batch):
+        wide = batch.mean(axis=(1, 2), keepdims=True)
+        return batch[:, ::STRIDE, ::STRIDE] + wide
+
+    mask = np.zeros(SIZE, bool)
+    mask[:24, :32] = True
+    config = ju.DetectorConfig(false_positive_rate=0.2, calibration_fraction=0.4)
+    detector = ju.fit_detector(
+        images(10, 40), config, network=wrap(means, (), name="far"), ignored=mask, progress=False
+    )
+    [image] = images(11, 1)
+    changed = np.where(mask[..., None], np.uint8(255), image)
+    one, other = detector.inspect([image, changed], pixels=True)
+    assert one.verdict.score == other.verdict.score
+    np.testing.assert_array_equal(one.verdict.maps.m, other.verdict.maps.m)
+    for seen, original in ((one, image), (other, changed)):
+        assert seen.image is original
+    for heat, found in zip(detector.heat_maps([image, changed]), (one, other), strict=True):
+        np.testing.assert_array_equal(heat, found.pixels.m)
+    assert detector.top_k == round(0.02 * 8 * 12 * (1 - mask.mean())) == 2
 
 
 def test_what_is_ignored_changes_no_score_no_box_and_no_region(detector):
@@ -102,7 +143,7 @@ def test_what_is_ignored_changes_no_score_no_box_and_no_region(detector):
     plain, with_hidden, with_shown = detector.inspect([image, hidden, shown], pixels=True)
     assert with_hidden.verdict.score == plain.verdict.score
     assert with_hidden.verdict.worst == plain.verdict.worst
-    assert with_hidden.verdict.maps.m.max() > plain.verdict.maps.m.max()
+    np.testing.assert_array_equal(with_hidden.verdict.maps.m, plain.verdict.maps.m)
     assert detector.regions(with_hidden, 0.5) == detector.regions(plain, 0.5)
     assert with_shown.verdict.score > plain.verdict.score
     [found, *_] = detector.regions(with_shown)
@@ -118,7 +159,7 @@ def test_the_threshold_rests_on_the_places_that_count(detector, scorer):
     expected = []
     for image in images(1, 40):
         [maps] = scorer.maps_each([image], stride=STRIDE)
-        # The mask covers 16x24 pixels, and a place sees four places around itself: a box of 32 pixels.
+        # The mask covers 16x24 pixels. The middle of place k lies at 8 k + 4, and its box reaches 16 pixels from there.
         counts = np.ones((8, 12), bool)
         counts[:4, :5] = False
         expected.append(np.sort(np.asarray(maps.patches.m)[counts])[-4:].mean())
