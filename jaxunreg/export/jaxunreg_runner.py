@@ -142,10 +142,9 @@ class Detector:
         smallest = self.about["smallest_image"]
         if min(pixels.shape[:2]) < smallest:
             raise RunnerError(f"got an image of {pixels.shape[0]}x{pixels.shape[1]}; expected at least {smallest}")
-        places, boxes, heat = self._maps(pixels, heat_map)
-        counted = np.ones(places.shape, bool)
-        if self._ignored is not None:
-            counted = ~_any_in(_laid_over(self._ignored, pixels.shape[:2]), boxes)
+        ignored = None if self._ignored is None else _laid_over(self._ignored, pixels.shape[:2])
+        places, boxes, heat = self._maps(pixels if ignored is None else _painted(pixels, ignored), heat_map)
+        counted = np.ones(places.shape, bool) if ignored is None else ~_any_in(ignored, boxes)
         score, p_value, threshold, is_anomalous = self._test.judge(_some(places, counted))
         named = tuple(
             RegionVerdict(name, *test.judge(_some(places, counted & _centered_in(mask, pixels.shape[:2], boxes))))
@@ -153,7 +152,7 @@ class Detector:
         )
         is_anomalous = is_anomalous or any(one.is_anomalous for one in named)
         row, column = np.unravel_index(int(np.where(counted, places, -np.inf).argmax()), places.shape)
-        (tops, height), (lefts, width) = boxes
+        (tops, height, _), (lefts, width, _) = boxes
         box = (int(tops[row]), int(lefts[column]), height, width)
         return Verdict(score, p_value, threshold, is_anomalous, self._outcome(score, is_anomalous), box, named, heat)
 
@@ -201,7 +200,7 @@ class Detector:
                 for (top, left), one in zip(some, by_pixel, strict=False):
                     total[top : top + side, left : left + side] += one
         places = np.concatenate(scores).reshape(len(tops), len(lefts))
-        boxes = [(tops, side), (lefts, side)]
+        boxes = [(tops, side, tops + side / 2), (lefts, side, lefts + side / 2)]
         if not heat_map:
             return places, boxes, None
         covered = [
@@ -339,9 +338,19 @@ def _laid_over(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _any_within(mask, *ends)
 
 
+def _painted(pixels: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """An image with its ignored pixels gray, so that nothing of them reaches a score."""
+    gray = 128 if pixels.dtype == np.uint8 else 128 / 255
+    return np.where(ignored[:, :, None], np.asarray(gray, pixels.dtype), pixels)
+
+
 def _any_in(mask: np.ndarray, boxes: Any) -> np.ndarray:
-    """Whether a marked pixel lies in the box of each place."""
-    return _any_within(mask, *((starts, starts + length) for starts, length in boxes))
+    """Whether a marked pixel lies in the box around the middle of each place."""
+    ends = []
+    for (_, length, middles), whole in zip(boxes, mask.shape, strict=True):
+        first, last = np.floor(middles - length / 2), np.ceil(middles + length / 2)
+        ends.append((np.clip(first, 0, whole).astype(np.int64), np.clip(last, 0, whole).astype(np.int64)))
+    return _any_within(mask, *ends)
 
 
 def _any_within(mask: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
@@ -353,16 +362,15 @@ def _any_within(mask: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
 
 
 def _centered_in(mask: np.ndarray, size: tuple[int, int], boxes: Any) -> np.ndarray:
-    """Whether the centre of the box of each place lies in a region."""
-    centers = [(starts + length / 2).astype(int) for starts, length in boxes]
-    return _laid_over(mask, size)[np.ix_(*centers)]
+    """Whether the middle of each place lies in a region."""
+    return _laid_over(mask, size)[np.ix_(*(middles.astype(np.int64) for _, _, middles in boxes))]
 
 
-def _boxes(places: int, pixels: int, wide: int) -> tuple[np.ndarray, int]:
-    """Where the box around each place of an axis begins, and its length."""
+def _boxes(places: int, pixels: int, wide: int) -> tuple[np.ndarray, int, np.ndarray]:
+    """Where the box around each place of an axis begins, its length, and the middle of the place."""
     length = min(pixels, -(-wide * pixels // places))
-    centers = (np.arange(places) + 0.5) * pixels / places
-    return np.clip(np.round(centers - length / 2), 0, pixels - length).astype(np.int64), length
+    middles = (np.arange(places) + 0.5) * pixels / places
+    return np.clip(np.round(middles - length / 2), 0, pixels - length).astype(np.int64), length, middles
 
 
 def _shares(places: int, pixels: int) -> np.ndarray:
