@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,3 +100,10 @@ def test_the_package_and_its_command_start_without_what_they_may_not_need():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_table_of_rooms_is_in_their_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("| room |") : text.index("Beside the package stand")]
+    listed = re.findall(r"`(\w+)/`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line))
+    assert listed == [name for name in ROOMS if name != "ground"]
