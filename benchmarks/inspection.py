@@ -4,8 +4,8 @@
 
 runs `jaxunreg fit`, `score` and `evaluate` on a folder with the default settings, each in a process of its own, twice:
 first with nothing compiled, then with the programs that the first run left on disk. Seconds are from the start of the
-process to its end. Then the detector scores the test images one after another in this process, once compiled. Without
-`--data`, parts are generated.
+process to its end. It also measures how long an import, the help, and the score of one image take. Then the detector
+scores the test images one after another in this process, once compiled. Without `--data`, parts are generated.
 """
 
 import json
@@ -90,7 +90,7 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
                 "score": [str(data), "--model", str(model), "--output", str(work / f"{number}.csv")],
                 "evaluate": [str(data), "--model", str(model), "--output", str(work / f"evaluation-{number}")],
             }[command]
-            runs.append(run([command, *arguments], work / "cache"))
+            runs.append(run_python(["-m", "jaxunreg", command, *arguments], work / "cache"))
         rows.append(
             {
                 "what": f"jaxunreg {command}",
@@ -99,7 +99,27 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
                 "peak_mb": max(one["peak_mb"] for one in runs),
             }
         )
-    return [*rows, score_in_this_process(data, work / "model-first", options.parts_scored)]
+    model = work / "model-first"
+    return [*rows, *first_use(data, model, work / "cache"), score_in_this_process(data, model, options.parts_scored)]
+
+
+def first_use(data: Path, model: Path, cache: Path) -> list[dict[str, Any]]:
+    """Seconds until the package is imported, the help is shown, and one image is scored by programs on disk."""
+    image = load_folder(data, progress=False).test.files[0].path
+    starts = {
+        "import jaxunreg": ["-c", "import jaxunreg"],
+        "jaxunreg --help": ["-m", "jaxunreg", "--help"],
+        "jaxunreg score, one image": ["-m", "jaxunreg", "score", str(image), "--model", str(model)],
+    }
+    rows = []
+    for what, arguments in starts.items():
+        runs = [run_python(arguments, cache) for _ in range(_STARTS)]
+        rows.append({"what": what, **{key: statistics.median(one[key] for one in runs) for key in runs[0]}})
+    return [{"what": row["what"], "seconds_compiled": row["seconds"], "peak_mb": row["peak_mb"]} for row in rows]
+
+
+_STARTS = 5
+"""How often each start is measured."""
 
 
 # A process that is started by a large one counts the memory of that one as its own peak. This one is small.
@@ -113,22 +133,22 @@ print(json.dumps({"seconds": seconds, "peak": peak, "ended": done.returncode, "t
 """
 
 
-def run(arguments: list[str], cache: Path) -> dict[str, float]:
-    """Seconds and peak memory of a command in a process of its own.
+def run_python(arguments: list[str], cache: Path) -> dict[str, float]:
+    """Seconds and peak memory of a Python process.
 
     Args:
-      arguments: of `jaxunreg`.
+      arguments: of `python`.
       cache: where compiled programs are kept.
 
     Raises:
       RuntimeError: the command ends with an error.
     """
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-c", _WATCH, sys.executable, "-m", "jaxunreg", *arguments]
+    command = [sys.executable, "-c", _WATCH, sys.executable, *arguments]
     watched = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     found = json.loads(watched.stdout)
     if found["ended"] not in (0, 3):  # 3: an anomaly was found.
-        raise RuntimeError(f"jaxunreg {arguments[0]} ended with {found['ended']}: {found['told']}")
+        raise RuntimeError(f"python {' '.join(arguments)} ended with {found['ended']}: {found['told']}")
     # macOS counts bytes, others kilobytes.
     return {"seconds": found["seconds"], "peak_mb": found["peak"] / (1e6 if sys.platform == "darwin" else 1e3)}
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -88,6 +88,10 @@ def _save_features(directory: Path, scorer: Any) -> None:
     safetensors.numpy.save_file(arrays, directory / _WHITENING, metadata={"about": json.dumps(about)})
 
 
+_LARGE = 2**22
+"""Numbers in an array that is read part by part."""
+
+
 def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer:
     path = directory / _WHITENING
     if not path.is_file():
@@ -107,12 +111,15 @@ def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer
 
 
 def _array(file: Any, name: str) -> jax.Array:
-    """An array of a file, read part by part: the factors of 48x48 places take 213 MB, and twice that in one piece."""
+    """An array of a file. A large one is read part by part, since it takes twice its memory in one piece.
+
+    The factors of 48x48 places take 213 MB. Small arrays are not worth the program that `stacked` compiles.
+    """
     part = file.get_slice(name)
-    length = part.get_shape()[0]
-    return (
-        stacked((part[k : k + 1][0] for k in range(length)), length) if length else jnp.asarray(file.get_tensor(name))
-    )
+    shape = part.get_shape()
+    if math.prod(shape) < _LARGE:
+        return jax.device_put(file.get_tensor(name))
+    return stacked((part[k : k + 1][0] for k in range(shape[0])), shape[0])
 
 
 def _density(arrays: dict[str, jax.Array]) -> FeatureDensity:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.ndimage
 from numpy.typing import ArrayLike
 
 from jaxunreg.doors import given_array
@@ -164,6 +163,8 @@ def _split(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> tupl
         raise ArgumentError(
             f"{len(maps)} masks without a normal pixel", "at least one", "invert the masks if 1 means normal", "masks"
         )
+
+    import scipy.ndimage  # slow to import, and no score needs it
 
     normal, anomalous = np.empty(pixels - n_anomalous, dtype), np.empty(n_anomalous, dtype)
     weights = np.empty(n_anomalous)

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxunreg.errors import CheckpointError
 from jaxunreg.files import held
@@ -70,6 +69,8 @@ class Checkpoints:
         alone: bool = False,
         advice: str = "delete that folder to go on from the one before, or train again",
     ) -> None:
+        ocp = _orbax()
+
         self.directory = Path(directory).absolute()
         self._advice = advice
         self._hold = contextlib.ExitStack()
@@ -113,6 +114,8 @@ class Checkpoints:
         Raises:
           CheckpointError: it could not be written, e.g. since the disk is full, or there is a later one.
         """
+        ocp = _orbax()
+
         meta = {
             "format": FORMAT,
             "step": step,
@@ -171,6 +174,8 @@ class Checkpoints:
         return self._restore(step, variables=variables)["variables"]
 
     def _restore(self, step: int, **like: PyTree) -> dict[str, PyTree]:
+        ocp = _orbax()
+
         wanted = self._meta(step)["trees"]
         items = {name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in like.items()}
         trees = {name: self._read(step, **{name: item})[name] for name, item in items.items()}
@@ -180,6 +185,8 @@ class Checkpoints:
         return trees
 
     def _meta(self, step: int) -> dict[str, Any]:
+        ocp = _orbax()
+
         meta = self._read(step, config=ocp.args.JsonRestore())["config"]
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:
             raise self._damaged(step, f"expected format {FORMAT} in its config")
@@ -190,6 +197,8 @@ class Checkpoints:
 
     @quiet_orbax()
     def _read(self, step: int, **items: Any) -> Any:
+        ocp = _orbax()
+
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         # Orbax and tensorstore raise many kinds of errors when files are missing or cut short.
@@ -210,8 +219,17 @@ def _first_words(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
+def _orbax() -> Any:
+    """The package `orbax.checkpoint`. It takes half a second to import, and scoring does not need it."""
+    import orbax.checkpoint
+
+    return orbax.checkpoint
+
+
+def _alone() -> Any:
     """Orbax is to wait for no other process: one writes, and any may read."""
+    ocp = _orbax()
+
     process = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"

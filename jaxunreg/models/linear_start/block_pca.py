@@ -4,7 +4,6 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 # Share of the channels that start as random features.
 _SPARE = 0.25
@@ -45,6 +44,8 @@ def reconstruct(levels: list[Level], flat: np.ndarray) -> np.ndarray:
 
 def leading(moments: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest eigenvalues in decreasing order, and their vectors as columns."""
+    import scipy.linalg  # slow to import, and no score needs it
+
     size = len(moments)
     values, vectors = scipy.linalg.eigh(moments.astype(np.float64), subset_by_index=(size - count, size - 1))
     return values[::-1].astype(np.float32), np.ascontiguousarray(vectors[:, ::-1].astype(np.float32))

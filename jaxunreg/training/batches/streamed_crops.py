@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import grain
 import numpy as np
 from jaxtyping import Array
 
@@ -47,6 +46,8 @@ class StreamedCrops:
         first = np.asarray(self._images[0])
         nbytes = self._plan.batch_size * math.prod(self._plan.patch) * first.shape[-1] * first.itemsize
         ahead = min(2 * self._plan.a_dispatch, max(2, _BYTES_AHEAD // nbytes)) if self._threads else 0
+        import grain  # slow to import, and no score needs it
+
         options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=ahead)
         return iter(grain.MapDataset.range(start, self._steps).map(self._crops).to_iter_dataset(options))
 
