@@ -84,11 +84,11 @@ def serve(
 
     with bound_socket(host, port) as bound:
         detector = load_detector(model, false_positive_rate, top_k, reject=reject, review=review)
-        service = ScoringService(detector, max_queue=max_queue)
-        say(f"warming up: {detector.summary()}")
-        service.warm_up()
-        app = make_app(service, limits=limits, token=token, hosts=allowed_hosts(host))
-        Server(app, bound, patience=limits.timeout).run(lambda address: print(address, flush=True))
+        with ScoringService(detector, max_queue=max_queue) as service:
+            say(f"warming up: {detector.summary()}")
+            service.warm_up()
+            app = make_app(service, limits=limits, token=token, hosts=allowed_hosts(host))
+            Server(app, bound, patience=limits.timeout).run(lambda address: print(address, flush=True))
     took = f"; a part took {service.timings.summary()}" if service.timings.count else ""
     say(f"stopped; {service.timings.count} images were scored{took}")
     say(service.drift().sentence)

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from jaxunreg.datasets.folders.from_bytes import image_from_bytes
 from jaxunreg.datasets.folders.unusable import ImageFileError
-from jaxunreg.errors import ArgumentError
+from jaxunreg.errors import ArgumentError, ArgumentTypeError
 from jaxunreg.inspection.regions import find_regions
 from jaxunreg.serving.access import check_token
 from jaxunreg.serving.limits import Limits
@@ -201,7 +201,11 @@ class _Front:
             self._metrics.count_skipped()
             return {"name": file.name, **skipped_row(error.reason)}
         pixels = wanted.heat_map or wanted.level is not None
-        answer: Answer = await asyncio.wrap_future(self._service.submit(image, pixels=pixels, counts=wanted.counts))
+        try:
+            answer = await asyncio.wrap_future(self._service.submit(image, pixels=pixels, counts=wanted.counts))
+        except (ArgumentError, ArgumentTypeError) as error:
+            self._metrics.count_skipped()
+            return {"name": file.name, **skipped_row(f"cannot be scored ({error})")}
         self._metrics.count_answer(answer)
         row = {"name": file.name, **verdict_row(answer.verdict)}
         row["milliseconds"] = {"waited": 1e3 * answer.waited, "scored": 1e3 * answer.scored}

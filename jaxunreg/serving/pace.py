@@ -54,16 +54,18 @@ class Pace:
         """The results, each noted when it is there. The time between two streams is not counted."""
         began = self._clock()
         self._before = None if self._before is None else began
-        for result in results:
-            now = self._clock()
-            if self.start_up is None:
-                self.start_up = now - self._began
-            if self._has_read:
-                self._close_call()
-                self._has_read = False
-            self._together, self._ended = self._together + 1, now
-            yield result
-        self._close_call()
+        try:
+            for result in results:
+                now = self._clock()
+                if self.start_up is None:
+                    self.start_up = now - self._began
+                if self._has_read:
+                    self._close_call()
+                    self._has_read = False
+                self._together, self._ended = self._together + 1, now
+                yield result
+        finally:
+            self._close_call()
 
     def _close_call(self) -> None:
         if self._together and self._before is not None:

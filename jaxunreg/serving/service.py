@@ -11,20 +11,22 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Num
 
-from jaxunreg.errors import JaxunregError
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.drift import DriftTest
 from jaxunreg.inspection.drift_reading import DriftReading
 from jaxunreg.inspection.verdict import ImageVerdict, InspectedImage
 from jaxunreg.serving.places import Places
+from jaxunreg.serving.refusals import RequestError
 from jaxunreg.serving.timings import Timings
 
 # What waits longer than a batch takes could as well wait for the next one.
 _MOST_A_BATCH = 32
 
 
-class ServiceClosedError(JaxunregError):
+class ServiceClosedError(RequestError):
     """An image that came after the service was closed."""
+
+    status, reason = 503, "closed"
 
 
 class Answer(NamedTuple):

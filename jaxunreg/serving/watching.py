@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.errors import JaxRuntimeError
 
 from jaxunreg.datasets.folders.from_bytes import image_from_bytes
 from jaxunreg.datasets.folders.unusable import ImageFileError
-from jaxunreg.errors import ArgumentError
+from jaxunreg.errors import ArgumentError, ArgumentTypeError
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.drift import DriftState, DriftTest
 from jaxunreg.inspection.drift_reading import DriftReading
 from jaxunreg.inspection.regions import find_regions
+from jaxunreg.inspection.verdict import InspectedImage
 from jaxunreg.paths import read_file
+from jaxunreg.scoring.until_error import UntilError
 from jaxunreg.serving.arrivals import Arrival, Arrivals, Stamp, stamp_of
 from jaxunreg.serving.calling import Caller, CallError
 from jaxunreg.serving.journal import Journal
@@ -82,6 +85,7 @@ class FolderWatch:
         self._drift = DriftTest(detector.calibration, detector.false_positive_rate)
         self._drift_state = self._kept_drift()
         self._told: set[str] = set()
+        self._alone: set[Path] = set()
 
     def run(self, stop: threading.Event, *, interval: float = 0.5, once: bool = False) -> None:
         """Watch until it is stopped.
@@ -114,19 +118,47 @@ class FolderWatch:
         return known is not None and known.stamp == stamp
 
     def _score(self, arrivals: Sequence[Arrival], stop: threading.Event) -> None:
-        read: deque[_Read] = deque()
-        images = self.pace.reading(self._images(arrivals, read, stop))
+        """Score images together, and those by themselves beside which one could not be scored."""
+        together = [arrival for arrival in arrivals if arrival.path not in self._alone]
+        for some in (together, *([arrival] for arrival in arrivals if arrival.path in self._alone)):
+            read: deque[_Read] = deque()
+            skipped: deque[tuple[_Read, str]] = deque()
+            images = self.pace.reading(self._images(some, read, skipped, stop))
+            found = UntilError(self._inspected(images))
+            for one in found:
+                self._note(read.popleft(), self._row(one), one.verdict.score)
+            for missing, reason in skipped:
+                self._note(missing, skipped_row(reason), None)
+            self._alone.difference_update(arrival.path for arrival in some)
+            try:
+                found.raise_error()
+            except (ArgumentError, ArgumentTypeError, MemoryError, JaxRuntimeError) as error:
+                if not read:
+                    raise
+                if len(some) == 1:
+                    self._note(read[0], skipped_row(f"cannot be scored ({error})"), None)
+                else:
+                    self._alone.update(one.arrival.path for one in read)
+
+    def _inspected(self, images: Iterator[np.ndarray]) -> Iterator[InspectedImage]:
         # A detector takes images of one dtype at a time.
         for _, alike in itertools.groupby(images, key=lambda image: image.dtype):
-            inspected = self._detector.inspect(alike, pixels=self._level is not None)
-            for found in self.pace.showing(inspected):
-                row = verdict_row(found.verdict)
-                if found.pixels is not None and self._level is not None:
-                    heat = self._detector.heat_map(found.pixels, smooth=True)
-                    row["regions"] = region_rows(find_regions(heat, self._level, found.counted))
-                self._note(read.popleft(), row, found.verdict.score)
+            yield from self.pace.showing(self._detector.inspect(alike, pixels=self._level is not None))
 
-    def _images(self, arrivals: Sequence[Arrival], read: deque[_Read], stop: threading.Event) -> Iterator[np.ndarray]:
+    def _row(self, found: InspectedImage) -> dict[str, Any]:
+        row = verdict_row(found.verdict)
+        if found.pixels is not None and self._level is not None:
+            heat = self._detector.heat_map(found.pixels, smooth=True)
+            row["regions"] = region_rows(find_regions(heat, self._level, found.counted))
+        return row
+
+    def _images(
+        self,
+        arrivals: Sequence[Arrival],
+        read: deque[_Read],
+        skipped: deque[tuple[_Read, str]],
+        stop: threading.Event,
+    ) -> Iterator[np.ndarray]:
         """The images that are whole and new. Those that are not whole come again with the next look."""
         for arrival in arrivals:
             if stop.is_set():
@@ -148,18 +180,17 @@ class FolderWatch:
                 )
             except FileNotFoundError:
                 continue
-            except OSError as error:
-                self._give_up(_Read(arrival, ""), f"cannot be opened ({error.strerror})")
-            except ImageFileError as error:
-                self._give_up(one, error.reason)
+            except (OSError, ImageFileError) as error:
+                # It may still become usable in the time that it has.
+                if arrival.unchanged >= self._patience:
+                    skipped.append(
+                        (one, error.reason)
+                        if isinstance(error, ImageFileError)
+                        else (_Read(arrival, ""), f"cannot be opened ({error.strerror})")
+                    )
             else:
                 read.append(one)
                 yield image
-
-    def _give_up(self, one: _Read, reason: str) -> None:
-        """Skip an image that has not become usable in all the time that it had."""
-        if one.arrival.unchanged >= self._patience:
-            self._note(one, skipped_row(reason), None)
 
     def _note(self, one: _Read, found: dict[str, Any], score: float | None) -> None:
         path, facts = one.arrival.path, {}

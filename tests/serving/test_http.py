@@ -145,6 +145,15 @@ def test_named_regions_and_a_review_band_are_told(serve, detector):
     assert 'jaxunreg_images_total{verdict="reject"} 1.0' in text
 
 
+def test_an_image_that_does_not_fit_the_mask_of_the_detector_is_told(serve, detector):
+    ignored = np.zeros((40, 56), bool)
+    ignored[:8] = True
+    served = serve(detector=replace(detector, ignored=ignored))
+    reply = served.ask("POST", "/score", *form(("a.png", encoded(part(1))), ("b.png", encoded(part(1, 56, 40)))))
+    assert (reply.status, [row["verdict"] for row in reply.json["results"]]) == (200, ["normal", "skipped"])
+    assert "cannot be scored (" in reply.json["results"][1]["reason"]
+
+
 def test_a_full_queue_says_when_to_come_back(serve, held):
     served = serve(max_queue=2)
     replies: list = []

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxunreg.errors import CheckpointError
@@ -168,6 +169,22 @@ def test_what_never_becomes_whole_is_skipped_and_told_until_it_does(line):
     line.put("cut.png", contents, at=1003.0)
     line.watch()
     assert [(row["verdict"]) for row in line.rows[3:]] == ["normal"]
+
+
+def test_an_image_that_cannot_be_scored_is_skipped_and_takes_no_other_with_it(line, detector):
+    from dataclasses import replace
+
+    ignored = np.zeros((40, 56), bool)
+    ignored[:8] = True
+    for k, size in enumerate([(40, 56), (80, 112), (56, 40), (40, 56)]):  # the third does not fit the mask
+        line.put(f"{k}.png", encoded(part(k, *size)), at=1000.0 + k)
+    watching = line.watch(detector=replace(detector, ignored=ignored))
+    assert watching.counts["skipped"] == 1
+    verdicts = {Path(row["path"]).name: row["verdict"] for row in line.rows}
+    assert sorted(verdicts) == ["0.png", "1.png", "2.png", "3.png"]
+    assert verdicts["2.png"] == "skipped"
+    [reason] = [row["reason"] for row in line.rows if row["verdict"] == "skipped"]
+    assert reason.startswith("cannot be scored (")
 
 
 class Killed(BaseException):
