@@ -29,7 +29,8 @@ def evaluate_detector(
 ) -> Evaluation:
     """Score labelled images and see how well the scores, verdicts and heat maps fit their labels and masks.
 
-    Each image is read once. Where the heat maps have the detector's stride, it passes through the network once. Images
+    Pixels that the detector ignores have no heat: a defect there counts as missed. Each image is read once. Where the
+    heat maps have the detector's stride, it passes through the network once. Images
     of a defect without a mask count for images and not for pixels. Heat maps wait in a temporary file.
 
     Args:
@@ -88,7 +89,7 @@ def evaluate_detector(
                 for term, values in scores.items():
                     values[k] = detector.image_score(getattr(one.verdict.maps, term), one.verdict.counted)
                 if stored is not None and one.pixels is not None:
-                    stored.store(place, {term: np.asarray(getattr(one.pixels, term)) for term in TERMS})
+                    stored.store(place, {term: _told(getattr(one.pixels, term), one.counted) for term in TERMS})
         # The mask of a normal image is empty, and need not be kept.
         masks = [None if images.files[k].label == GOOD else images.mask(k) for k in mapped]
         metrics = {} if stored is None else stored.metrics(masks)
@@ -103,3 +104,8 @@ def evaluate_detector(
         bootstrap=bootstrap,
         by_region=by_region if detector.named_regions else None,
     )
+
+
+def _told(heat: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
+    """A heat map that is lowest where pixels do not count."""
+    return np.asarray(heat) if counted is None else np.where(counted, heat, np.min(heat))

@@ -134,8 +134,22 @@ class Evaluation:
             "held_out_images": detector.calibration.count,
             "false_positive_rate_expected": expected._asdict(),
             "joint_rate": detector.joint_rate()._asdict() if detector.named_regions else None,
+            "review": self._review(anomalous),
             "false_positive_rate": float(self.is_flagged[~anomalous].mean()),
             "true_positive_rate": float(self.is_flagged[anomalous].mean()),
+        }
+
+    def _review(self, anomalous: np.ndarray) -> dict[str, float] | None:
+        """The shares of images that are neither passed nor rejected."""
+        detector = self.detector
+        if detector.review_rate is None or detector.review_threshold is None:
+            return None
+        reviewed = (self.scores[detector.term] > detector.review_threshold) & ~self.is_flagged
+        return {
+            "rate_wanted": detector.review_rate,
+            "threshold": detector.review_threshold,
+            "normal": float(reviewed[~anomalous].mean()),
+            "anomalous": float(reviewed[anomalous].mean()),
         }
 
     def _defects(self, anomalous: np.ndarray) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _verdicts(results: Mapping[str, Any]) -> Table:
         note=f"The threshold rests on {verdicts['held_out_images']} held-out normal images, for a "
         f"false-positive rate of {verdicts['false_positive_rate_wanted']:g}; with so few the rate that it has "
         f"lies in {expected['low']:.3f} to {expected['high']:.3f} with 95 % probability."
-        f"{_joint(verdicts['joint_rate'])}",
+        f"{_joint(verdicts['joint_rate'])}{_review(verdicts['review'])}",
     )
 
 
@@ -99,6 +99,15 @@ def _joint(rate: Mapping[str, float] | None) -> str:
     return (
         f" With all named regions, at most {rate['bound']:g} of normal images are called anomalous; of the held-out "
         f"ones {rate['held_out']:.3f} would be by the others."
+    )
+
+
+def _review(band: Mapping[str, float] | None) -> str:
+    if band is None:
+        return ""
+    return (
+        f" Above {band['threshold']:,.1f} nats a person looks: at {band['normal']:.3f} of the normal images and at "
+        f"{band['anomalous']:.3f} of the defects, besides those that are called anomalous."
     )
 
 

@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxunreg as ju
+from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
 from jaxunreg.inspection import RegionToTell
 from jaxunreg.inspection.counting import Counting, mask_at
 from jaxunreg.inspection.named_regions import joint_rate
 from jaxunreg.inspection.painting import PaintedImages, painted
+from jaxunreg.reports.evaluation_tables import tabulate_evaluation
 from jaxunreg.scoring.patches import patch_grid
 from jaxunreg.serialization import with_checksum, without_checksum
 
@@ -21,6 +25,11 @@ SIZE, STRIDE = (64, 96), 8
 
 def images(seed: int, count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).integers(60, 120, (count, *SIZE, 3), np.uint8))
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
 
 
 def odd(image: np.ndarray, row: int, column: int, value: int = 255) -> np.ndarray:
@@ -284,3 +293,32 @@ def test_masks_that_do_not_fit_are_told(scorer, ignored):
     ):
         with pytest.raises(ValueError, match=message):
             calibrated(**how)
+
+
+def test_an_evaluation_counts_regions_reviews_and_defects_that_are_ignored(detector, tmp_path):
+    for k, image in enumerate(images(20, 30)):
+        write(tmp_path / "parts" / "good" / f"{k:02}.png", image)
+    for k, image in enumerate(images(21, 4)):
+        hidden = k % 2 == 0
+        row, column = (0, 1) if hidden else (6, 10)
+        write(tmp_path / "parts" / "spot" / f"{k}.png", odd(image, row, column))
+        mask = np.zeros(SIZE, np.uint8)
+        mask[row * STRIDE : row * STRIDE + 8, column * STRIDE : column * STRIDE + 8] = 255
+        write(tmp_path / "parts" / "spot" / f"{k}_mask.png", mask)
+    data = load_folder(tmp_path / "parts", progress=False)
+    labelled = data.train.joined(data.test)
+    found = ju.inspection.evaluate_detector(detector, labelled, bootstrap=2, progress=False)
+    verdicts = list(detector.scores(labelled))
+    np.testing.assert_array_equal(found.is_flagged, [verdict.is_anomalous for verdict in verdicts])
+    assert any(verdict.is_anomalous and verdict.score <= verdict.threshold for verdict in verdicts)
+    told, normal = found.results["verdicts"], ~labelled.is_anomalous
+    assert told["joint_rate"]["bound"] == pytest.approx(0.15)
+    reviewed = np.array([verdict.outcome == "review" for verdict in verdicts])
+    assert told["review"]["normal"] == reviewed[normal].mean()
+    assert told["review"]["anomalous"] == reviewed[~normal].mean()
+    # Half of the defects lie where nothing counts, and are below all else there.
+    assert found.pixels["m"]["roc_auc"] < 0.6
+    notes = [table.note for table in tabulate_evaluation(found)]
+    assert any("With all named regions, at most 0.15" in note and "a person looks" in note for note in notes)
+    rows = list(found.rows())
+    assert {row["verdict"] for row in rows} == {"normal", "anomalous"}
