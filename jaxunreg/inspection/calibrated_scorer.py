@@ -92,6 +92,17 @@ class CalibratedScorer:
         return self.scorer.smallest_image
 
     @property
+    def fitting_size(self) -> tuple[int, int]:
+        """Height and width of an image that can be scored: those of a mask, or a multiple, where there is one."""
+        masks = [self.ignored] if self.ignored is not None else [region.mask for region in self.named_regions]
+        least = max(self.smallest_image, 32)
+        if not masks:
+            return least, least
+        height, width = masks[0].shape
+        times = -(-least // min(height, width))
+        return times * height, times * width
+
+    @property
     def channels(self) -> int:
         """1 for gray images, 3 for RGB."""
         return self.scorer.channels

@@ -111,10 +111,10 @@ class ScoringService:
 
         It is not counted in `timings`.
         """
-        side = max(self.detector.smallest_image, 32)
+        shape = (*self.detector.fitting_size, self.detector.channels)
         for dtype in (np.uint8, np.float32):
             for pixels in (False, True):
-                list(self.detector.inspect([np.zeros((side, side, self.detector.channels), dtype)], pixels=pixels))
+                list(self.detector.inspect([np.zeros(shape, dtype)], pixels=pixels))
 
     def drift(self) -> DriftReading:
         """Whether the images so far still look like those of the calibration; see `DriftTest`."""

@@ -19,6 +19,7 @@ from jaxunreg.inspection.painting import PaintedImages, painted
 from jaxunreg.reports.evaluation_tables import tabulate_evaluation
 from jaxunreg.scoring.patches import patch_grid
 from jaxunreg.serialization import with_checksum, without_checksum
+from jaxunreg.serving.service import ScoringService
 
 SIZE, STRIDE = (64, 96), 8
 
@@ -257,6 +258,15 @@ def test_masks_and_rates_are_saved_with_the_detector(detector, network, tmp_path
     dataclasses.replace(detector, ignored=None, named_regions=()).write_into(tmp_path / "m")
     assert ju.AnomalyDetector.load(tmp_path / "m", network=network).ignored is None
     assert not (tmp_path / "m" / "masks").exists()
+
+
+def test_a_service_warms_up_with_an_image_that_the_masks_fit(detector):
+    assert detector.fitting_size == (32, 48)
+    assert dataclasses.replace(detector, ignored=None).fitting_size == SIZE
+    assert dataclasses.replace(detector, ignored=None, named_regions=()).fitting_size == (32, 32)
+    with ScoringService(detector) as service:
+        service.warm_up()
+        assert service.submit(images(12, 1)[0]).result().verdict.named[0].name == "right"
 
 
 def test_a_detector_of_the_format_before_scores_as_it_did(detector, network, tmp_path):
