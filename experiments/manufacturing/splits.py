@@ -80,7 +80,7 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
 
 def _drawn(config: ManufacturingConfig, data: FolderDataset, trial: int) -> tuple[ImageFiles, ImageFiles]:
     """Training and test images as on disk, or as `load_folder` draws them with the seed of the trial."""
-    if trial == 0 or data.layout == "mvtec":
+    if trial == 0 or data.has_split:
         return data.train, data.test
     everything, groups, clean = _clean_groups(data)
     owners = [group for group in groups if group in clean]

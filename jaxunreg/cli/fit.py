@@ -36,8 +36,10 @@ Images are resized to about 384x384 pixels, and smaller ones are looked at as th
 the smallest defect would be fewer than about 8 pixels wide at that size; it enlarges small images, too.
 
 DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
-with `good` beside one folder for each kind of defect; only normal images are learned from. PNG, JPEG, BMP and TIFF of 8
-or 16 bits, gray or RGB, of any sizes from 16x16 (features) or from a patch on (pixels).
+with `good` beside one folder for each kind of defect; only normal images are learned from. The folders of MVTec LOCO,
+VisA, BTAD, KolektorSDD and the magnetic tiles are known, too. DIRECTORY may also be a CSV file whose first row names
+its columns: path, and perhaps label (good or the name of a defect), mask, split (train or test) and group. PNG, JPEG,
+BMP and TIFF of 8 or 16 bits, gray or RGB, of any sizes from 16x16 (features) or from a patch on (pixels).
 
 Masks are drawn over an image of the camera, in white on black, and fit images of any size with the same ratio of sides.
 What --ignore marks counts neither for scores nor for heat maps. A part of the image that --region names has a score of
@@ -70,7 +72,7 @@ def fit(
     """Learn from a folder of normal images.
 
     Args:
-      directory: folder of images.
+      directory: folder of images, or a CSV file that lists them.
       output: where the model goes; a new or empty folder, or one in which this was stopped before.
       color: one choice for all images; auto is gray if all are.
       on_error: what to do with an image that cannot be used: stop, or list and skip it.

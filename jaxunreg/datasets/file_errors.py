@@ -75,3 +75,13 @@ class FolderError(FileError, ValueError):
     """A folder whose contents cannot be used."""
 
     separator: ClassVar[str] = " "
+
+
+class ListError(FileError, ValueError):
+    """A list of images whose rows cannot be used.
+
+    >>> raise ListError(Path("list.csv"), "row 3, column 'label': is empty", "good, or the name of a defect")
+    Traceback (most recent call last):
+    jaxunreg.datasets.file_errors.ListError: list.csv: row 3, column 'label': is empty; expected good, or the name of a
+    defect
+    """

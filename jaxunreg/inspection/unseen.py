@@ -43,9 +43,9 @@ def unseen_images(detector: AnomalyDetector, data: FolderDataset) -> UnseenImage
       ArgumentError: there is no image to evaluate on, or the detector has seen them all.
     """
     explanation = f"the test split of {data.name} is used: {data.split}"
-    images = data.test if data.layout == "mvtec" else data.train.joined(data.test)
+    images = data.test if data.has_split else data.train.joined(data.test)
     seen = detector.has_seen(images)
-    if data.layout != "mvtec":
+    if not data.has_split:
         # The folder that the model was made of has this split; another may have some of its images.
         if seen[: len(data.train)].all():
             images, seen = data.test, seen[len(data.train) :]

@@ -86,3 +86,17 @@ def test_a_damaged_model_is_not_to_be_repaired_by_hand(model, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "no checkpoint in it" in err
     assert "copy it again, or train again into another folder" in err
+
+
+def test_a_list_of_images_may_be_learned_from_and_its_rows_are_named(parts, model, tmp_path, capsys):
+    rows = [f"{path},good,good/{path.stem}" for path in sorted((parts / "good").glob("*.png"))]
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(["path,label,group", *rows]))
+    # The same images, so the same model: it is finished already.
+    assert main(["fit", str(listed), "--output", str(model), "--test-fraction", "0.25", *TINY]) == 0
+    assert "is finished already" in capsys.readouterr().err
+    listed.write_text("\n".join(["path,label,group", *rows[:3], f"{parts / 'crack' / '0.png'},,x"]))
+    assert main(["fit", str(listed), "--output", str(tmp_path / "new"), *TINY]) == 1
+    assert (
+        "list.csv: row 5, column 'label': is empty; expected good, or the name of a defect" in capsys.readouterr().err
+    )

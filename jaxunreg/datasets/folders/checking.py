@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from jaxunreg.datasets.folders.hashed_file import HashedFile
+from jaxunreg.datasets.folders.hashed_masks import decode_masks
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
 from jaxunreg.datasets.folders.image_files import Color, OnError, check_size, check_smallest
-from jaxunreg.datasets.folders.mask_pixels import decode_mask, looks_inverted
+from jaxunreg.datasets.folders.mask_pixels import looks_inverted
 from jaxunreg.datasets.folders.pixels import decode
 from jaxunreg.datasets.folders.room import Room
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
@@ -168,7 +169,7 @@ def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
     check_smallest(file.path, (height, width), min_size)
     mask_is_empty = mask_is_inverted = False
     if file.mask_content is not None:
-        mask = decode_mask(file.mask_content)
+        mask = decode_masks(file.mask_content)
         check_size(file.mask_content.path, mask.shape, (height, width), f"as its image {file.path.name} has")
         mask_is_empty, mask_is_inverted = not mask.any(), looks_inverted(mask)
         if file.label == GOOD and not mask_is_empty:

@@ -12,7 +12,7 @@ from jaxunreg.datasets.file_errors import FolderError, MissingFileError, NotAFol
 from jaxunreg.datasets.folders.checking import check_files
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
-from jaxunreg.datasets.folders.layouts import find_layout
+from jaxunreg.datasets.folders.layouts import find_layout, find_list
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.splitting import check_fraction
 from jaxunreg.datasets.folders.unusable import Skipped
@@ -21,6 +21,11 @@ from jaxunreg.paths import given_path
 
 HELD_OUT = 0.25
 """The share of the normal groups in the test split, where there are defects but no split on disk."""
+
+_LISTS = (".csv", ".tsv")
+
+# What is held out whole, where that is not an image.
+_UNITS = {"magnetic-tile": "tiles without a defect", "kolektor": "items, with all their normal surfaces,"}
 
 _logger = logging.getLogger("jaxunreg.datasets")
 
@@ -32,13 +37,14 @@ class FolderDataset:
     Attributes:
       name: the folder's name.
       directory: the folder.
-      layout: `"mvtec"`, `"plain"`, `"normal-abnormal"` or `"magnetic-tile"`.
+      layout: the name of the layout, from the table of `load_folder`.
       train: normal images only.
       test: normal images and defects; may be empty, or hold either only.
       channels: 1 or 3, of all images.
       bits: the most bits of any image: 8, 16, or 32 for floating point.
       skipped: what was left out, and why.
       split: one sentence on how training and test images were told apart.
+      has_split: whether training and test images are told apart on disk.
     """
 
     name: str
@@ -50,6 +56,7 @@ class FolderDataset:
     bits: int
     skipped: tuple[Skipped, ...]
     split: str
+    has_split: bool = False
 
     def describe(self) -> dict[str, Any]:
         """What a run's results should say of its data, for JSON; paths are relative to the folder."""
@@ -62,10 +69,12 @@ class FolderDataset:
             "bits": self.bits,
             "train": _describe(self.train),
             "test": _describe(self.test),
-            "skipped": [
-                {"path": path.relative_to(self.directory).as_posix(), "reason": reason} for path, reason in self.skipped
-            ],
+            "skipped": [{"path": self._relative(path), "reason": reason} for path, reason in self.skipped],
         }
+
+    def _relative(self, path: Path) -> str:
+        # A list may name images that lie elsewhere.
+        return (path.relative_to(self.directory) if path.is_relative_to(self.directory) else Path(path.name)).as_posix()
 
 
 def _describe(images: ImageFiles) -> dict[str, Any]:
@@ -98,13 +107,21 @@ def load_folder(
     | mvtec | `train/good`, `test/good`, `test/DEFECT`, `ground_truth/DEFECT/NAME_mask.png` | `train` | `test` |
     | normal-abnormal | `good` (normal, ok), and `bad` (defect, ng, ...) or a folder for each defect | normal | rest |
     | plain | images, all assumed normal | all | none, unless `test_fraction` is given |
+    | mvtec-loco | as mvtec, with `validation/good`, `test/logical_anomalies`, ... | `train`, `validation` | `test` |
     | magnetic-tile | `MT_Free`, `MT_Crack`, ... with `expA_num_B.jpg` and mask `expA_num_B.png` | see below | rest |
+    | kolektor | `kos01`, ... with `Part0.jpg` and mask `Part0_label.bmp` | normal surfaces | rest |
+    | visa | an object of VisA, `Data/Images/Normal`, ..., beside `split_csv/1cls.csv` | as listed | as listed |
+    | list | a CSV file with the columns path, label, mask, split and group, see below | normal, or `train` | rest |
 
     Masks may also lie beside their images as `NAME_mask`, `NAME-mask` or `NAME_gt`, and `ground_truth` may be called
     `groundtruth` or `gt`. Upper and lower case do not matter. Where the split is not on disk, `held_out` chooses a
     share of the normal *groups* for the test split; a group is an image, and for the magnetic tiles a tile with all its
     photographs. There the tiles of which any photograph shows a defect are test tiles with all their photographs, so
-    that no tile is in both splits.
+    that no tile is in both splits. An image of MVTec LOCO has several masks, in a folder
+    `ground_truth/DEFECT/NAME`, and what any of them marks is marked. BTAD (`ok`, `ko`) has the layout mvtec.
+
+    A list names its columns in the first row; path alone is needed. Paths are relative to the list's folder. Labels are
+    good (normal, ok, 0) or names of defects. Masks, splits (train or test) and groups are optional.
 
     PNG, JPEG, BMP and TIFF with 8 or 16 bits, gray or RGB, of any sizes, are read; floating-point TIFF in [0, 1] as
     well. Gray or RGB is one choice for the data set. Hidden files are ignored; a file that is no image by its name, a
@@ -112,7 +129,7 @@ def load_folder(
     nothing of a defect are listed in `skipped` whatever `on_error` says.
 
     Args:
-      directory: the folder.
+      directory: the folder, or a list.
       color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are, be they stored as RGB or not.
       on_error: what to do with an image that cannot be used: unreadable, cut short, empty, with NaN, too small, a
         decompression bomb, with two masks, a mask of another size, one of unclear values or one that marks something of
@@ -134,6 +151,7 @@ def load_folder(
       NotAFolderError: it is a file.
       ImageFileError: an image cannot be used, and `on_error` is `"raise"`.
       FolderError: the layout is none of these, or there is no (normal) image.
+      ListError: a list whose rows cannot be used; it names the row and the column.
       ArgumentError: an argument is out of range, or no image can be used.
 
     >>> import tempfile
@@ -148,11 +166,12 @@ def load_folder(
     root = given_path("directory", directory).resolve()
     if not root.exists():
         raise MissingFileError(root, "does not exist", "a folder of images")
-    if not root.is_dir():
-        raise NotAFolderError(root, "is a file", "a folder of images")
+    is_list = root.is_file() and root.suffix.lower() in _LISTS
+    if not root.is_dir() and not is_list:
+        raise NotAFolderError(root, "is a file", "a folder of images, or a list in a .csv file")
     check_fraction("test_fraction", test_fraction or 0.0)
     check_fraction("fallback_fraction", fallback_fraction or 0.0)
-    found = find_layout(root)
+    found = find_list(root) if is_list else find_layout(root)
     if not found.train:
         raise FolderError(
             root,
@@ -165,7 +184,7 @@ def load_folder(
     if found.has_split and test_fraction is not None:
         raise ArgumentError(
             f"{argument('test_fraction', test_fraction)} for {root}",
-            "none, since that has a folder `test`",
+            "none, since that has a test split of its own" if is_list else "none, since that has a folder `test`",
             f"leave {argument('test_fraction')} out",
         )
     checked = check_files(
@@ -190,7 +209,7 @@ def load_folder(
     if not found.has_split:
         default = HELD_OUT if found.test else 0.0
         fraction = next(f for f in (test_fraction, fallback_fraction, default) if f is not None)
-        unit = "tiles without a defect" if found.layout == "magnetic-tile" else "normal images"
+        unit = _UNITS.get(found.layout, "normal images")
         split = f"a share of {fraction:g} of the {unit} is held out for the test, seed {seed}"
         _, out = images.select(is_train).split(fraction, seed=seed)
         held = {file.path for file in out.files}
@@ -200,8 +219,8 @@ def load_folder(
     _logger.info("%s: layout %s; %d images for training, %d for the test: %s", root, found.layout,
                  is_train.sum(), (~is_train).sum(), split)  # fmt: skip
     return FolderDataset(
-        name=root.name,
-        directory=root,
+        name=root.stem if is_list else root.name,
+        directory=root.parent if is_list else root,
         layout=found.layout,
         train=images.select(is_train),
         test=images.select(~is_train),
@@ -209,4 +228,5 @@ def load_folder(
         bits=images.bits,
         skipped=(*found.reported, *checked.skipped),
         split=split,
+        has_split=found.has_split,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxunreg.datasets.folders.hashed_file import HashedFile
+from jaxunreg.datasets.folders.hashed_masks import hashed_mask
 
 GOOD = "good"
 """The label of an image that is assumed normal; any other is the name of a defect."""
@@ -19,7 +20,7 @@ class ImageFile:
     Attributes:
       path: the file.
       label: `"good"`, the name of the defect, or `"unknown"`.
-      mask: the file that marks the defect's pixels, if there is one.
+      mask: the file that marks the defect's pixels, or the folder of several such files, if there is one.
       group: what must not be split over training and test, e.g. the part that several images show. Default:
         the file's own stem.
       content: the file's bytes and their hash, which `dataclasses.replace` keeps.
@@ -45,4 +46,4 @@ class ImageFile:
         if self.mask is None:
             object.__setattr__(self, "mask_content", None)
         elif self.mask_content is None or self.mask_content.path != self.mask:
-            object.__setattr__(self, "mask_content", HashedFile(self.mask))
+            object.__setattr__(self, "mask_content", hashed_mask(self.mask))

@@ -11,8 +11,8 @@ from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from jaxunreg.datasets.folders.hashed_masks import decode_masks
 from jaxunreg.datasets.folders.image_file import GOOD, UNKNOWN, ImageFile
-from jaxunreg.datasets.folders.mask_pixels import decode_mask
 from jaxunreg.datasets.folders.pixels import convert, decode
 from jaxunreg.datasets.folders.splitting import held_out
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
@@ -130,7 +130,7 @@ class ImageFiles(Sequence):
         if file.mask_content is None:
             return None
         kept = file.mask_content.kept
-        return decode_mask(file.mask_content) if kept is None else kept.copy()
+        return decode_masks(file.mask_content) if kept is None else kept.copy()
 
     def select(self, indices: Any) -> "ImageFiles":
         """Some of the images, in the order asked for.

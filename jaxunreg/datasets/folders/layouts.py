@@ -6,16 +6,22 @@ from typing import NamedTuple
 
 from jaxunreg.datasets.file_errors import FolderError
 from jaxunreg.datasets.folders.image_file import GOOD, ImageFile
+from jaxunreg.datasets.folders.image_list import ListedFiles, read_list
+from jaxunreg.datasets.folders.kolektor import find_kolektor, is_kolektor
 from jaxunreg.datasets.folders.listing import GROUND_TRUTH, Listing, holds_images, is_named_as_masks, list_folder
 from jaxunreg.datasets.folders.magnetic_tile import NORMAL_FOLDER, find_tiles
 from jaxunreg.datasets.folders.masks import masks_below, out_of_place, with_masks
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
+from jaxunreg.datasets.folders.visa import find_visa, is_visa
 
 NORMAL_NAMES = ("good", "normal", "ok")
 
-ABNORMAL_NAMES = ("bad", "defect", "defects", "defective", "abnormal", "anomalous", "anomaly", "ng", "nok")
+ABNORMAL_NAMES = ("bad", "defect", "defects", "defective", "abnormal", "anomalous", "anomaly", "ng", "nok", "ko")
 
 _TREE_FOLDERS = ("train", "test")
+
+# Of MVTec LOCO, which has normal images for a threshold in `validation`. A detector holds out images of its own.
+_LOCO_FOLDERS, _VALIDATION = ("logical_anomalies", "structural_anomalies"), "validation"
 
 
 class Found(NamedTuple):
@@ -49,6 +55,10 @@ def find_layout(root: Path) -> Found:
     if NORMAL_FOLDER in (folder.name for folder in listing.folders):
         tiles = find_tiles(root)
         return Found("magnetic-tile", tiles.clean, tiles.others, [*listing.reported, *tiles.reported], tiles.failures)
+    if is_visa(root):
+        return _listed("visa", find_visa(root))
+    if is_kolektor(listing.folders):
+        return _listed("kolektor", find_kolektor(root))
     normal = [folder for name, folder in folders.items() if name in NORMAL_NAMES]
     if "train" in folders or normal:
         alike = [folder for folder in listing.folders if folder not in folders.values()]
@@ -76,14 +86,28 @@ def find_layout(root: Path) -> Found:
     return Found("plain", files, [], [*listing.reported, *out_of_place(listing.folders, "plain")], failures)
 
 
+def find_list(file: Path) -> Found:
+    """List the files that a CSV file names; see `read_list`."""
+    return _listed("list", read_list(file, file.parent))
+
+
+def _listed(layout: str, found: ListedFiles) -> Found:
+    return Found(layout, found.train, found.test, found.reported, found.failures, found.has_split)
+
+
 def _find_tree(root: Path, listing: Listing, folders: dict[str, Path]) -> Found:
     ground_truth, others = _ground_truth(root, listing)
-    reported = [*listing.reported, *out_of_place(listing.images, "mvtec")]
-    reported += out_of_place([folder for folder in others if folder.name.lower() not in _TREE_FOLDERS], "mvtec")
+    is_loco = "test" in folders and any((folders["test"] / name).is_dir() for name in _LOCO_FOLDERS)
+    layout = "mvtec-loco" if is_loco else "mvtec"
+    for_training = [
+        folders[name] for name in ("train", _VALIDATION) if name == "train" or (is_loco and name in folders)
+    ]
+    has_place = (*_TREE_FOLDERS, *(folder.name.lower() for folder in for_training))
+    reported = [*listing.reported, *out_of_place(listing.images, layout)]
+    reported += out_of_place([folder for folder in others if folder.name.lower() not in has_place], layout)
     train, failures = [], []
-    inner = list_folder(folders["train"])
-    for folder in (folders["train"], *inner.folders):
-        if folder != folders["train"] and folder.name.lower() not in NORMAL_NAMES:
+    for top, folder in [(outer, inner) for outer in for_training for inner in (outer, *list_folder(outer).folders)]:
+        if folder != top and folder.name.lower() not in NORMAL_NAMES:
             raise FolderError(
                 folder,
                 f"is a training folder called {folder.name!r}",
@@ -92,26 +116,26 @@ def _find_tree(root: Path, listing: Listing, folders: dict[str, Path]) -> Found:
             )
         found = list_folder(folder)
         reported += found.reported
-        if folder != folders["train"]:
-            reported += out_of_place(found.folders, "mvtec")
+        if folder != top:
+            reported += out_of_place(found.folders, layout)
         files, failed = with_masks(root, found, GOOD)
         train += files
         failures += failed
     test: list[ImageFile] = []
     if "test" not in folders:
-        return Found("mvtec", train, test, reported, failures)
+        return Found(layout, train, test, reported, failures)
     outer = list_folder(folders["test"])
-    reported += [*outer.reported, *out_of_place(outer.images, "mvtec")]
+    reported += [*outer.reported, *out_of_place(outer.images, layout)]
     _refuse_masks(folders["test"], outer.folders)
     masks = masks_below(ground_truth, outer.folders, reported)
     for folder in outer.folders:
         label = GOOD if folder.name.lower() in NORMAL_NAMES else folder.name
         found = list_folder(folder)
-        reported += [*found.reported, *out_of_place(found.folders, "mvtec")]
+        reported += [*found.reported, *out_of_place(found.folders, layout)]
         files, failed = with_masks(root, found, label, masks.pop(folder.name, {}))
         test += files
         failures += failed
-    return Found("mvtec", train, test, reported, failures, has_split=True)
+    return Found(layout, train, test, reported, failures, has_split=True)
 
 
 def _find_two_folders(root: Path, listing: Listing, folders: dict[str, Path], normal: list[Path]) -> Found:

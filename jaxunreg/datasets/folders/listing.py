@@ -78,6 +78,11 @@ def stem_of(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
+def stem_of_folder(folder: Path) -> str:
+    """The name of a folder in the spelling of `stem_of`; a dot in it begins no suffix."""
+    return unicodedata.normalize("NFC", folder.name)
+
+
 def is_named_as_masks(folder: Path, beside: Iterable[Path]) -> bool:
     """Whether a folder is one of masks by its name, whatever its case, and by the names of the folders beside it.
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from jaxunreg.datasets.file_errors import FolderError
 from jaxunreg.datasets.folders.image_file import ImageFile
-from jaxunreg.datasets.folders.listing import Listing, holds_images, image_stem, is_hidden, list_folder, stem_of
+from jaxunreg.datasets.folders.listing import (
+    Listing,
+    holds_images,
+    image_stem,
+    is_hidden,
+    list_folder,
+    stem_of,
+    stem_of_folder,
+)
 from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 
@@ -69,7 +77,11 @@ def masks_below(
         of_stem = masks.setdefault(defect, {})
         # Here all images are masks, whether or not their names say so; those that do lie beside no image.
         reported += [skipped for skipped in found.reported if skipped.path.suffix.lower() not in SUFFIXES]
-        reported += out_of_place(found.folders, "mvtec")
+        for inner in found.folders:  # MVTec LOCO has several masks of an image, in a folder with its name.
+            if holds_images(inner):
+                of_stem.setdefault(stem_of_folder(inner), []).append(inner)
+            else:
+                reported += out_of_place([inner], "mvtec")
         images = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         for path in sorted(path for path in images if not is_hidden(path.name)):
             of_stem.setdefault(image_stem(path) or stem_of(path), []).append(path)
