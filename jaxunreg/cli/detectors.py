@@ -3,8 +3,12 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
+from jaxunreg.cli.console import say
 from jaxunreg.cli.options import CommandError
-from jaxunreg.datasets.folders.image_files import Color
+from jaxunreg.datasets.folders.image_files import Color, ImageFiles, OnError
+from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 from jaxunreg.errors import argument
 from jaxunreg.inspection.calibration import images_needed
 from jaxunreg.inspection.detector import AnomalyDetector
@@ -86,6 +90,42 @@ def check_promise(name: str, rate: float, held_out_images: int) -> None:
             f"raise {argument(name)}, or add {needed - held_out_images} good parts by `jaxunreg recalibrate`",
             field=name,
         )
+
+
+def fitting_images(detector: AnomalyDetector, images: ImageFiles, on_error: OnError) -> ImageFiles:
+    """The images that the masks of a detector can be laid over.
+
+    Args:
+      detector: the detector.
+      images: of any sizes.
+      on_error: whether another one raises, or is left out and listed in `skipped`.
+
+    Raises:
+      ImageFileError: an image does not fit, and `on_error` is `"raise"`.
+      CommandError: none fits.
+    """
+    fitting = detector.fits(images.sizes)
+    if fitting.all():
+        return images
+    mask = "x".join(map(str, detector.mask_sizes[0]))
+    skipped = [
+        Skipped(
+            images.files[k].path,
+            f"has {images.sizes[k, 0]}x{images.sizes[k, 1]} pixels, and not the ratio of the model's masks of {mask}",
+        )
+        for k in np.flatnonzero(~fitting)
+    ]
+    if on_error == "raise":
+        raise ImageFileError(*skipped[0], "images of the camera that the masks were drawn for", "leave it out")
+    for entry in skipped:
+        say(f"skipped: {entry.path}: {entry.reason}")
+    if not fitting.any():
+        raise CommandError(
+            f"{len(images)} images, none of which has the ratio of the model's masks of {mask}",
+            "images of the camera that the masks were drawn for",
+            "score others, or fit without masks",
+        )
+    return dataclasses.replace(images.select(fitting), skipped=(*images.skipped, *skipped))
 
 
 def color_of(detector: AnomalyDetector) -> Color:

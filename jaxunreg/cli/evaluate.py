@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from jaxunreg.cli.console import say
-from jaxunreg.cli.detectors import color_of, load_detector
+from jaxunreg.cli.detectors import color_of, fitting_images, load_detector
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
 from jaxunreg.cli.places import check_outside, check_report, make_folder
 from jaxunreg.cli.shown_images import show_images
@@ -82,6 +82,9 @@ def evaluate(
     )
     images, left_out, which = unseen_images(detector, data)
     _show_left_out(left_out)
+    known = len(images.skipped)
+    images = fitting_images(detector, images, on_error)
+    left_out = (*left_out, *images.skipped[known:])
     if output is not None:
         make_folder("--output", output)
     say(which)

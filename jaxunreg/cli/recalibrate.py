@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from jaxunreg.cli.console import say
-from jaxunreg.cli.detectors import color_of
+from jaxunreg.cli.detectors import color_of, fitting_images
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
 from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.shown_images import show_images
@@ -87,7 +87,7 @@ def recalibrate(
         )
     if seen.any():
         say(f"left out: {int(seen.sum())} images that the model was made of")
-    images = data.train.select(~seen)
+    images = fitting_images(detector, data.train.select(~seen), on_error)
     show_images("calibrating on", data, images)
     found = recalibrate_detector(detector, images, rate=rate, review_rate=review_rate, only_new=only_new)
     target = model if output is None else output

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from jaxunreg.cli.console import say
-from jaxunreg.cli.detectors import color_of
+from jaxunreg.cli.detectors import color_of, fitting_images
 from jaxunreg.cli.options import CommandError
 from jaxunreg.cli.outputs import Outputs
 from jaxunreg.cli.stopping import stopping
@@ -88,9 +88,8 @@ class FileSource:
 
     def __init__(self, detector: AnomalyDetector, targets: Sequence[Path], on_error: OnError) -> None:
         self._detector = detector
-        self._images = load_files(
-            targets, color=color_of(detector), on_error=on_error, min_size=detector.smallest_image
-        )
+        images = load_files(targets, color=color_of(detector), on_error=on_error, min_size=detector.smallest_image)
+        self._images = fitting_images(detector, images, on_error)
         self._on_error = on_error
         if self._images.bits != detector.bits:
             bits = self._images.bits

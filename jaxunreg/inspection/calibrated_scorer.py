@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from jaxunreg.decomposition import Term
 from jaxunreg.errors import ArgumentError, ArgumentTypeError
@@ -20,6 +20,7 @@ from jaxunreg.inspection.checks import (
     check_review,
     check_scoring,
 )
+from jaxunreg.inspection.counting import fits
 from jaxunreg.inspection.held_out import HeldOutScores, PixelLevels, PixelPeaks
 from jaxunreg.inspection.named_regions import JointRate, NamedRegion, by_name, check_mask, joint_rate
 from jaxunreg.inspection.verdict import Outcome
@@ -92,15 +93,28 @@ class CalibratedScorer:
         return self.scorer.smallest_image
 
     @property
+    def mask_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each mask, that of the ignored area first."""
+        masks = [region.mask for region in self.named_regions]
+        masks = masks if self.ignored is None else [self.ignored, *masks]
+        return tuple((mask.shape[0], mask.shape[1]) for mask in masks)
+
+    @property
     def fitting_size(self) -> tuple[int, int]:
         """Height and width of an image that can be scored: those of a mask, or a multiple, where there is one."""
-        masks = [self.ignored] if self.ignored is not None else [region.mask for region in self.named_regions]
         least = max(self.smallest_image, 32)
-        if not masks:
+        if not self.mask_sizes:
             return least, least
-        height, width = masks[0].shape
+        height, width = self.mask_sizes[0]
         times = -(-least // min(height, width))
         return times * height, times * width
+
+    def fits(self, sizes: Int[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+        """Whether the masks can be laid over images of these sizes; always where there is none."""
+        found = np.ones(len(sizes), bool)
+        for mask in self.mask_sizes:
+            found &= fits(mask, sizes)
+        return found
 
     @property
     def channels(self) -> int:

@@ -104,6 +104,19 @@ class Counting:
         return Counted(places, pixels, named)
 
 
+def fits(mask: tuple[int, int], sizes: Int[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+    """Whether a mask can be laid over images: whether their sides have the same ratio, up to 2 %.
+
+    Args:
+      mask: its height and width.
+      sizes: height and width of each image.
+
+    >>> fits((12, 15), np.array([[24, 30], [15, 12], [400, 501]])).tolist()
+    [True, False, True]
+    """
+    return np.abs(mask[0] * sizes[:, 1] / (mask[1] * sizes[:, 0]) - 1.0) <= _TOLERANCE
+
+
 def mask_at(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bool[np.ndarray, "{size[0]} {size[1]}"]:
     """A mask laid over an image: the pixels of the image that overlap a marked pixel.
 
@@ -123,7 +136,7 @@ def mask_at(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bo
     """
     if mask.shape == size:
         return mask
-    if abs(mask.shape[0] * size[1] / (mask.shape[1] * size[0]) - 1.0) > _TOLERANCE:
+    if not fits((mask.shape[0], mask.shape[1]), np.array([size])).all():
         raise ArgumentError(
             f"a mask of {mask.shape[0]}x{mask.shape[1]} for an image of {size[0]}x{size[1]}",
             "sides of the same ratio",

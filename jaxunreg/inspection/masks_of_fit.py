@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxunreg.inspection.counting import mask_at
+from jaxunreg.errors import ArgumentError
+from jaxunreg.inspection.counting import fits
 from jaxunreg.inspection.named_regions import check_mask
 from jaxunreg.inspection.normal_images import NormalImages
 from jaxunreg.inspection.region_to_tell import RegionToTell
@@ -30,8 +31,17 @@ def check_masks(
     masks |= {f"the mask of region {name!r}": region.mask for name, region in (named_regions or {}).items()}
     for what, mask in masks.items():
         check_mask(what, mask)
-        for height, width in np.unique(normal.sizes, axis=0).tolist():
-            mask_at(mask, (height, width))
+        height, width = mask.shape
+        odd = np.flatnonzero(~fits((height, width), normal.sizes))
+        if odd.size:
+            more = f" (and {odd.size - 1} more)" if odd.size > 1 else ""
+            raise ArgumentError(
+                f"{normal.names[odd[0]]} of {normal.sizes[odd[0], 0]}x{normal.sizes[odd[0], 1]}{more} for {what} of "
+                f"{height}x{width}",
+                "sides of the same ratio",
+                "draw the mask over an image of this camera, or leave images of others out",
+                field="images",
+            )
 
 
 def masks_record(ignored: np.ndarray | None, named_regions: Mapping[str, RegionToTell] | None) -> dict[str, Any]:

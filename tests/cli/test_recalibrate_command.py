@@ -87,6 +87,10 @@ def test_a_model_is_fitted_with_masks(parts, tmp_path, capsys):
     }
     assert main(words) == 0
     assert "is finished already" in capsys.readouterr().err
+    square = write(tmp_path / "square.png", np.eye(12, dtype=np.uint8) * 255)
+    assert main([*words, "--region", f"square={square}"]) == 1
+    told = ".png of 12x15 (and 20 more) for the mask of region 'square' of 12x12; expected sides of the same ratio"
+    assert told in capsys.readouterr().err
     assert main([*words, "--region", f"left={right}"]) == 1
     assert "it has other masks or regions" in capsys.readouterr().err
 

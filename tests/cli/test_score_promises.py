@@ -190,3 +190,17 @@ def test_a_lot_is_judged_as_a_whole(told_model, new, tmp_path, capsys):
     assert code == 0
     assert [row["lot"] for row in found] == [None, "pass", "pass"]
     assert "with 39 held-out good parts fewer than 50 parts are never rejected" in err
+
+
+def test_an_image_that_the_masks_do_not_fit_is_named_or_skipped(told_model, new, tmp_path, capsys):
+    wide = write(tmp_path / "wide.png", good(1, 12, 30))
+    words = ["score", str(new / "good0.png"), str(wide), "--model", str(told_model)]
+    assert main(words) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {wide}: has 12x30 pixels, and not the ratio of the model's masks of 12x15; ")
+    assert main([*words, "--on-error", "skip"]) in (0, 3)
+    table = rows(capsys.readouterr().out)
+    assert [row["path"] for row in table if row["verdict"] == "skipped"] == [str(wide)]
+    assert len(table) == 2
+    assert main(["score", str(wide), "--model", str(told_model), "--on-error", "skip"]) == 1
+    assert "got 1 images, none of which has the ratio" in capsys.readouterr().err

@@ -292,7 +292,7 @@ def test_masks_that_do_not_fit_are_told(scorer, ignored):
     for how, message in (
         ({"ignored": np.zeros(SIZE, bool)}, "got the ignored area without a marked pixel"),
         ({"ignored": np.ones(SIZE, bool)}, "got an ignored area that leaves no place of an image of 64x96"),
-        ({"ignored": np.ones((10, 10), bool)}, "got a mask of 10x10 for an image of 64x96; expected sides of the same"),
+        ({"ignored": np.eye(10, dtype=bool)}, "got a mask of 10x10 for an image of 64x96; expected sides of the same"),
         ({"named_regions": {"a": RegionToTell(corner)}}, "got a region 'a' in which no place of an image of 64x96"),
         (
             {"named_regions": {"a": RegionToTell(~corner, 0.01)}},
