@@ -78,34 +78,45 @@ class Detector {
   }
 
   Verdict operator()(const Image& given) {
-    const Image image = with_channels(given, about_.at("channels"));
+    Image image = with_channels(given, about_.at("channels"));
     if (std::min(image.height, image.width) < about_.at("smallest_image").get<int>())
       throw std::runtime_error("got an image that is too small; expected what the detector was made of");
+    const auto ignored = laid_over(ignored_, image);
+    for (std::size_t k = 0; k < image.pixels.size(); ++k)  // gray, so that nothing of them reaches a score
+      if (ignored[k / image.channels]) image.pixels[k] = 128;
     const Map map = about_.at("space") == "features" ? of_features(image) : of_patches(image);
-    const auto counted = ignored_.pixels.empty() ? std::vector<bool>(map.values.size(), true) : not_ignored(image, map);
+    const auto counted = not_in(ignored, image, map);
     Verdict verdict;
     static_cast<Judgement&>(verdict) = judged(some(map.values, counted), about_);
     for (std::size_t k = 0; k < regions_.size(); ++k) {
       const auto& region = about_["named_regions"][k];
-      verdict.named.emplace_back(region.at("name"), judged(some(map.values, inside(regions_[k], image, map, counted)), region));
+      const auto of_region = inside(regions_[k], image, map, counted);
+      verdict.named.emplace_back(region.at("name"), judged(some(map.values, of_region), region));
       verdict.is_anomalous = verdict.is_anomalous || verdict.named.back().second.is_anomalous;
     }
     std::size_t worst = 0;
     float highest = -std::numeric_limits<float>::infinity();
     for (std::size_t k = 0; k < counted.size(); ++k)
       if (counted[k] && map.values[k] > highest) highest = map.values[worst = k];
-    const int columns = int(map.lefts.size());
-    verdict.box = {map.tops[worst / columns], map.lefts[worst % columns], map.box_height, map.box_width};
+    const Axis &rows = map.rows, &columns = map.columns;
+    const std::size_t row = worst / columns.starts.size(), column = worst % columns.starts.size();
+    verdict.box = {rows.starts[row], columns.starts[column], rows.length, columns.length};
     verdict.outcome = outcome(verdict);
     return verdict;
   }
 
  private:
-  // The score of each place, and where the boxes of the places begin.
+  // Along an axis, where the box of each place begins, the length of a box, and the middle of each place, in pixels.
+  struct Axis {
+    std::vector<int> starts;
+    int length;
+    std::vector<double> middles;
+  };
+
+  // The score of each place, row by row.
   struct Map {
     std::vector<float> values;
-    std::vector<int> tops, lefts;
-    int box_height, box_width;
+    Axis rows, columns;
   };
 
   // ------------------------------------------------------------------ features: resized, in tiles where it is large
@@ -123,7 +134,8 @@ class Detector {
     for (const auto& one : about_.at("tiles")) {
       const std::vector<int> t = one;  // top, left, row, column, rows, columns, rows and columns to skip
       for (int y = 0; y < tall; ++y)
-        std::copy_n(&pixels[(std::size_t(t[0] + y) * width + t[1]) * channels], wide * channels, &tile[std::size_t(y) * wide * channels]);
+        std::copy_n(&pixels[(std::size_t(t[0] + y) * width + t[1]) * channels], wide * channels,
+                    &tile[std::size_t(y) * wide * channels]);
       auto outputs = run("network", tile, {1, tall, wide, channels});
       const float* seen = outputs[0].GetTensorData<float>();
       const auto seen_columns = outputs[0].GetTensorTypeAndShapeInfo().GetShape()[2];
@@ -133,9 +145,7 @@ class Detector {
     }
     auto outputs = run("density", map, {rows, columns, features});
     const float* values = outputs[0].GetTensorData<float>();
-    const auto [tops, box_height] = boxes(rows, image.height);
-    const auto [lefts, box_width] = boxes(columns, image.width);
-    return {{values, values + std::size_t(rows) * columns}, tops, lefts, box_height, box_width};
+    return {{values, values + std::size_t(rows) * columns}, boxes(rows, image.height), boxes(columns, image.width)};
   }
 
   // Linear interpolation with antialiasing along the middle of three axes, [outer, before, inner].
@@ -166,23 +176,23 @@ class Detector {
     return y;
   }
 
-  // Where the box around each place of an axis begins, and its length.
-  std::pair<std::vector<int>, int> boxes(int places, int pixels) const {
+  Axis boxes(int places, int pixels) const {
     const int wide = about_.at("places_a_box");
-    const int length = std::min(pixels, (wide * pixels + places - 1) / places);
-    std::vector<int> starts;
+    Axis axis{{}, std::min(pixels, (wide * pixels + places - 1) / places), {}};
     for (int k = 0; k < places; ++k) {
-      const double start = std::nearbyint((k + 0.5) * pixels / places - length / 2.0);
-      starts.push_back(std::clamp(int(start), 0, pixels - length));
+      axis.middles.push_back((k + 0.5) * pixels / places);
+      const double start = std::nearbyint(axis.middles.back() - axis.length / 2.0);
+      axis.starts.push_back(std::clamp(int(start), 0, pixels - axis.length));
     }
-    return {starts, length};
+    return axis;
   }
 
   // ------------------------------------------------------------------------------------------- pixels: patch by patch
 
   Map of_patches(const Image& image) {
     const int side = about_.at("patch"), count = about_.at("patches_a_call"), channels = image.channels;
-    const auto tops = starts(image.height, side), lefts = starts(image.width, side);
+    const Axis rows = starts(image.height, side), columns = starts(image.width, side);
+    const auto &tops = rows.starts, &lefts = columns.starts;
     const std::size_t size = std::size_t(side) * side * channels, total = tops.size() * lefts.size();
     std::vector<float> values, patches;
     for (std::size_t begin = 0; begin < total; begin += count) {
@@ -199,15 +209,16 @@ class Detector {
       const float* scores = outputs[0].GetTensorData<float>();
       values.insert(values.end(), scores, scores + (end - begin));
     }
-    return {values, tops, lefts, side, side};
+    return {values, rows, columns};
   }
 
   // Where patches begin along an axis; the last one ends with the image.
-  std::vector<int> starts(int length, int side) const {
-    std::vector<int> found;
-    for (int start = 0; start <= length - side; start += about_.at("stride").get<int>()) found.push_back(start);
-    if (found.back() != length - side) found.push_back(length - side);
-    return found;
+  Axis starts(int length, int side) const {
+    Axis axis{{}, side, {}};
+    for (int start = 0; start <= length - side; start += about_.at("stride").get<int>()) axis.starts.push_back(start);
+    if (axis.starts.back() != length - side) axis.starts.push_back(length - side);
+    for (int start : axis.starts) axis.middles.push_back(start + side / 2.0);
+    return axis;
   }
 
   // ----------------------------------------------------------------------------------------------------------- verdict
@@ -219,7 +230,8 @@ class Detector {
     Judgement found;
     for (std::size_t k = 0; k < top; ++k) found.score += values[k] / double(top);
     const auto& held_out = test.at("held_out");
-    const auto above = std::count_if(held_out.begin(), held_out.end(), [&](const auto& one) { return one >= found.score; });
+    const auto above =
+        std::count_if(held_out.begin(), held_out.end(), [&](const auto& one) { return one >= found.score; });
     found.p_value = double(1 + above) / double(held_out.size() + 1);
     found.threshold = test.at("threshold");
     found.is_anomalous = found.score > found.threshold;
@@ -242,12 +254,15 @@ class Detector {
 
   // ------------------------------------------------------------------------------------------------------------- masks
 
-  // Whether a pixel of the image overlaps a marked pixel of a mask, whose sides have the same ratio.
+  // Whether a pixel of the image overlaps a marked pixel of a mask, whose sides have the same ratio; none of no mask.
   static std::vector<bool> laid_over(const Image& mask, const Image& image) {
+    if (mask.pixels.empty()) return std::vector<bool>(std::size_t(image.height) * image.width);
     if (std::abs(double(mask.height) * image.width / (double(mask.width) * image.height) - 1.0) > 0.02)
       throw std::runtime_error("got an image whose sides have another ratio than a mask; expected the same");
     std::vector<bool> marked(std::size_t(image.height) * image.width);
-    auto range = [](long k, long have, long want) { return std::pair(k * have / want, ((k + 1) * have + want - 1) / want); };
+    auto range = [](long k, long have, long want) {
+      return std::pair(k * have / want, ((k + 1) * have + want - 1) / want);
+    };
     for (int y = 0; y < image.height; ++y)
       for (int x = 0; x < image.width; ++x) {
         const auto [top, bottom] = range(y, mask.height, image.height);
@@ -259,28 +274,33 @@ class Detector {
     return marked;
   }
 
-  // Whether no ignored pixel lies in the box of each place.
-  std::vector<bool> not_ignored(const Image& image, const Map& map) const {
-    const auto marked = laid_over(ignored_, image);
+  // Whether no marked pixel lies in the box around the middle of each place.
+  static std::vector<bool> not_in(const std::vector<bool>& marked, const Image& image, const Map& map) {
+    auto range = [](const Axis& axis, std::size_t k, int whole) {
+      const double first = std::floor(axis.middles[k] - axis.length / 2.0);
+      const double last = std::ceil(axis.middles[k] + axis.length / 2.0);
+      return std::pair(std::clamp(int(first), 0, whole), std::clamp(int(last), 0, whole));
+    };
     std::vector<bool> counted;
-    for (int top : map.tops)
-      for (int left : map.lefts) {
+    for (std::size_t row = 0; row < map.rows.middles.size(); ++row)
+      for (std::size_t column = 0; column < map.columns.middles.size(); ++column) {
+        const auto [top, bottom] = range(map.rows, row, image.height);
+        const auto [left, right] = range(map.columns, column, image.width);
         bool clear = true;
-        for (int y = top; y < top + map.box_height; ++y)
-          for (int x = left; x < left + map.box_width; ++x) clear = clear && !marked[std::size_t(y) * image.width + x];
+        for (int y = top; y < bottom; ++y)
+          for (int x = left; x < right; ++x) clear = clear && !marked[std::size_t(y) * image.width + x];
         counted.push_back(clear);
       }
     return counted;
   }
 
-  // Whether the centre of the box of each place that counts lies in a region.
+  // Whether the middle of each place that counts lies in a region.
   static std::vector<bool> inside(const Image& mask, const Image& image, const Map& map, std::vector<bool> counted) {
     const auto marked = laid_over(mask, image);
     std::size_t k = 0;
-    for (int top : map.tops)
-      for (int left : map.lefts) {
-        const std::size_t y = top + map.box_height / 2, x = left + map.box_width / 2;
-        counted[k] = counted[k] && marked[y * image.width + x];
+    for (double y : map.rows.middles)
+      for (double x : map.columns.middles) {
+        counted[k] = counted[k] && marked[std::size_t(y) * image.width + std::size_t(x)];
         ++k;
       }
     return counted;
@@ -305,7 +325,8 @@ class Detector {
   std::vector<Ort::Value> run(const std::string& program, std::vector<float>& values, std::vector<std::int64_t> shape) {
     Ort::Session& session = *sessions_.at(program);
     Ort::AllocatorWithDefaultOptions allocator;
-    const auto input = session.GetInputNameAllocated(0, allocator), output = session.GetOutputNameAllocated(0, allocator);
+    const auto input = session.GetInputNameAllocated(0, allocator);
+    const auto output = session.GetOutputNameAllocated(0, allocator);
     const char* inputs[] = {input.get()};
     const char* outputs[] = {output.get()};
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
