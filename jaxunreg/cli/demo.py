@@ -25,7 +25,7 @@ See the other commands work, on generated parts with cracks and blowholes.
   jaxunreg demo --output elsewhere --parts 200
 
 It generates parts with a thread, learns from good ones, scores new ones with heat maps, and evaluates the scores. Each
-command is printed before it runs, so that you can run it on images of your own. It takes about two minutes on two
+command is printed before it runs, so that you can run it on images of your own. It takes about a minute on two
 cores and needs no network. The path of the page to look at is printed on stdout.
 
 Start it again with the same output to go on after an interruption; finished steps are not done again.

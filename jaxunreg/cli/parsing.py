@@ -26,7 +26,7 @@ Find what is odd in images, with nothing but normal images to learn from.
   jaxunreg serve model                                score images that are sent over HTTP
   jaxunreg watch incoming --model model --output log  score each image that arrives in a folder
   jaxunreg export model --output exported             the whole detector for ONNX Runtime, or as StableHLO
-  jaxunreg demo                                       all of that on generated parts, in two minutes
+  jaxunreg demo                                       fit, score and evaluate on generated parts
 
 Results go to stdout, everything else to stderr. Each command has a --help; --version prints the version.
 """
