@@ -11,7 +11,7 @@ from jaxunreg.reports.tables import Table
 from jaxunreg.reports.text_tables import as_markdown
 from results.tables.committed import committed
 
-_SHORT = ("VAE on features, M", "Gaussian on features", "PaDiM", "PatchCore, 1 %", "VAE, M", "VAE, L")
+_SHORT = ("VAE on features, M", "VAE on features, L", "Gaussian on features", "PaDiM", "PatchCore, 1 %")
 
 
 def parts_short() -> str:
