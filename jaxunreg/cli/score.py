@@ -46,12 +46,13 @@ a column review_threshold. A model with named regions has a column named_regions
 of the heat map (top, left, height, width, area, peak and mean in nats) above a level that at most --pixel-rate of the
 normal images exceed anywhere; CSV counts them. --masks and --maps add the columns mask and map.
 
---drift keeps a test in FILE over all runs: whether normal parts still look as the held-out ones, and whether more parts
-are anomalous than the rate explains. It alarms without a reason with a probability of at most 0.01, over any number of
-parts. Without it the same is said of this run alone. Give parts in the order in which they were made, each once.
+With --drift a test goes on in FILE over all runs: whether normal parts still look as the held-out ones, and whether
+more parts are anomalous than the rate explains. It alarms without a reason with a probability of at most 0.01, over any
+number of parts. Without it the same is said of this run alone. Give parts in the order in which they were made, each
+once.
 
---lot takes the images for one lot and adds a column lot: of the parts that it rejects at most that share is good, on
-average (Benjamini-Hochberg on the p-values). Its rows come when all images are scored.
+With --lot the images are one lot, and there is a column lot: of the parts that it rejects at most that share is good,
+on average (Benjamini-Hochberg on the p-values). The rows come when all images are scored.
 
 --camera (needs `pip install 'jaxunreg[camera]'`) scores the frames of a video file, of a camera of this machine (0) or
 of a stream, a row for each with the columns frame and seconds. Of a camera or a stream the newest frame is taken each
