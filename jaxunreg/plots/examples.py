@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxunreg.errors import ArgumentError
 from jaxunreg.images import to_float
-from jaxunreg.plots.heat_colors import as_rgb, blend, draw_heat_bar, heat_norm, outline_defect
+from jaxunreg.plots.heat_colors import as_rgb, blend, draw_heat_bar, heat_norm, outline_defect, outline_region
 from jaxunreg.plots.style import ANOMALOUS, DPI, NORMAL, PAGE_WIDTH, STYLE
 from jaxunreg.signatures import checked
 
@@ -32,6 +32,7 @@ def heat_map_examples(
     label: str,
     mark: float | None = None,
     counted: Sequence[Bool[np.ndarray, "_ _"] | None] | None = None,
+    regions: Sequence[Sequence[Bool[np.ndarray, "_ _"]]] | None = None,
 ) -> Figure:
     """Several images, each above its heat map over it in gray, with the defects outlined.
 
@@ -45,6 +46,7 @@ def heat_map_examples(
       label: of the colour bar.
       mark: see `heat_map_overlay`.
       counted: of each image, see `heat_map_overlay`.
+      regions: of each image, see `heat_map_overlay`.
 
     Returns:
       A figure with two axes an image and a colour bar.
@@ -64,7 +66,8 @@ def heat_map_examples(
         raise ArgumentError("no images", "at least one", "choose images to show")
     counts = {"heats": len(heats), "masks": len(masks), "captions": len(captions)}
     counted = [None] * len(images) if counted is None else counted
-    counts["counted"] = len(counted)
+    regions = [()] * len(images) if regions is None else regions
+    counts |= {"counted": len(counted), "regions": len(regions)}
     if set(counts.values()) != {len(images)}:
         raise ArgumentError(f"{len(images)} images with {counts}", "one of each for each image", "leave none out")
     norm = heat_norm(scale)
@@ -92,6 +95,8 @@ def heat_map_examples(
                 axes.imshow(picture, aspect="auto")
                 axes.set_axis_off()
                 outline_defect(axes, masks[k])
+                for region in regions[k]:
+                    outline_region(axes, region)
             caption, is_anomalous = captions[k]
             color = ANOMALOUS if is_anomalous else NORMAL
             figure.text(left / PAGE_WIDTH, (top + 0.05) / total, caption, fontsize=9, color=color, parse_math=False)

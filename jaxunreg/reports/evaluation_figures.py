@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jaxunreg.datasets.folders.image_file import GOOD
 from jaxunreg.decomposition import LETTERS
+from jaxunreg.inspection.counting import mask_at
 from jaxunreg.inspection.evaluation import Evaluation
 from jaxunreg.plots import heat_map_examples, roc_comparison, scale_note, score_strips
 from jaxunreg.reports.figures import Figures
@@ -82,6 +83,10 @@ def _add_heat_maps(figures: Figures, found: Evaluation) -> None:
             label=f"{letter}, nats a pixel",
             mark=detector.pixel_levels[detector.term][1],
             counted=[one.counted for one in shown],
+            regions=[
+                [mask_at(region.mask, (one.image.shape[0], one.image.shape[1])) for region in detector.named_regions]
+                for one in shown
+            ],
         ),
         "Of each kind the image with the median score, so neither the best nor the worst, and the normal image with "
         "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map. "

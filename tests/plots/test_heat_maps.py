@@ -217,5 +217,11 @@ def test_a_named_region_is_outlined_on_both():
     region = np.zeros((20, 30), bool)
     region[5:9, 5:9] = True
     figure, plain = overlay(20, 30, regions=[region]), overlay(20, 30)
+    pictures = {"scale": (0.0, 20.0), "title": "a", "label": "b"}
+    some, none = (
+        heat_map_examples([image(0)], [np.ones((20, 30))], [None], [("good", False)], regions=regions, **pictures)
+        for regions in ([[region]], None)
+    )
     for axes in (0, 1):
         assert len(figure.axes[axes].collections) == len(plain.axes[axes].collections) + 1
+        assert len(some.axes[axes].collections) == len(none.axes[axes].collections) + 1
