@@ -26,7 +26,7 @@ class LatentSpace(nn.Module):
     """The latent space of a `VAE`. A subclass changes the posterior or the noise, and may have variables of its own."""
 
     def restrict(self, posterior: Gaussian) -> Gaussian:
-        """Return the posterior inside this latent space, each part `[batch, latent]`; here as the encoder made it."""
+        """Return the posterior in this latent space, `[batch, latent]`. By default it is what the encoder made."""
         return posterior
 
     def noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:

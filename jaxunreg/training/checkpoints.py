@@ -21,9 +21,9 @@ FORMAT = 2
 
 @contextlib.contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Be the only run that writes into a folder, until the body ends or the process does.
+    """Be the only run that writes into a folder, until the body or the process ends.
 
-    Where the file system has no locks, a warning says so.
+    If the file system has no locks, warn.
 
     Raises:
       CheckpointError: another run is writing there.
@@ -33,8 +33,8 @@ def alone_in(directory: Path) -> Iterator[None]:
             certainly = stack.enter_context(held(directory))
         except BlockingIOError as error:
             raise CheckpointError(
-                f"{directory}, into which another run is writing right now",
-                "a folder of its own for each",
+                f"{directory}, where another run is writing right now",
+                "a separate folder for each run",
                 "wait until that run has ended and start again, or choose another folder",
             ) from error
         if not certainly:
@@ -43,18 +43,18 @@ def alone_in(directory: Path) -> Iterator[None]:
 
 
 class Checkpoints:
-    """The checkpoints of one training run: `DIRECTORY/<step>/`, the newest few of them.
+    """The newest checkpoints of one training run: `DIRECTORY/<step>/`.
 
     Each holds three items: `variables` (parameters and batch statistics), `rest` (what else training needs to go on)
-    and `config` (JSON: the model, the training config, the step, a SHA-256 of each tree, and one of itself). Orbax
-    writes into a temporary folder and renames it, so a run that is killed while saving leaves the previous checkpoint
-    as the last.
+    and `config` (JSON: the model, the training config, the step, and SHA-256 sums of each tree and of itself). Orbax
+    writes into a temporary folder and renames it. So if a run is killed while saving, the previous checkpoint stays the
+    last one.
 
     Args:
       directory: created if it does not exist.
       keep: how many of the newest are kept.
-      alone: refuse other runs that ask for the same, until this is closed.
-      advice: what to do about one that is damaged.
+      alone: until this is closed, refuse other runs that ask to be alone.
+      advice: what to do about a damaged checkpoint.
 
     Raises:
       CheckpointError: the directory cannot be written, or another run is alone in it.
@@ -104,15 +104,15 @@ class Checkpoints:
 
     @property
     def latest_step(self) -> int | None:
-        """Step of the newest checkpoint, `None` where there is none."""
+        """Step of the newest checkpoint, or `None`."""
         return self._manager.latest_step()
 
     @quiet_orbax()
     def save(self, step: int, variables: Variables, rest: PyTree, config: dict[str, Any]) -> None:
-        """Write a checkpoint; it is there whole or not at all.
+        """Write a checkpoint, whole or not at all.
 
         Raises:
-          CheckpointError: it could not be written, e.g. since the disk is full, or there is a later one.
+          CheckpointError: it could not be written, e.g. because the disk is full, or there is a later checkpoint.
         """
         ocp = _orbax()
 
@@ -131,7 +131,7 @@ class Checkpoints:
                     config=ocp.args.JsonSave(with_checksum(meta)),
                 ),
             )
-        except Exception as error:  # Orbax, TensorStore and asyncio have many kinds for a disk that is full
+        except Exception as error:  # Orbax, TensorStore and asyncio raise many kinds for a full disk
             raise CheckpointError(
                 f"an error while writing the checkpoint of step {step} to {self.directory}: {_first_words(error)}",
                 f"to write it; the last good checkpoint is that of step {self.latest_step}",
@@ -145,7 +145,7 @@ class Checkpoints:
             )
 
     def config(self, step: int) -> dict[str, Any]:
-        """The `config` with which step `step` was saved.
+        """Return the `config` with which step `step` was saved.
 
         Raises:
           CheckpointError: it is missing or damaged.
@@ -156,9 +156,9 @@ class Checkpoints:
         """Read a checkpoint back.
 
         Args:
-          step: which one.
+          step: the step of the checkpoint.
           variables: a tree of the same structure, shapes and dtypes (arrays or `jax.ShapeDtypeStruct`).
-          rest: likewise.
+          rest: a tree like what was saved as `rest`, in the same way.
 
         Returns:
           `variables` and `rest` as they were saved, bit for bit.
@@ -170,7 +170,7 @@ class Checkpoints:
         return trees["variables"], trees["rest"]
 
     def restore_variables(self, step: int, variables: Variables) -> Variables:
-        """Read only the variables of a checkpoint back; arguments and errors as in `restore`."""
+        """Read back only the variables of a checkpoint. Arguments and errors are those of `restore`."""
         return self._restore(step, variables=variables)["variables"]
 
     def _restore(self, step: int, **like: PyTree) -> dict[str, PyTree]:
@@ -208,26 +208,26 @@ class Checkpoints:
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(
             f"a checkpoint that cannot be read, {self.directory / str(step)}: {reason}",
-            "one that this version of jaxunreg saved and nothing changed since",
+            "one that this version of jaxunreg saved and that has not changed since",
             self._advice,
         )
 
 
 def _first_words(error: Exception) -> str:
-    """The first line of what Orbax says, without the objects of its own that it prints behind it."""
+    """Return the first line of Orbax's message, without the objects that it prints after it."""
     lines = re.split(r"<| \[[a-z_]+(?:\[\d+\])?='", str(error), maxsplit=1)[0].strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def _orbax() -> Any:
-    """The package `orbax.checkpoint`. It takes half a second to import, and scoring does not need it."""
+    """Return the package `orbax.checkpoint`. It takes half a second to import, and scoring does not need it."""
     import orbax.checkpoint
 
     return orbax.checkpoint
 
 
 def _alone() -> Any:
-    """Orbax is to wait for no other process: one writes, and any may read."""
+    """Tell Orbax to wait for no other process: one process writes, and any may read."""
     ocp = _orbax()
 
     process = jax.process_index()

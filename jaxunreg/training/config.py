@@ -13,38 +13,43 @@ from jaxunreg.signatures import check_fields
 class TrainConfig:
     """How a model is trained.
 
-    The paper fixes Adam with 1e-3, 0.9, 0.999 and a weight decay of 1e-4 in PyTorch's sense: L2, added to the
-    gradient before Adam. It is silent on the rest.
+    The paper fixes Adam with 1e-3, 0.9, 0.999 and a weight decay of 1e-4 in PyTorch's sense: L2, added to the gradient
+    before Adam. It does not say the rest.
 
     Attributes:
-      steps: updates in all.
-      batch_size: images an update. The images come in random order, each once an epoch; epochs follow one another
-        without a gap, so no image is dropped for a ragged last batch.
+      steps: number of updates in all.
+      batch_size: images an update. The images come in random order, each once an epoch. A batch may span two epochs, so
+        no image is dropped for a ragged last batch.
       learning_rate: Adam's alpha at its highest.
       schedule: `cosine` decays to zero over `steps`; `constant` does not.
       warmup_steps: updates over which the learning rate rises linearly from zero.
       b1: Adam's beta_1.
       b2: Adam's beta_2.
       weight_decay: L2 coefficient, on all parameters.
-      start: `random` weights, or `linear`: the best linear model that the network can express, which stands where some
-        tens of thousands of steps from random weights lead; see `jaxunreg.models.linear_start`. It wants a rate of
-        3e-6 to 3e-5 with a warm-up, or what it knows is lost.
-      batch_statistics: what batch normalisation normalises by while it trains. `batch`: each batch's own, with running
-        averages for scoring. `fixed`: what a linear start has measured, in training as in scoring. A batch's own differ
-        from batch to batch by some percent, and what the network misses must be larger than that noise to show.
-      kl_weight: weight of D in the objective; with 1 that is the negative ELBO, with another that of a beta-VAE.
+      start: `random` weights, or `linear`: the best linear model that the network can express. It is about as good as
+        tens of thousands of steps from random weights; see `jaxunreg.models.linear_start`. It needs a learning rate of
+        3e-6 to 3e-5 with a warm-up. Otherwise training destroys it.
+      batch_statistics: the statistics by which batch normalisation normalises in training. `batch`: those of each
+        batch, with running averages for scoring. `fixed`: those that a linear start has measured, in training and in
+        scoring. The statistics of a batch vary by some percent. That noise hides reconstruction errors that are
+        smaller.
+      kl_weight: weight of D in the objective. With 1 it is the negative ELBO, with another weight that of a beta-VAE.
       kl_warmup_steps: updates over which the weight of D rises linearly from zero to `kl_weight`.
-      steps_per_dispatch: updates a call of the compiled program; between calls the host sees the losses.
+      steps_per_dispatch: updates in a call of the compiled program. Between calls the host sees the losses.
       evaluate_every: updates between two evaluations of the held-out images; the last step is always evaluated.
       checkpoint_every: updates between two checkpoints; the last step is always saved.
       keep_checkpoints: how many of the newest checkpoints stay on disk.
-      images_on_device: keep all images in the device's memory. `auto`: where they take at most half of what is
-        free there. The batches are the same.
-      loader_threads: threads that read images and cut crops ahead of training, where the images do not stay on the
-        device; 0 reads when a step asks. The batches are the same.
+      images_on_device: keep all images in the device's memory. `auto`: do so if they take at most half of the free
+        memory. The batches are the same.
+      loader_threads: threads that read images and cut crops ahead of training, if the images do not stay on the device.
+        With 0, a step reads its images when it starts. The batches are the same.
 
     Raises:
       ArgumentError: a field is out of its range.
+
+    References:
+      Kingma, D. P. and Ba, J. Adam: A Method for Stochastic Optimization. ICLR 2015.
+      Higgins, I. et al. beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework. ICLR 2017.
 
     >>> TrainConfig(steps=0)
     Traceback (most recent call last):

@@ -11,8 +11,8 @@ from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.training.training_images import TrainingImages, check_training_images, image_sizes
 from jaxunreg.typing import PRNGKey
 
-# The streams of the crops and of the order of images among those that are folded into a run's key: above the number of
-# any step, whose noise is drawn from the same key.
+# The numbers that are folded into a run's key for the crops and for the order of images. The noise of a step is drawn
+# from the same key, so they are above the number of any step.
 CROPS, ORDER = 2**32 - 1, 2**32 - 2
 
 
@@ -22,16 +22,16 @@ def crop_corners(
     sizes: Int[np.ndarray, "count n 2"],
     patch: tuple[int, int],
 ) -> Int[np.ndarray, "count n 2"]:
-    """Where the crops of some steps lie in their images.
+    """Return the corners of the crops of some steps in their images.
 
     Args:
-      key: PRNG key; step k draws from `fold_in(key, k)`, so the crops do not depend on who cuts them, or when.
-      steps: their numbers.
+      key: PRNG key. Step k draws from `fold_in(key, k)`, so the crops do not depend on who cuts them, or when.
+      steps: numbers of the steps.
       sizes: height and width of each image of each step.
       patch: height and width of a crop.
 
     Returns:
-      Row and column of the upper left corners, uniform over all that fit, int64.
+      Row and column of the upper left corners, int64, uniform over all places where a crop fits.
 
     >>> import jax, numpy as np
     >>> corners = crop_corners(jax.random.key(0), np.arange(1), np.tile([8, 20], (1, 100, 1)), (8, 8))
@@ -39,7 +39,7 @@ def crop_corners(
     ([0, 0], [0, 12])
     """
     draws = np.asarray(_uniform(key, jnp.asarray(steps), sizes.shape[1]), np.float64)
-    # In float64, where the product cannot round up to the number of places itself.
+    # In float64, so that the product cannot round up to the number of places.
     return (draws * (sizes - np.asarray(patch) + 1)).astype(np.int64)
 
 
@@ -51,7 +51,7 @@ def _uniform(key: PRNGKey, steps: Int[Array, " count"], n: int) -> Float[Array, 
 def random_crops(
     key: PRNGKey, images: TrainingImages, patch: tuple[int, int], *, per_image: int = 1
 ) -> Num[np.ndarray, "crops height width channels"]:
-    """Random crops of every image, for models that are not trained by steps, and for held-out curves.
+    """Cut random crops of every image, for models that are not trained by steps, and for held-out curves.
 
     Args:
       key: PRNG key.
@@ -63,7 +63,7 @@ def random_crops(
       `[images * per_image, *patch, channels]`, image by image, the dtype of the images.
 
     Raises:
-      ArgumentError, ArgumentTypeError: those of `check_training_images`; also `per_image` below one.
+      ArgumentError, ArgumentTypeError: the errors of `check_training_images`; also `per_image` below one.
 
     >>> import jax, numpy as np
     >>> images = [np.zeros((20, 30, 1), np.uint8), np.zeros((9, 12, 1), np.uint8)]
@@ -79,6 +79,6 @@ def random_crops(
 
 
 def cut(image: Array | np.ndarray, corners: np.ndarray, patch: tuple[int, int]) -> np.ndarray:
-    """The crops of one image at these corners, `[n, *patch, channels]`."""
+    """Cut the crops of one image at these corners, `[n, *patch, channels]`."""
     pixels = np.asarray(image)
     return np.stack([pixels[row : row + patch[0], column : column + patch[1]] for row, column in corners])

@@ -17,17 +17,17 @@ HeldOut: TypeAlias = Num[Array | np.ndarray, "held_out height width channels"]
 """Images that are scored while a model trains on others."""
 
 Evaluate: TypeAlias = Callable[[Variables], Mapping[str, Any]]
-"""From variables to JSON data, which goes into the record of a run."""
+"""A function from variables to JSON data, which goes into the record of a run."""
 
 
 def held_out_means(model: Model, variables: Variables, images: HeldOut, mesh: Mesh | None) -> dict[str, float]:
-    """Means of D, A and M over held-out images, and `loss`, their sum.
+    """Return the means of D, A and M over held-out images, and their sum as `loss`.
 
     Args:
       model: the model.
       variables: its variables.
       images: the held-out images.
-      mesh: the devices to spread them over; None for the default device.
+      mesh: the devices over which to spread the images; None for the default device.
     """
     scorer = make_scorer(model, variables)
     if mesh is None:

@@ -1,4 +1,4 @@
-"""Which settings must be the same for a run to go on, and the check that they are."""
+"""The settings that must be the same for a run to go on, and their check."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ FREE_TO_CHANGE = frozenset(
         *("steps_per_dispatch", "evaluate_every", "checkpoint_every", "keep_checkpoints"),
     )
 )
-"""Fields of `TrainConfig` that change no step, so that a run may go on with others."""
+"""Fields of `TrainConfig` that change no step. A run may go on with other values of these."""
 
 
 def describe_config(config: TrainConfig) -> dict[str, Any]:
-    """The fields of a training config that must be the same for a run to go on."""
+    """Return the fields of a training config that must be the same for a run to go on."""
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE_TO_CHANGE}
 
 
@@ -26,7 +26,7 @@ def check_same_run(checkpoints: Checkpoints, step: int, wanted: dict[str, Any]) 
     """Check that a checkpoint is of the run that is described.
 
     Raises:
-      CheckpointError: it is of another run; the error lists the differences.
+      CheckpointError: it is of another run. The error lists the differences.
     """
     found = checkpoints.config(step)
     if wanted != found:

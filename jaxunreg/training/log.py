@@ -34,13 +34,13 @@ class MetricsLog:
             ) from error
 
     def read(self) -> list[dict[str, Any]]:
-        """All that was written; nothing where there is no file. A warning counts the lines that cannot be read."""
+        """Return all records, or none if there is no file. A warning counts the lines that cannot be read."""
         return [record for record, _ in self._lines()]
 
     def cut(self, step: int) -> None:
-        """Forget what was written after `step`: a killed run logs steps that its last checkpoint does not have.
+        """Forget the records after `step`. A killed run logs steps that its last checkpoint does not have.
 
-        Lines that cannot be read are forgotten too. A warning counts them.
+        It also forgets lines that cannot be read. A warning counts them.
         """
         if not self.path.exists():
             return
@@ -49,12 +49,12 @@ class MetricsLog:
             temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 
     def _lines(self) -> list[tuple[dict[str, Any], bytes]]:
-        """The records that can be read, and their lines."""
+        """Return the records that can be read, and their lines."""
         if not self.path.exists():
             return []
         *lines, rest = self.path.read_bytes().split(b"\n")
         found = [(_record(line), line) for line in (*lines, rest)]
-        # The end of the file is what a kill cut short. It was not written yet, so that nothing is lost with it.
+        # A kill may cut the last line short. That line was never complete, so nothing is lost with it.
         damaged = [number for number, (record, _) in enumerate(found[:-1], 1) if record is None]
         if damaged:
             warnings.warn(
@@ -66,7 +66,7 @@ class MetricsLog:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """What a line says, or None if it is no record of a step."""
+    """Return the record of a line, or None if it is no record of a step."""
     try:
         record = json.loads(line)
         return record if isinstance(record["step"], int) else None
@@ -75,7 +75,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def step_records(step: int, metrics: StepMetrics, rate: float) -> list[dict[str, Any]]:
-    """The lines of the steps after `step`."""
+    """Return the lines of the steps after `step`."""
     return [
         {
             "step": step + k + 1,

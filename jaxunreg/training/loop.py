@@ -1,4 +1,4 @@
-"""`fit`: a training run with its evaluations and checkpoints, which goes on where it stopped."""
+"""`fit`: a training run with evaluations and checkpoints, which goes on where an earlier run stopped."""
 
 import contextlib
 from collections.abc import Sequence
@@ -39,39 +39,40 @@ def fit(
 ) -> TrainState:
     """Train a model, and go on where an earlier run with the same directory stopped.
 
-    A run that was stopped, or killed, and started again ends with bit-identical parameters to one that never was,
-    on the same machine: each step's batch and noise are functions of `key` and the step alone.
+    A run that was stopped or killed and started again ends, on the same machine, with the same parameters to the bit as
+    an uninterrupted run. Each step's batch and noise depend only on `key` and the step.
 
     Args:
       model: a `VAE`, an `Autoencoder`, or another model of the same contract; see `jaxunreg.models.Model`.
       images: training images, all assumed normal; uint8, or floating point in [0, 1]. An array
-        `[N, height, width, channels]` of the model's size; or a sequence of images `[height, width, channels]` of any
-        sizes from the model's on. At each step crops of the model's size are drawn from them afresh, uniformly over all
-        places, one of each image an epoch.
+        `[N, height, width, channels]` of the model's size; or a sequence of images `[height, width, channels]` of the
+        model's size or larger. Each step draws new crops of the model's size from them, uniformly over all places, one
+        of each image an epoch.
       config: see `TrainConfig`.
       key: PRNG key, `jax.random.key(seed)`.
       held_out: images that are scored every `evaluate_every` steps; their mean L, D, A and M are the held-out curve.
-      evaluate: called with the variables at the same steps; what it returns (JSON data) is added to the record.
-      directory: where `metrics.jsonl` and `checkpoints/` go. Without it nothing is written and nothing resumed.
-      devices: split each batch over these. Batch statistics are those of the whole batch, and noise and order are drawn
-        as on one device, so any number of devices trains the same to rounding, and goes on where another number
-        stopped. By default JAX's default device; in several processes (`jaxunreg.parallel.start`) those of all. There
-        each process is given the same arguments and reads its own share of each batch, the first alone writes, reads
-        and shows progress, and `evaluate` is called in each.
+      evaluate: called with the variables at the same steps. The JSON data that it returns is added to the record.
+      directory: folder for `metrics.jsonl` and `checkpoints/`. Without it, nothing is written and nothing is resumed.
+      devices: devices over which each batch is split. Batch statistics are computed over the whole batch, and noise and
+        order are drawn as on one device. So any number of devices trains the same up to rounding, and can go on where
+        another number stopped. The default is JAX's default device, or the devices of all processes if there are
+        several (`jaxunreg.parallel.start`). Then give each process the same arguments. Each reads its own share of each
+        batch and calls `evaluate`. Only the first writes and reads files and shows progress.
       progress: show a bar with loss, D, A, M where the model has them, images a second and the time left.
       description: the bar's title.
 
     Returns:
-      The state after `config.steps` updates; `state.variables` is what `decompose` and `make_scorer` take.
+      The state after `config.steps` updates. `decompose` and `make_scorer` take `state.variables`.
 
     Raises:
-      ArgumentError, ArgumentTypeError: images of another shape, dtype or range than the model's, NaN, no image, an
-        array of fewer images than a batch, an image in a sequence that is smaller than the model's, a batch size that
-        the number of devices does not divide, a device named twice, or other arguments than in the first process.
+      ArgumentError, ArgumentTypeError: the images do not have the model's shape, dtype or range, hold NaN, or there are
+        none; an array has fewer images than a batch; an image in a sequence is smaller than the model's; the number of
+        devices does not divide the batch size; a device is named twice; or the arguments differ from those of the first
+        process.
       NonFiniteLossError: the loss or a parameter is not finite; the last good checkpoint is kept.
       CheckpointError: the directory cannot be written, another run is writing into it, or it holds a run of another
         model, config, key or images.
-      ProcessError: in the other processes, where the first cannot write or resume.
+      ProcessError: in the other processes, if the first cannot write or resume.
 
     >>> import jax, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -87,7 +88,7 @@ def fit(
     if held_out is not None:
         check_images(held_out, (None, *model.config.image_shape))
     mesh = None if devices is None and jax.process_count() == 1 else data_mesh(devices)
-    # The key of `TrainState`, as `init_state` splits it off.
+    # The key of `TrainState`, split off as in `init_state`.
     batches = make_batches(
         images,
         model.config.image_shape,

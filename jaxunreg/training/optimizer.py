@@ -10,7 +10,7 @@ from jaxunreg.training.config import TrainConfig
 
 
 class Hyperparameters(NamedTuple):
-    """The settings in which members of one program may differ, as arrays in place of `TrainConfig`'s numbers.
+    """The settings that may differ between the members of one program, as arrays instead of `TrainConfig`'s numbers.
 
     Attributes:
       learning_rate: Adam's alpha at its highest.
@@ -24,14 +24,17 @@ class Hyperparameters(NamedTuple):
 
 
 def make_optimizer(config: TrainConfig, hyper: Hyperparameters | None = None) -> optax.GradientTransformation:
-    """Adam with L2 weight decay added to the gradient, as PyTorch's `Adam(weight_decay=...)` has it.
+    """Make Adam with L2 weight decay added to the gradient, like PyTorch's `Adam(weight_decay=...)`.
 
     Args:
       config: see `TrainConfig`.
-      hyper: scalars in place of the config's learning rate and weight decay; they may be traced.
+      hyper: scalars that replace the config's learning rate and weight decay. They may be traced.
 
     Returns:
       An optimizer whose state does not depend on `hyper`.
+
+    References:
+      Kingma, D. P. and Ba, J. Adam: A Method for Stochastic Optimization. ICLR 2015.
 
     >>> import jax, jax.numpy as jnp
     >>> optimizer = make_optimizer(TrainConfig(steps=10, weight_decay=0.1, schedule="constant"))

@@ -1,4 +1,4 @@
-"""Orbax's own words for an error, kept away where the caller is told it in one sentence."""
+"""Silence for Orbax's messages about an error that the caller gets as one sentence."""
 
 import contextlib
 import gc
@@ -12,16 +12,16 @@ from typing import Any
 
 _LOGGERS = ("absl", "asyncio")
 
-# Of the threads in which Orbax writes, and of what TensorStore reports to their event loops after these were closed.
+# Names of the threads in which Orbax writes, and of what TensorStore reports to their closed event loops.
 _SECONDS_OF_THREADS, _SECONDS_OF_LOOPS = 10.0, 0.2
 
 
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """Keep Orbax and asyncio from printing while the body runs; what it raises says what went wrong.
+    """Keep Orbax and asyncio from printing while the body runs. The error that it raises says what went wrong.
 
-    On a full disk they print up to 40 tracebacks for one error: of each of Orbax's threads, and of each write that
-    ends after its event loop was closed. So the threads are waited for here.
+    On a full disk they print up to 40 tracebacks for one error: one for each of Orbax's threads, and one for each write
+    that ends after its event loop was closed. So this waits for the threads.
     """
     hooks = sys.unraisablehook, sys.excepthook
 
@@ -62,7 +62,7 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Drop what the frames of an error hold. Its traceback can still be printed."""
+    """Drop the objects that the frames of an error hold. Its traceback can still be printed."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

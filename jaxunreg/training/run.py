@@ -1,4 +1,4 @@
-"""A training run as the host sees it: dispatches, and what is done between them."""
+"""A training run as the host sees it: the dispatches, and the work between them."""
 
 import dataclasses
 import functools
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def next_stop(config: TrainConfig, step: int) -> int:
-    """The step after `step` at which the host has something to do: a full dispatch, an evaluation, a checkpoint.
+    """Return the next step after `step` that ends a full dispatch, is evaluated, or is saved.
 
     >>> next_stop(TrainConfig(steps=100, steps_per_dispatch=20, evaluate_every=30), 20)
     30
@@ -60,18 +60,18 @@ class Run:
     mesh: Mesh | None = None
 
     def on_first(self, action: Callable[[], T], otherwise: T) -> T:
-        """Do what touches the disk on the first process alone."""
+        """Do something that touches the disk only on the first process."""
         return action() if self.mesh is None else processes.on_first(self.mesh, action, otherwise)
 
     def from_first(self, state: TrainState) -> TrainState:
-        """The state with which the first process goes on, on all of them."""
+        """Send the state with which the first process goes on to all processes."""
         if self.mesh is None:
             return state
         step, variables, opt_state = processes.from_first(self.mesh, state[:3])
         return TrainState(step, variables, opt_state, state.key)
 
     def resume(self, checkpoints: Checkpoints, log: MetricsLog) -> TrainState:
-        """The state of the newest checkpoint, or a new one."""
+        """Return the state of the newest checkpoint, or a new state."""
         step = checkpoints.latest_step
         if step is None:
             log.cut(-1)
@@ -80,7 +80,7 @@ class Run:
         log.cut(step)
         like = init_state(self.model, self.config, self.key)
         variables, rest = checkpoints.restore(step, like.variables, _rest(like))
-        # Bound to no device, as a new state is, so that the program of a new run serves.
+        # Bound to no device, like a new state, so that the program of a new run can be used.
         variables, rest = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), (variables, rest))
         return TrainState(rest["step"], variables, rest["opt_state"], like.key)
 
@@ -114,7 +114,7 @@ class Run:
                 if files is not None:
                     files[1].append(records)
                 if step == config.steps or step % config.checkpoint_every == 0:
-                    # A finite loss can still have made an update that is not.
+                    # A finite loss can still have made an update that is not finite.
                     if not _all_finite(here.variables):
                         self._stop(step, "a parameter that is NaN or infinite", files and files[0])
                     self.on_first(functools.partial(self._save, step, here, files), None)
@@ -161,7 +161,7 @@ class Run:
 
     @functools.cached_property
     def description(self) -> dict[str, Any]:
-        """Everything that must be the same for a run to go on. It may read all images, to hash them."""
+        """Return everything that must be the same for a run to go on. It may read all images, to hash them."""
         return to_json(
             {
                 "model": describe_model(self.model),
@@ -174,8 +174,8 @@ class Run:
 
 @functools.lru_cache(maxsize=8)
 def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics]]:
-    """`train_steps` for images that are split over a mesh: XLA sums moments, loss and gradients over the devices."""
-    # A process can read only what it holds whole, so it is said that all results are.
+    """Make `train_steps` for images split over a mesh. XLA sums moments, loss and gradients over the devices."""
+    # A process can read only arrays that it holds whole, so all results are declared replicated.
     whole = NamedSharding(mesh, PartitionSpec())
     over = quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
     return over(train_steps)
@@ -192,6 +192,6 @@ def _all_finite(tree: PyTree) -> Array:
 
 def _shown(metrics: StepMetrics, rate: float) -> str:
     d, a, m = (float(np.mean(term)) for term in metrics.terms)
-    # An autoencoder's loss is its error, without terms.
+    # The loss of an autoencoder is its error, and has no terms.
     terms = f"D {rounded(d)}  A {rounded(a)}  M {rounded(m)}  " if d or a else ""
     return f"loss {rounded(float(np.mean(metrics.loss)))}  {terms}{rate:.0f} images/s"

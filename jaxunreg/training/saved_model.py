@@ -26,11 +26,11 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
     Args:
       directory: a folder that does not exist yet, or is empty.
       model: a registered model, such as a `VAE` or an `Autoencoder`.
-      variables: its variables, as `init` and training make them.
+      variables: its variables, from `init` or training.
 
     Raises:
-      ArgumentError: variables of another model or another dtype, those that `jaxunreg.scoring.fold` makes, or values
-        that are not finite.
+      ArgumentError: the variables belong to another model, have another dtype, come from `jaxunreg.scoring.fold`, or
+        are not finite.
       CheckpointError: the folder is not empty or cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju, tempfile
@@ -52,16 +52,17 @@ def save_model(directory: str | Path, model: Model, variables: Variables) -> Non
 
 
 def load_model(directory: str | Path) -> tuple[Model, Variables]:
-    """Load what `save_model` saved, or the newest checkpoint of a training run (`RUN/checkpoints`).
+    """Load a model that `save_model` saved, or the newest checkpoint of a training run (`RUN/checkpoints`).
 
     Args:
       directory: the folder.
 
     Returns:
-      The model, built from the config that lies with the weights, and its variables.
+      The model, built from the config beside the weights, and its variables.
 
     Raises:
-      CheckpointError: nothing is there, it is cut short or altered, its variables are not finite, or it is of a sweep.
+      CheckpointError: there is no checkpoint, it is cut short or altered, its variables are not finite, or it is of a
+        sweep.
     """
     directory = given_path("directory", directory)
     for _ in range(_ATTEMPTS):
@@ -69,19 +70,19 @@ def load_model(directory: str | Path) -> tuple[Model, Variables]:
         try:
             return _load_newest(directory)
         except CheckpointError:
-            # A run that saves there removes its oldest checkpoint, which may be the one that was being read.
+            # A run that saves there removes its oldest checkpoint. That may be the one that is being read.
             time.sleep(_SECONDS_TO_REMOVE)
             if _steps(directory) == before:
                 raise
     raise CheckpointError(
         f"{directory}, where a run replaces its checkpoints faster than they are read",
-        "one that stays",
+        "a checkpoint that stays",
         f"wait until that run has ended, or raise its {argument('checkpoint_every')} or {argument('keep_checkpoints')}",
     )
 
 
 def _steps(directory: Path) -> set[str]:
-    """The checkpoints that are there."""
+    """Return the steps of the checkpoints in a folder."""
     return {path.name for path in directory.glob("*") if path.name.isdigit()}
 
 
@@ -98,7 +99,7 @@ def _load_newest(directory: Path) -> tuple[Model, Variables]:
             raise CheckpointError(
                 f"{directory}, the checkpoints of a sweep of {len(config['members'])} members",
                 "those of one model",
-                "run the sweep again, which reads them, and save what `SweepResult.variables` returns",
+                "run the sweep again: it reads them. Then save what `SweepResult.variables` returns",
             )
         model = build_model(config["model"])
         variables = checkpoints.restore_variables(step, variables_like(model))
@@ -119,11 +120,11 @@ def _check_variables(model: Model, variables: Variables) -> None:
             raise ArgumentError(
                 f"variables of another dtype than the model's: {name} is {found[name][1]}",
                 f"{wanted[name][1]} {in_all}",
-                "convert them by `jax.tree.map`; a config with `precision` says in what a model computes",
+                "convert them by `jax.tree.map`; the config's `precision` sets the dtype in which a model computes",
                 field="variables",
             )
         raise ArgumentError(
-            f"variables that are not the model's: {name} is {found.get(name, ['missing'])[0]}",
+            f"variables that do not belong to the model: {name} is {found.get(name, ['missing'])[0]}",
             f"{wanted.get(name, ['none'])[0]} {in_all}",
             "give those that `init` or training made for this model",
             field="variables",
@@ -132,7 +133,7 @@ def _check_variables(model: Model, variables: Variables) -> None:
 
 
 def _kinds(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of each leaf by its path."""
+    """Return shape and dtype of each leaf by its path."""
     return {
         jax.tree_util.keystr(path): (np.shape(leaf), str(getattr(leaf, "dtype", type(leaf).__name__)))
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -18,13 +18,13 @@ from jaxunreg.typing import PRNGKey, PyTree, Variables
 
 
 class TrainState(NamedTuple):
-    """All that changes while training; a pytree.
+    """Everything that changes while training; a pytree.
 
     Attributes:
       step: updates done, int32 scalar.
       variables: parameters and batch statistics, `{"params": ..., "batch_stats": ...}`.
       opt_state: the optimizer's state.
-      key: PRNG key; step k draws from `fold_in(key, k)`.
+      key: PRNG key. Step k draws from `fold_in(key, k)`.
     """
 
     step: Int[Array, ""]
@@ -46,7 +46,7 @@ class StepMetrics(NamedTuple):
 
 
 def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
-    """Variables, optimizer state and key before the first step.
+    """Make variables, optimizer state and key before the first step.
 
     Args:
       model: any model.
@@ -68,7 +68,7 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
 
 
 def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: TrainingImages) -> TrainState:
-    """`init_state`, or with `start="linear"` the linear start on these images or on random crops of them.
+    """Make the first state: `init_state`, or with `start="linear"` the linear start on the images or on random crops.
 
     Args:
       model: any model.
@@ -106,10 +106,10 @@ def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: Trai
     return state._replace(variables=model.linear_start(images, init_key))
 
 
-# Small images have fewer different crops than the linear start takes; drawn so often, 1 in 50 of them is missed.
+# Small images have fewer different crops than the linear start takes. With so many draws, 1 in 50 is missed.
 _CROPS_A_PLACE = 4
 
 
 def _most_places(images: TrainingImages, patch: tuple[int, int]) -> int:
-    """In how many places a crop can lie in the largest image."""
+    """Return in how many places a crop can lie in the largest image."""
     return max(1, *np.prod(image_sizes(images) - patch + 1, axis=1).tolist())

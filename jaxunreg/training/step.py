@@ -26,14 +26,14 @@ def train_step(
     images: AnyImages,
     hyper: Hyperparameters | None = None,
 ) -> tuple[TrainState, StepMetrics]:
-    """One update: negative ELBO at one reparameterised sample, its gradient, Adam.
+    """Do one update: negative ELBO at one reparameterised sample, its gradient, Adam.
 
     Args:
       model: any model.
       config: see `TrainConfig`.
       state: the state before.
       images: one batch `[batch, height, width, channels]`; uint8, or floating point in [0, 1].
-      hyper: scalars in place of the config's, for many members in one program; see `jaxunreg.sweep`.
+      hyper: scalars that replace the config's, for many members in one program; see `jaxunreg.sweep`.
 
     Returns:
       The state after, and the batch means of loss, D, A and M, in nats an image.
@@ -73,16 +73,16 @@ def run_steps(
     steps: int,
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
-    """Several updates in a row, inside of a compiled program.
+    """Do several updates in a row, inside of a compiled program.
 
     Args:
-      step: the update that is done as the k-th, from a state and k.
+      step: does the k-th update, from a state and k.
       state: the state before.
-      steps: how many there are metrics for.
-      count: how many to do, at most `steps`.
+      steps: number of steps in the metrics.
+      count: number of updates to do, at most `steps`.
 
     Returns:
-      The state after `count` updates, and each step's metrics `[steps]`; those beyond `count` are zero.
+      The state after `count` updates, and each step's metrics `[steps]`, which are zero beyond `count`.
     """
 
     def body(k: Int[Array, ""], carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
@@ -103,19 +103,19 @@ def train_steps(
     indices: Int[Array, "steps ..."],
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
-    """Several updates in one program; `state` is donated.
+    """Do several updates in one program; `state` is donated.
 
     Args:
       model: any model.
       config: see `TrainConfig`.
       state: the state before; its buffers are reused.
       images: all images, all their pixels, or the batches of these steps; see `jaxunreg.training.select`.
-      indices: what `select` takes of them at each step.
-      count: how many of the steps to run, at most all. It is an argument and not a shape, so that a stop between
-        two full dispatches compiles nothing and rounds as any other.
+      indices: for each step the argument `indices` of `select`.
+      count: how many of the steps to run, at most all. It is an argument and not a shape, so a stop between two full
+        dispatches compiles nothing and rounds alike.
 
     Returns:
-      The state after `count` updates, and each step's metrics; those beyond `count` are zero.
+      The state after `count` updates, and each step's metrics, which are zero beyond `count`.
     """
 
     def step(state: TrainState, k: Int[Array, ""]) -> tuple[TrainState, StepMetrics]:

@@ -14,7 +14,7 @@ from jaxunreg.typing import AnyImages
 
 @runtime_checkable
 class ImageSequence(Protocol):
-    """Images of any sizes, one after another: a list of arrays, or images that are read when they are asked for."""
+    """A sequence of images of any sizes: a list of arrays, or images that are read when they are used."""
 
     def __len__(self) -> int: ...
 
@@ -24,18 +24,17 @@ class ImageSequence(Protocol):
 class SizedImages(ImageSequence, Protocol):
     """Images that know their sizes without being decoded, such as `jaxunreg.datasets.folders.ImageFiles`.
 
-    It cannot be given to `isinstance`, which in Python 3.11 would read `fingerprint`, that is, every file. See
-    `knows_sizes`.
+    Do not use it with `isinstance`: in Python 3.11 that reads `fingerprint`, and so every file. Use `knows_sizes`.
     """
 
     @property
     def sizes(self) -> Int[np.ndarray, "n 2"]:
-        """Height and width of each, integers."""
+        """Height and width of each image, integers."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """A hash of their contents, which may take reading all of them."""
+        """A hash of the contents. It may read all images."""
         ...
 
 
@@ -44,7 +43,7 @@ TrainingImages: TypeAlias = AnyImages | ImageSequence
 
 
 def knows_sizes(images: object) -> TypeGuard[SizedImages]:
-    """Whether images know their sizes without being decoded; nothing else of them is looked at.
+    """Return whether images know their sizes without being decoded. Nothing else of them is read.
 
     >>> import numpy as np
     >>> knows_sizes([np.zeros((20, 30, 1), np.uint8)])
@@ -54,7 +53,7 @@ def knows_sizes(images: object) -> TypeGuard[SizedImages]:
 
 
 def image_sizes(images: TrainingImages) -> Int[np.ndarray, "n 2"]:
-    """Height and width of each image, without decoding those that know them.
+    """Return height and width of each image, without decoding images that know their sizes.
 
     >>> import numpy as np
     >>> image_sizes([np.zeros((20, 30, 1), np.uint8)]).tolist()
@@ -73,9 +72,9 @@ def check_training_images(images: TrainingImages, shape: tuple[int, ...]) -> Non
       shape: the model's height, width and channels.
 
     Raises:
-      ArgumentTypeError: neither; not uint8 or floating point; images of several dtypes in one sequence.
+      ArgumentTypeError: `images` is neither; its dtype is not uint8 or floating point; or dtypes differ in a sequence.
       ArgumentError: no image, NaN, values outside [0, 1], another number of channels, an array of another size than the
-        model's, or an image in a sequence that is smaller.
+        model's, or an image in a sequence that is smaller than the model's.
 
     >>> import numpy as np
     >>> check_training_images([np.zeros((20, 6, 1), np.uint8)], (8, 8, 1))
@@ -94,7 +93,7 @@ def check_training_images(images: TrainingImages, shape: tuple[int, ...]) -> Non
         )
     if not len(images):
         raise ArgumentError("no training images", "at least one", "add images", field="images")
-    # Images on disk were looked through when they were opened.
+    # Images on disk were checked when they were opened.
     first = images[0]
     for k in range(1 if knows_sizes(images) else len(images)):
         image = images[k] if k else first
@@ -119,7 +118,7 @@ def check_training_images(images: TrainingImages, shape: tuple[int, ...]) -> Non
 
 
 def check_whole_images(images: AnyImages, shape: tuple[int, ...], batch_size: int) -> None:
-    """Check an array of images that are trained on as they are.
+    """Check an array of whole images for training.
 
     Args:
       images: `[N, height, width, channels]`.
@@ -127,7 +126,7 @@ def check_whole_images(images: AnyImages, shape: tuple[int, ...], batch_size: in
       batch_size: images a step.
 
     Raises:
-      ArgumentError, ArgumentTypeError: those of `check_training_images`; also fewer images than a batch.
+      ArgumentError, ArgumentTypeError: the errors of `check_training_images`; also fewer images than a batch.
     """
     check_training_images(images, shape)
     if len(images) < batch_size:

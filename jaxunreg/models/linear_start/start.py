@@ -134,7 +134,8 @@ def _fit(config: NetworkConfig, x: np.ndarray) -> _LinearFit:
     eigenvalues, vectors = leading(flat.T @ flat / len(x), used)
     codes = flat @ vectors
     missed = np.mean(np.square(x - reconstruct(levels, codes @ vectors.T)), axis=(1, 2, 3))
-    # The median image, since sigma_x will depend on the image. The residual lacks the noise of the latent dimensions.
+    # The geometric mean stands for a typical image, since sigma_x will depend on the image. The residual lacks the
+    # noise of the latent dimensions.
     noise = float(np.exp(np.mean(np.log(missed + 1e-12)))) * x[0].size / max(x[0].size - used, 1)
     return _LinearFit(levels, codes, np.maximum(eigenvalues, 1e-12), vectors, missed, noise)
 

@@ -1,4 +1,4 @@
-"""Where the crops of each training step lie."""
+"""The places of the crops of each training step."""
 
 import functools
 from typing import Any
@@ -14,7 +14,7 @@ from jaxunreg.typing import PRNGKey
 
 
 class CropPlan:
-    """Which image each crop of each step is cut from, and where."""
+    """The image and the place from which each crop of each step is cut."""
 
     def __init__(
         self, key: PRNGKey, sizes: np.ndarray, patch: tuple[int, ...], batch_size: int, a_dispatch: int
@@ -25,7 +25,7 @@ class CropPlan:
         self._block = functools.lru_cache(maxsize=8)(self._drawn)
 
     def step(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images `[batch]` and corners `[batch, 2]` of one step."""
+        """Return the images `[batch]` and corners `[batch, 2]` of one step."""
         block, k = divmod(step, self.a_dispatch)
         images, corners = self._block(block)
         return images[k], corners[k]
@@ -38,7 +38,7 @@ class CropPlan:
 
 
 def describe_crops(images: ImageSequence, plan: CropPlan) -> dict[str, Any]:
-    """JSON data that identifies images from which crops are drawn. It reads all of them."""
+    """Return JSON data that identifies images from which crops are drawn. It reads all of them."""
     content = (
         images.fingerprint if knows_sizes(images) else fingerprint([np.asarray(images[k]) for k in range(len(images))])
     )

@@ -15,7 +15,7 @@ class Feed:
     Args:
       mesh: the devices over which each batch is split; None for the default device.
       batch_size: images a step.
-      a_dispatch: steps that every call is filled up to.
+      a_dispatch: number of steps to which every call is filled up.
 
     Attributes:
       batch_size: as above.
@@ -29,20 +29,20 @@ class Feed:
         self._mesh = mesh
 
     def resident(self, source: Array | np.ndarray) -> Array:
-        """The array, on each device, where it stays."""
+        """Copy an array to each device, where it stays."""
         return jnp.asarray(source) if self._mesh is None else replicate(source, self._mesh)
 
     def rows(self, source: Array, indices: np.ndarray) -> tuple[Array, Array | np.ndarray]:
-        """What `Batches.steps` returns where `indices`, `[steps, batch, ...]`, point into an array that stays there."""
+        """Return what `Batches.steps` returns if `indices`, `[steps, batch, ...]`, point into a resident array."""
         indices = filled(indices, self.a_dispatch)
         return source, indices if self._mesh is None else self._split(indices[:, self.own])
 
     def batches(self, images: np.ndarray) -> tuple[Array, np.ndarray]:
-        """What `Batches.steps` returns where the images themselves are sent, this process's own `[steps, own, ...]`."""
+        """Return what `Batches.steps` returns if the images are sent: this process's own, `[steps, own, ...]`."""
         images = filled(images, self.a_dispatch)
         if self._mesh is not None:
             return self._split(images), np.arange(self.a_dispatch, dtype=np.int32)
-        # Gathered as from images that stay there, so that the program rounds alike.
+        # Gathered in the same way as from images on the device, so that the program rounds alike.
         indices = np.arange(self.a_dispatch * self.batch_size, dtype=np.int32).reshape(self.a_dispatch, -1)
         return jnp.asarray(images.reshape(-1, *images.shape[2:])), indices
 

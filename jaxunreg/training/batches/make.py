@@ -24,14 +24,14 @@ from jaxunreg.typing import PRNGKey
 
 @runtime_checkable
 class Batches(Protocol):
-    """Feeds training."""
+    """A source of batches for training."""
 
     def describe(self) -> dict[str, Any]:
-        """JSON data that identifies the images. It may read all of them, so it is called only where it is used."""
+        """Return JSON data that identifies the images. It may read all of them, so call it only where it is used."""
         ...
 
     def steps(self, start: int, count: int) -> tuple[Array, Int[Array | np.ndarray, "steps ..."]]:
-        """The arguments of `select` for the steps `start .. start + count`, filled up to the steps of a dispatch."""
+        """Return the arguments of `select` for the steps `start .. start + count`, filled up to a dispatch."""
         ...
 
 
@@ -47,26 +47,26 @@ def make_batches(
     threads: int,
     mesh: Mesh | None = None,
 ) -> Batches:
-    """Batches of these images for training; see `TrainConfig` for the arguments.
+    """Make batches of these images for training; see `TrainConfig` for the arguments.
 
     Args:
       images: an array of whole images, or a sequence of images to crop.
       shape: the model's height, width and channels.
       key: PRNG key; the same key gives the same batches, whatever `on_device` and `threads`.
       batch_size: images a step.
-      steps: in all.
-      steps_per_dispatch: that `Batches.steps` is filled up to.
+      steps: steps in all.
+      steps_per_dispatch: number of steps to which `Batches.steps` is filled up.
       on_device: keep all images in the device's memory.
-      threads: that read ahead, where they do not stay there.
-      mesh: the devices over which each batch is split. Images that stay in memory are on each of them; of others each
-        process reads those of its own devices alone. With several processes `auto` is the latter.
+      threads: threads that read ahead, where the images do not stay on the device.
+      mesh: the devices over which each batch is split. Images that stay in memory are copied to each device. Otherwise
+        each process reads only the images of its own devices. With several processes, `auto` chooses this.
 
     Returns:
       Whole images in random order, or random crops.
 
     Raises:
-      ArgumentError, ArgumentTypeError: those of `check_training_images`; also fewer whole images than a batch, a
-        batch that is larger than the memory, or one that the number of devices does not divide.
+      ArgumentError, ArgumentTypeError: the errors of `check_training_images`; also fewer whole images than a batch, a
+        batch that is larger than the memory, or a batch that the number of devices does not divide.
 
     >>> import jax, numpy as np
     >>> images = [np.zeros((20, 30, 1), np.uint8)]
@@ -83,7 +83,7 @@ def make_batches(
         check_training_images(images, shape)
         pixels = int(image_sizes(images).prod(axis=1).sum())
         nbytes, reachable = pixels * shape[-1] * images[0].dtype.itemsize, pixels <= MOST_PIXELS
-    # Not by the memory that happens to be free here, where all processes must choose alike.
+    # The free memory of this process must not decide here, because all processes must choose alike.
     several = mesh is not None and mesh.is_multi_process
     resident = on_device == "yes" or (not several and reachable and stay_on_device(nbytes, on_device))
     feed = Feed(mesh, batch_size, steps_per_dispatch)

@@ -9,7 +9,7 @@ from jaxunreg.errors import ArgumentError, argument
 
 
 def stay_on_device(nbytes: int, on_device: Literal["auto", "yes", "no"]) -> bool:
-    """Whether so many bytes of images are to be kept in the device's memory; see `TrainConfig.images_on_device`."""
+    """Return whether to keep so many bytes of images in the device's memory; see `TrainConfig.images_on_device`."""
     return nbytes <= _free_memory() / 2 if on_device == "auto" else on_device == "yes"
 
 
@@ -25,10 +25,10 @@ def check_batch_fits(batch_size: int, values: int) -> None:
 
     Args:
       batch_size: images a step.
-      values: of an image, each a float32 to the network.
+      values: number of values of an image. Each is a float32 in the network.
 
     Raises:
-      ArgumentError: it is that large.
+      ArgumentError: the batch is too large.
     """
     most = psutil.virtual_memory().total // (4 * values)
     if batch_size > most:

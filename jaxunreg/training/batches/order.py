@@ -1,4 +1,4 @@
-"""Which images each training step sees."""
+"""The order in which training steps see images."""
 
 import jax
 import numpy as np
@@ -8,17 +8,17 @@ from jaxunreg.typing import PRNGKey
 
 
 def batch_indices(key: PRNGKey, images: int, batch_size: int, start: int, count: int) -> np.ndarray:
-    """Which images each of the steps `start .. start + count` sees.
+    """Return which images each of the steps `start .. start + count` sees.
 
-    The batches are cut from an endless row of random permutations, one an epoch, so every image counts exactly once
-    an epoch and any step's batch is known without running those before it.
+    The batches are cut from an endless row of random permutations, one an epoch. So every image counts exactly once an
+    epoch, and the batch of a step is known without running the steps before it.
 
     Args:
-      key: PRNG key; epoch e draws from a stream of its own, which step e's noise, `fold_in(key, e)`, does not share.
+      key: PRNG key. Epoch e draws from its own stream, which differs from step e's noise, `fold_in(key, e)`.
       images: how many images there are.
       batch_size: images a step.
       start: first step.
-      count: steps.
+      count: number of steps.
 
     Returns:
       int32 `[count, batch_size]`.

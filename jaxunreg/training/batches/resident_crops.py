@@ -25,7 +25,7 @@ class ResidentCrops:
         if self._first[-1] > MOST_PIXELS:
             raise ArgumentError(
                 f"{self._first[-1]} pixels with {argument('images_on_device', 'yes')}",
-                "at most 2^31 - 1, which a 32-bit index reaches",
+                "at most 2^31 - 1, the largest 32-bit index",
                 f"use {argument('images_on_device', 'no')}",
             )
         sample = np.asarray(images[0])
@@ -40,7 +40,7 @@ class ResidentCrops:
         self._pixels = feed.resident(pixels)
 
     def describe(self) -> dict[str, Any]:
-        """How many images, how many pixels, and a hash of their contents, which is computed here."""
+        """Return how many images and pixels there are, and a hash of their contents, which is computed here."""
         return describe_crops(self._images, self._plan)
 
     def steps(self, start: int, count: int) -> tuple[Array, Array | np.ndarray]:

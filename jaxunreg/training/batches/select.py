@@ -1,18 +1,18 @@
-"""One step's images, taken inside the compiled program from those that were handed to it."""
+"""The selection of one step's images inside the compiled program."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 
 def select(source: Array, indices: Int[Array, "..."], shape: tuple[int, ...]) -> Array:
-    """One step's images, inside the compiled program.
+    """Select one step's images, inside the compiled program.
 
     Args:
       source: whole images `[N, height, width, channels]`; the pixels of all images one after another
         `[pixels, channels]`; or the batches of some steps `[steps, batch, height, width, channels]`.
       indices: rows of `source`, `[batch]`; for each crop its first pixel and the width of its image, `[batch, 2]`; or
-        which of the batches, a scalar.
-      shape: of one image of the batch.
+        the number of a batch, a scalar.
+      shape: shape of one image of the batch.
 
     Returns:
       `[batch, height, width, channels]`.

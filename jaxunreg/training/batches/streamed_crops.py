@@ -12,7 +12,7 @@ from jaxunreg.training.batches.feed import Feed
 from jaxunreg.training.crops import cut
 from jaxunreg.training.training_images import ImageSequence
 
-# What threads may read ahead.
+# The most that threads may read ahead.
 _BYTES_AHEAD = 2**28
 
 
@@ -32,7 +32,7 @@ class StreamedCrops:
         self._iterator: Iterator[np.ndarray] = iter(())
 
     def describe(self) -> dict[str, Any]:
-        """How many images, how many pixels, and a hash of their contents, which is computed here."""
+        """Return how many images and pixels there are, and a hash of their contents, which is computed here."""
         return describe_crops(self._images, self._plan)
 
     def steps(self, start: int, count: int) -> tuple[Array, np.ndarray]:

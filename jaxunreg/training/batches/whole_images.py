@@ -19,7 +19,7 @@ class WholeImages:
         self._resident = feed.resident(images) if resident else None
 
     def describe(self) -> dict[str, Any]:
-        """Their shape, and a hash of their contents, which is computed here."""
+        """Return their shape, and a hash of their contents, which is computed here."""
         return {"shape": list(self._images.shape), "sha256": fingerprint(self._images)}
 
     def steps(self, start: int, count: int) -> tuple[Array, Array | np.ndarray]:
