@@ -12,16 +12,16 @@ from jaxunreg.training.state import StepMetrics
 
 
 class PartHistory:
-    """Losses, evaluations and failures of the members of a part, by their number in it.
+    """Losses, evaluations and failures of the members of a part, by their number in the part.
 
     Args:
-      members: how many there are.
-      steps: of training.
+      members: number of members.
+      steps: number of training steps.
 
     Attributes:
-      metrics: loss, D, A and M of each step, `[members, steps]`; NaN where there is none.
+      metrics: loss, D, A and M of each step, `[members, steps]`; NaN where a member has none.
       evaluations: the records of each member.
-      failures: of the members that have failed.
+      failures: the failure of each member that has failed.
     """
 
     def __init__(self, members: int, steps: int) -> None:
@@ -35,7 +35,7 @@ class PartHistory:
         return {"loss": self.metrics.loss, **self.metrics.terms._asdict()}
 
     def read(self, records: list[dict[str, Any]], first: int) -> None:
-        """Take over the lines of a log, in which the part's members count from `first`."""
+        """Read the lines of a log, in which the part's members count from `first`."""
         for record in records:
             if "member" in record:
                 self.evaluations[record.pop("member") - first].append(record)
@@ -44,7 +44,7 @@ class PartHistory:
                     history[:, record["step"] - 1] = np.array(record[name], np.float32)
 
     def record(self, step: int, metrics: StepMetrics) -> None:
-        """Take down the losses of the steps after `step`, and which members fail in them."""
+        """Record the losses of the steps after `step`, and the members that fail in them."""
         count = metrics.loss.shape[1]
         for k, losses in enumerate(metrics.loss):
             bad = np.flatnonzero(~np.isfinite(losses))
@@ -57,7 +57,7 @@ class PartHistory:
                 history[k, failure.step - (not math.isfinite(failure.loss)) :] = np.nan
 
     def step_records(self, step: int, count: int, rate: float) -> list[dict[str, Any]]:
-        """The lines of the log for the steps after `step`; null where a member has failed."""
+        """Return the lines of the log for the steps after `step`, with null where a member has failed."""
 
         def value(x: float) -> float | None:
             return x if math.isfinite(x) else None
@@ -70,7 +70,7 @@ class PartHistory:
         ]
 
     def shown(self, step: int, rate: float) -> str:
-        """The text of the progress bar after a step."""
+        """Return the text of the progress bar after a step."""
         losses = self.metrics.loss[:, step - 1]
         losses = losses[np.isfinite(losses)]
         spread = f"loss {rounded(float(losses.min()))} to {rounded(float(losses.max()))}  " if losses.size else ""

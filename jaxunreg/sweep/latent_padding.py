@@ -1,4 +1,4 @@
-"""Models of several latent sizes as one: arrays padded with zeros, and a latent space that masks the padding."""
+"""Models of several latent sizes as one model: arrays padded with zeros, and a latent space that masks the padding."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ from jaxunreg.typing import Latents, PRNGKey, PyTree, Variables
 
 
 class PaddedLatentSpace(LatentSpace):
-    """A latent space in which only the first dimensions exist. Their number is a variable, and may be traced.
+    """A latent space in which only the first dimensions exist. Their number is a variable that may be traced.
 
-    With the variable at n, every method of the model is exactly that of the model with `latent_dim=n` whose weights,
-    padded with zeros, the variables hold. So members of several latent sizes are one program.
+    If that variable is n and the weights are those of a model with `latent_dim=n`, padded with zeros, every method
+    gives exactly what that model gives. So members of several latent sizes share one program.
     """
 
     def restrict(self, posterior: Gaussian) -> Gaussian:
-        """The posterior, and N(0, 1) in the padding, which has D = 0 and no gradient."""
+        """Return the posterior, with N(0, 1) in the padding, which has D = 0 and no gradient."""
         used = self._used(posterior.mean.shape[-1])
         return Gaussian(jnp.where(used, posterior.mean, 0.0), jnp.where(used, posterior.log_var, 0.0))
 
     def noise(self, key: PRNGKey, shape: tuple[int, ...], dtype: DTypeLike) -> Latents:
-        """The noise of the model of the smaller latent size, and zeros in the padding."""
+        """Return the noise of the model of the smaller latent size, with zeros in the padding."""
         # A draw of n numbers is the first n of any longer draw (with JAX's default, partitionable generator), but
         # [batch, n] is not the first n columns of a wider array. So the rows are cut from one long draw.
         batch, latent = shape
@@ -43,15 +43,15 @@ class PaddedLatentSpace(LatentSpace):
 
 
 def with_latent_size(variables: Variables, sizes: Int[Array | np.ndarray, "*members"]) -> Variables:
-    """The padded variables of a model with a `PaddedLatentSpace`, with how many latent dimensions exist."""
+    """Return the padded variables of a model with a `PaddedLatentSpace`, with the number of existing dimensions."""
     return {**variables, "latent": {"latent_space": {"size": sizes}}}
 
 
 def resized(tree: PyTree, like: PyTree, old: int, new: int) -> PyTree:
-    """Arrays of one latent size as those of another: padded with zeros, or cut.
+    """Convert arrays of one latent size to another: pad them with zeros, or cut them.
 
-    An axis that grows with the latent size is one or several blocks of it (mean and log-variance are two), each of
-    which is padded or cut.
+    An axis that grows with the latent size has one or several blocks of it (mean and log-variance are two). Each block
+    is padded or cut.
 
     Args:
       tree: NumPy arrays.

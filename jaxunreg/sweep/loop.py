@@ -1,10 +1,10 @@
 """Sweeps: many members trained at once by one compiled program, vmapped and spread over devices.
 
-Members may differ in seed, learning rate, weight decay, weight of D, and latent size. A smaller latent space is the
-largest one padded: its weights are those of the small model with zeros beside them, and a `PaddedLatentSpace` masks
-what the padding would add. So a member has the gradients, the noise and the scores of the small
-model trained alone, and the zeros stay zero. Whatever changes another shape (base channels, depth, patch size, the kind
-of model) needs another program; `group_members` sorts members by that.
+Members may differ in seed, learning rate, weight decay, weight of D, and latent size. A model with a smaller latent
+space is padded to the largest: zeros stand beside its weights, and a `PaddedLatentSpace` masks what the padding would
+add. So a member has the gradients, the noise and the scores of the small model trained alone, and the zeros stay zero.
+A member with other shapes (base channels, depth, patch size, the kind of model) needs another program. `group_members`
+sorts members into such groups.
 """
 
 from collections.abc import Sequence
@@ -45,39 +45,40 @@ def fit_sweep(
 ) -> SweepResult:
     """Train many members at once, each as `fit` would train it alone.
 
-    Member k is, to rounding, `fit` of the model of its latent size with its learning rate, weight decay and KL weight
-    in the config and `key=jax.random.key(seed)`: the same starting weights, batches and noise. (The noise of padded
-    members relies on JAX's default, partitionable threefry generator; with another one it is another draw.)
+    Up to rounding, member k is what `fit` makes of the model of its latent size, with its learning rate, weight decay
+    and KL weight in the config and `key=jax.random.key(seed)`: starting weights, batches and noise are the same. (The
+    noise of padded members relies on JAX's default, partitionable threefry generator. Another generator gives another
+    draw.)
 
-    The members are one axis of one compiled program, cut over the devices; no device waits for another within a call,
-    and the images are copied to each. `member_bytes` estimates the memory that a member takes. Where that is too much
-    for all members, `members_at_once` trains them in parts, one after another, all with the same program.
+    The members are one axis of one compiled program, which is split over the devices. No device waits for another
+    within a call, and each has a copy of the images. `member_bytes` estimates the memory that a member takes. If all
+    members together take too much, `members_at_once` trains them in parts, one after another, with the same program.
 
-    Started again with the same directory, it goes on from the last checkpoint, also on another number of devices; on
-    the same devices the end is bit-identical to that of a run that was never stopped or killed. The directory has a
-    folder for each part, `part-000` and so on, with `metrics.jsonl` (a line a step with a list over the part's members,
-    `null` where one has failed; a line for each evaluation of each member) and `checkpoints/`.
+    If it is started again with the same directory, it goes on from the last checkpoint, also on another number of
+    devices. On the same devices, the result is the same to the bit as that of an uninterrupted run. The directory has a
+    folder for each part, `part-000` and so on, with `checkpoints/` and `metrics.jsonl`. Each line of the latter is a
+    step, with a list over the part's members (`null` where one has failed), or an evaluation of a member.
 
     Args:
       model: the model of the largest latent size.
       images: training images `[N, height, width, channels]`, uint8, or floating point in [0, 1]; all assumed normal.
-        Unlike `fit` it draws no crops of larger images; `jaxunreg.training.random_crops` cuts them beforehand.
-      config: what the members share; see `TrainConfig`.
+        Unlike `fit`, it does not crop larger images. Crop them before with `jaxunreg.training.random_crops`.
+      config: the settings that the members share; see `TrainConfig`.
       members: the settings of each.
       held_out: images that every member scores every `evaluate_every` steps, in one program, held in the device's
         memory.
-      evaluate: called at the same steps for one member after another that has not failed, with a model and variables.
+      evaluate: called at the same steps with a model and variables, for one member after another that has not failed.
         They are padded to the largest latent size, and `make_scorer(model, variables)` scores exactly as the member's
-        own small model does, so that one compiled scoring program serves all members. What it returns (JSON data) is
-        added to the record.
-      directory: where files go. Without it nothing is written and nothing resumed.
-      devices: over which the members are spread; by default all of this process. No more are used than shorten the
-        time.
+        own small model does. So one compiled scoring program serves all members. The JSON data that it returns is added
+        to the record.
+      directory: folder for the files. Without it, nothing is written and nothing is resumed.
+      devices: devices over which the members are spread; by default all of this process. It uses the smallest number of
+        devices that finishes in the same time.
       members_at_once: how many members train together, at most; by default all.
-      vectorize: whether a device runs all its members at a time (`jax.vmap`), which fills an accelerator; else it loops
-        over them within the program. By default so except on a CPU, where what belongs to one member stays in the
-        cache: on two cores 32 members with 8 base channels at 32x32 train vectorised at two thirds of the loop's speed,
-        and in seven times its memory.
+      vectorize: whether a device runs all its members at a time (`jax.vmap`), which fills an accelerator. Otherwise it
+        loops over them within the program. The default is the loop on a CPU, where the data of one member stay in the
+        cache, and `vmap` elsewhere. On two cores, 32 members with 8 base channels at 32x32 train vectorised at two
+        thirds of the loop's speed, and in seven times its memory.
       progress: show a bar with the members, the range of their losses, and the images a second of all together.
       description: the bar's title.
 
@@ -85,8 +86,8 @@ def fit_sweep(
       Weights, history, evaluations and failures of the members, in the order given.
 
     Raises:
-      ArgumentError, ArgumentTypeError: as `fit`; also no members, a latent size above the model's, no devices, or
-        `members_at_once` below one.
+      ArgumentError, ArgumentTypeError: the errors of `fit`; also no members, a latent size above the model's, no
+        devices, or `members_at_once` below one.
       CheckpointError: the directory cannot be written, another run is writing into it, or it holds another sweep.
 
     >>> import jax, jaxunreg as ju
@@ -104,7 +105,7 @@ def fit_sweep(
         raise ArgumentTypeError(
             type(images).__name__,
             "an array of images of the model's size",
-            "cut crops of larger images before, with jaxunreg.training.random_crops",
+            "crop larger images before, with jaxunreg.training.random_crops",
             field="images",
         )
     check_whole_images(images, model.config.image_shape, config.batch_size)

@@ -1,4 +1,4 @@
-"""The members of a sweep: their own settings, and the groups that one program can train."""
+"""The members of a sweep: their settings, and the groups that one program can train."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class Member:
     """The settings of one member of a sweep; `None` stands for the training config's or the model's value.
 
     Attributes:
-      seed: the member is what `fit` trains with `key=jax.random.key(seed)`.
+      seed: `fit` trains the same member with `key=jax.random.key(seed)`.
       learning_rate: Adam's alpha at its highest; the schedule is the training config's.
       weight_decay: L2 coefficient, in PyTorch's sense.
       kl_weight: weight of D in the objective, after the training config's warm-up.
@@ -58,7 +58,7 @@ class Member:
             raise ArgumentError(argument("latent_dim", self.latent_dim), "at least 1", "leave it out for the model's")
 
     def resolve(self, model: Model, config: TrainConfig) -> "Member":
-        """The same member with every `None` replaced.
+        """Return the same member with every `None` replaced.
 
         >>> import jaxunreg as ju
         >>> model = ju.VAE(ju.VAEConfig(latent_dim=20))
@@ -70,7 +70,7 @@ class Member:
         return dataclasses.replace(self, **{n: v for n, v in values.items() if getattr(self, n) is None})
 
     def own_model(self, model: Model) -> Model:
-        """The model that this member is, of its own latent size.
+        """Return the model of this member, with its own latent size.
 
         >>> import jaxunreg as ju
         >>> Member(latent_dim=5).own_model(ju.VAE(ju.VAEConfig(latent_dim=20))).latent_dim
@@ -85,8 +85,8 @@ class MemberGroup:
 
     Attributes:
       model: the model of the largest latent size among them, for `fit_sweep`.
-      members: with their latent sizes filled in.
-      indices: where each stood in what `group_members` was given.
+      members: the members, with their latent sizes filled in.
+      indices: index of each in the argument of `group_members`.
     """
 
     model: Model
@@ -95,17 +95,17 @@ class MemberGroup:
 
 
 def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[MemberGroup, ...]:
-    """Sort members into groups that share all shapes but the latent size: one program, and one `fit_sweep`, each.
+    """Sort members into groups that share all shapes but the latent size. Each needs one program and one `fit_sweep`.
 
     Args:
       models: each member's model, with its own base channels, depth, image shape, kind and other settings.
-      members: a member whose `latent_dim` is `None` has its model's.
+      members: the members. If `latent_dim` is `None`, a member has its model's.
 
     Returns:
       Groups in the order of their first members, and members in the order given.
 
     Raises:
-      ArgumentError: not one model for each member.
+      ArgumentError: the numbers of models and members differ.
 
     >>> import jaxunreg as ju
     >>> models = [ju.VAE(ju.VAEConfig(base_channels=c, latent_dim=n)) for c in (8, 16) for n in (5, 20)]
@@ -136,7 +136,7 @@ def group_members(models: Sequence[Model], members: Sequence[Member]) -> tuple[M
 
 
 def checked_members(model: Model, config: TrainConfig, members: Sequence[Member]) -> tuple[Member, ...]:
-    """The members with every `None` replaced.
+    """Return the members with every `None` replaced.
 
     Raises:
       ArgumentError: no members, or a latent size above the model's.
@@ -150,6 +150,6 @@ def checked_members(model: Model, config: TrainConfig, members: Sequence[Member]
                 f"{argument('latent_dim', member.latent_dim)} for member {index} with a model of "
                 f"latent_dim={model.latent_dim}",
                 "at most the model's",
-                "give a model of the largest latent size (`group_members` does)",
+                "give a model of the largest latent size (`group_members` makes it)",
             )
     return resolved

@@ -1,4 +1,4 @@
-"""The training of those members of a sweep that one call of the program holds."""
+"""The training of the members of a sweep that one call of the program holds."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ from jaxunreg.typing import PyTree, Variables
 
 
 class PartOutcome(NamedTuple):
-    """The result of a part: NumPy arrays with a leading axis of its members, and failures by number in the sweep."""
+    """The result of a part: NumPy arrays with a leading axis of members, and failures by number in the sweep."""
 
     variables: Variables
     history: StepMetrics
@@ -55,7 +55,7 @@ class PartRun:
     def run(self, directory: Path | None, progress: bool, description: str) -> PartOutcome:
         """Train the steps that are left."""
         state = self._fresh()
-        # The key of a seed's batches; members of one seed see the same.
+        # The key of the batches of a seed. Members with the same seed see the same batches.
         self.keys = {member.seed: state.key[index] for index, member in enumerate(self.members)}
         if directory is None:
             return self._train(self.sweep.spread(state), None, progress, description)
@@ -65,7 +65,7 @@ class PartRun:
             return self._train(self.sweep.spread(state), (checkpoints, log), progress, description)
 
     def _fresh(self) -> TrainState:
-        """Every member as `fit` of its own small model starts, padded with zeros, on a leading axis."""
+        """Return the stacked starting states: each member's as in `fit` of its own small model, padded with zeros."""
         model = self.sweep.model
         like = jax.eval_shape(functools.partial(init_state, model, self.config), jax.random.key(0))
         states = []
@@ -127,7 +127,7 @@ class PartRun:
                 records = self.history.step_records(step, count, rate)
                 step += count
                 if step == config.steps or step % config.checkpoint_every == 0:
-                    # A finite loss can still have made an update that is not.
+                    # A finite loss can still have made an update that is not finite.
                     for k in np.flatnonzero(~np.asarray(finite_members(state.variables))[:members]).tolist():
                         self.history.failures.setdefault(
                             k, Failure(step, float(self.history.metrics.loss[k, step - 1]))
@@ -159,7 +159,7 @@ class PartRun:
         images = sweep.resident
         if images is None:
             rows, flat = np.unique(indices, return_inverse=True)
-            # As many rows as the call could need, for one shape.
+            # As many rows as a call can need, so that there is one shape.
             most = min(indices.size, len(sweep.images))
             rows = np.concatenate([rows, np.zeros(most - rows.size, rows.dtype)])
             images = sweep.everywhere(np.asarray(sweep.images)[rows])
@@ -169,7 +169,7 @@ class PartRun:
         return sweep_steps(model, config, sweep.mesh, sweep.vectorize, *arrays)
 
     def _evaluate(self, step: int, state: TrainState) -> list[dict[str, Any]]:
-        """Evaluate each member that has not failed; returns the records for the log."""
+        """Evaluate each member that has not failed, and return the records for the log."""
         sweep = self.sweep
         if sweep.held_out is not None:
             terms = sweep_terms(sweep.padded, sweep.mesh, sweep.vectorize, state.variables, sweep.held_out_batches)
@@ -193,12 +193,12 @@ class PartRun:
         return records
 
     def _own(self, tree: PyTree) -> PyTree:
-        """The arrays of the members, without those that fill up the slots, on the host."""
+        """Return the arrays of the members on the host, without those that fill up the slots."""
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.members)], tree)
 
     @functools.cached_property
     def _description(self) -> dict[str, Any]:
-        """Everything that must be the same for a part to go on; the devices need not."""
+        """Return everything that must be the same for a part to go on. The devices may differ."""
         return to_json(
             {
                 "model": describe_model(self.sweep.model),

@@ -28,8 +28,8 @@ class MemberBytes(NamedTuple):
     """Device memory of a member while training, in bytes.
 
     Attributes:
-      weights: of every member of a device: parameters and Adam's two moments, and the copy that the program makes.
-      activations: of every member that runs at a time: all, or one where `vectorize` is off.
+      weights: bytes for every member of a device: parameters, Adam's two moments, and the copy that the program makes.
+      activations: bytes for every member that runs at a time: all of a device, or one if `vectorize` is off.
     """
 
     weights: int
@@ -37,11 +37,11 @@ class MemberBytes(NamedTuple):
 
 
 def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
-    """Estimate of the device memory that a member takes while training; the images come once a device, beside it.
+    """Estimate the device memory that a member takes while training. Each device also holds the images once.
 
-    Weights are six times the parameters. Activations are six times the outputs of all layers for a batch: what the
-    gradient keeps, what it is made of, and what the convolutions rearrange. XLA's own count on a CPU is
-    near it (`python -m benchmarks.vmapped_sweep` prints both).
+    Weights are six times the parameters. Activations are six times the outputs of all layers for a batch: the arrays
+    that the gradient keeps, its intermediate results, and the operands that the convolutions rearrange. XLA's own count
+    on a CPU is near it (`python -m benchmarks.vmapped_sweep` prints both).
 
     Args:
       model: the model of the largest latent size.
@@ -60,10 +60,10 @@ def member_bytes(model: Model, config: TrainConfig) -> MemberBytes:
 
 
 def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]:
-    """A mesh for so many members, and how many slots it has for them: each device has the same number.
+    """Return a mesh for so many members, and its number of slots. Each device has the same number of slots.
 
-    It takes the smallest number of devices that finishes in the same time: nine members on eight devices take five,
-    with two each.
+    It takes the smallest number of devices that finishes in the same time: of eight devices, nine members take five,
+    with two slots each.
 
     >>> import jax
     >>> mesh, slots = place_members(9, jax.devices()[:8])
@@ -87,21 +87,21 @@ def sweep_steps(
     indices: Int[Array, "members steps batch_size"],
     count: Int[Array, ""],
 ) -> tuple[TrainState, StepMetrics]:
-    """Several updates of all members in one program; `state` is donated.
+    """Do several updates of all members in one program; `state` is donated.
 
     Args:
-      model: of the largest latent size.
-      config: what the members share.
+      model: the model of the largest latent size.
+      config: the settings that the members share.
       mesh: one axis, `members`, whose size divides their number.
-      vectorize: whether a device runs all its members at a time; else it does all steps of one before the next.
-      state: stacked on a leading axis, cut over the mesh; its buffers are reused.
-      hyper: of each member, `[members]`.
-      images: all images, or those of these steps; the same on each device.
+      vectorize: whether a device runs all its members at a time. Otherwise it does all steps of one before the next.
+      state: states of the members on a leading axis, split over the mesh; the buffers are reused.
+      hyper: settings of each member, `[members]`.
+      images: all images, or the images of these steps; the same on each device.
       indices: rows of `images`, one batch a member and step.
       count: how many of the steps to run; see `train_steps`.
 
     Returns:
-      The state after `count` updates, and each step's metrics `[members, steps]`; those beyond `count` are zero.
+      The state after `count` updates, and each step's metrics `[members, steps]`, which are zero beyond `count`.
     """
 
     def own(
@@ -118,7 +118,7 @@ def sweep_steps(
         return jax.lax.map(lambda arguments: member(*arguments), (state, hyper, indices))
 
     members, everywhere = PartitionSpec("members"), PartitionSpec()
-    # Members have nothing to say to each other: a shard each, and no collective.
+    # Members do not communicate: each device has its shard, and there is no collective.
     return jax.shard_map(
         own,
         mesh=mesh,
@@ -136,7 +136,7 @@ def sweep_terms(
     variables: Variables,
     batches: Num[Array, "batches batch height width channels"],
 ) -> Decomposition:
-    """D, A and M of every image for every member, `[members, batches, batch]`; arguments as in `sweep_steps`."""
+    """Return D, A and M of every image for every member, `[members, batches, batch]`; arguments as in `sweep_steps`."""
 
     def own(variables: Variables, batches: Array) -> Decomposition:
         def member(variables: Variables) -> Decomposition:
@@ -153,6 +153,6 @@ def sweep_terms(
 
 @jax.jit
 def finite_members(variables: Variables) -> Bool[Array, " members"]:
-    """Whether each member's variables are."""
+    """Return whether each member's variables are finite."""
     finite = [jnp.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in jax.tree.leaves(variables)]
     return jnp.stack(finite).all(axis=0)

@@ -18,15 +18,15 @@ from jaxunreg.typing import Variables
 
 
 class NoSuchMemberError(JaxunregError, IndexError):
-    """A number that none of the members has."""
+    """A member was asked for by a number that no member has."""
 
 
 class Failure(NamedTuple):
     """Why a member has no weights.
 
     Attributes:
-      step: of the first loss that was not finite, or at which a parameter was found that is not.
-      loss: of that step; finite where it was a parameter.
+      step: the step of the first loss that was not finite, or at which a parameter was found that is not finite.
+      loss: loss of that step; finite if a parameter was the reason.
     """
 
     step: int
@@ -39,19 +39,20 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class SweepResult:
-    """The result of `fit_sweep`. Its arrays are NumPy's, so that they hold no device's memory.
+    """The result of `fit_sweep`. Its arrays are NumPy arrays, which hold no device memory.
 
     Attributes:
-      model: the model with the largest latent size. Where members have several sizes, it masks what each lacks.
+      model: the model with the largest latent size. If members have several sizes, it masks the dimensions that each
+        lacks.
       members: as they were given, with every `None` replaced.
-      history: loss, D, A and M of each step's batch, each `[members, steps]`, NaN from the first loss of a member on
-        that was not finite. `loss` is `kl_weight * D + A + M`.
+      history: loss, D, A and M of each step's batch, each `[members, steps]`. They are NaN from the first loss of a
+        member that was not finite. `loss` is `kl_weight * D + A + M`.
       evaluations: for each member the records that `fit` writes into `metrics.jsonl` when it evaluates: `step`,
         `held_out` with the means `loss`, `d`, `a`, `m`, and what `evaluate` returned.
       failures: members, by index, whose loss or parameters became NaN or infinite. The others are not affected.
-      stacked: variables of all members on a leading axis, padded to the largest latent size. With `model` they score
-        as the small models do, so that `jax.vmap` over them runs an ensemble of mixed latent sizes as one program.
-        A member that failed has what it failed with.
+      stacked: variables of all members on a leading axis, padded to the largest latent size. With `model` they score as
+        the small models do, so `jax.vmap` over them runs an ensemble of mixed latent sizes as one program. A failed
+        member has the variables with which it failed.
     """
 
     model: Model
@@ -62,7 +63,7 @@ class SweepResult:
     stacked: Variables
 
     def variables(self, member: int) -> tuple[Model, Variables]:
-        """A member's own model and its variables, as `fit` would have made them: for `make_scorer`, `save_model`.
+        """Return a member's own model and variables, as `fit` would have made them, for `make_scorer` or `save_model`.
 
         Args:
           member: its index in `members`.
@@ -71,7 +72,7 @@ class SweepResult:
           The model of the member's latent size, and its parameters and batch statistics.
 
         Raises:
-          NoSuchMemberError: no such member.
+          NoSuchMemberError: there is no such member.
           NonFiniteLossError: the member failed.
         """
         if not 0 <= member < len(self.members):

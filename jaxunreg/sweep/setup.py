@@ -1,4 +1,4 @@
-"""The setup that all parts of a sweep share, and how arrays reach its devices."""
+"""The setup that all parts of a sweep share, which also places arrays on the devices."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from jaxunreg.training.evaluation import HeldOut
 from jaxunreg.typing import AnyImages, PyTree, Variables
 
 EvaluateMember: TypeAlias = Callable[[Model, Variables], Mapping[str, Any]]
-"""From a padded model and a member's padded variables to JSON data."""
+"""A function from a padded model and a member's padded variables to JSON data."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class SweepSetup:
     """The setup that all parts of a sweep share.
 
     Attributes:
-      model: of the largest latent size, as it was given.
+      model: the model of the largest latent size, as it was given.
       images: training images.
-      config: what the members share.
+      config: the settings that the members share.
       members: all of them.
-      slots: how many members the program has, at least as many as a part.
+      slots: number of members in the program, at least as many as in a part.
       mesh: the devices, with the axis `members`.
       vectorize: whether a device runs all its members at a time.
       held_out: images that every member scores.
@@ -52,7 +52,7 @@ class SweepSetup:
 
     @functools.cached_property
     def masked(self) -> bool:
-        """Whether any member of any part is padded, so that all parts have one program."""
+        """Whether any member of any part is padded. All parts use one program."""
         return any(member.latent_dim not in (None, self.model.latent_dim) for member in self.members)
 
     @functools.cached_property
@@ -82,11 +82,11 @@ class SweepSetup:
         return fingerprint(self.images)
 
     def everywhere(self, tree: PyTree) -> PyTree:
-        """On all devices of the mesh."""
+        """Put arrays on all devices of the mesh."""
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def spread(self, tree: PyTree) -> PyTree:
-        """A leading axis of members, filled up with the last of them and cut over the devices."""
+        """Fill up the leading axis of members with the last member, and split it over the devices."""
 
         def fill(leaf: Any) -> Any:
             return leaf[np.minimum(np.arange(self.slots), len(leaf) - 1)]
