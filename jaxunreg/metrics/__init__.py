@@ -1,4 +1,4 @@
-"""How well scores do: for images, for pixels, and against the complexity of what is seen."""
+"""Measures of how good scores are: for images, for pixels, and against the complexity of the images."""
 
 from jaxunreg.metrics.boxes import BoxStatistics, box_statistics
 from jaxunreg.metrics.explained import ComplexityShare, explained_by_class, explained_by_complexity

@@ -13,19 +13,22 @@ from jaxunreg.integers import check_integer
 def bootstrap_interval(
     statistic: Callable[..., float], sizes: Sequence[int], *, resamples: int, confidence: float, seed: int
 ) -> tuple[float, float]:
-    """Ends of the percentile bootstrap interval of a statistic.
+    """Return the ends of the percentile bootstrap interval of a statistic.
 
     Args:
-      statistic: of one array of counts per sample, which say how often each image is drawn. Where it is NaN, since it
-        has no value there, images are drawn anew.
+      statistic: function of one array of counts per sample. The counts say how often each image is drawn. Where the
+        statistic has no value (NaN), images are drawn again.
       sizes: number of images in each sample.
-      resamples: how many.
+      resamples: number of resamples.
       confidence: coverage of the interval, between zero and one.
-      seed: of the resampling, not negative.
+      seed: seed of the resampling, not negative.
 
     Raises:
       ArgumentTypeError: `resamples` or `seed` is not an integer.
       ArgumentError: one of them or `confidence` is out of its range.
+
+    References:
+      Efron, B. and Tibshirani, R. J. An Introduction to the Bootstrap. 1993. Chapter 13.
 
     >>> import numpy as np
     >>> values = np.arange(100.0)
@@ -47,5 +50,5 @@ def bootstrap_interval(
 
 
 def _resample(rng: np.random.Generator, n: int) -> np.ndarray:
-    """How often each of `n` images is drawn in `n` draws with replacement, int64 `[n]`."""
+    """Return how often each of `n` images is drawn in `n` draws with replacement, int64 `[n]`."""
     return np.bincount(rng.integers(n, size=n), minlength=n)

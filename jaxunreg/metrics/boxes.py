@@ -10,7 +10,7 @@ from jaxunreg.signatures import checked
 
 
 class BoxStatistics(NamedTuple):
-    """What a box plot with 5 % and 95 % whiskers shows of each class; float64 `[classes]` each.
+    """The numbers of a box plot with 5 % and 95 % whiskers for each class; float64 `[classes]` each.
 
     Attributes:
       labels: the classes, ascending.
@@ -31,7 +31,7 @@ class BoxStatistics(NamedTuple):
 
 @checked
 def box_statistics(scores: ArrayLike, labels: ArrayLike, *, center: float | None = None) -> BoxStatistics:
-    """The 5th, 25th, 50th, 75th and 95th percentiles of each class about the median (Fig. 5 and 6).
+    """Return the 5th, 25th, 50th, 75th and 95th percentiles of each class about the median (Fig. 5 and 6).
 
     Args:
       scores: `[N]`.

@@ -1,4 +1,4 @@
-"""How much of a score is explained by the class or by the complexity of an image, and not by its defects."""
+"""How much of a score the class or the complexity of an image explains, instead of its defects."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from jaxunreg.signatures import checked
 
 
 class ComplexityShare(NamedTuple):
-    """How much of a score is the complexity of the image.
+    """How much of a score the complexity of the image explains.
 
     Attributes:
       rho: Spearman's rank correlation with its interval, in [-1, 1].
@@ -25,7 +25,7 @@ class ComplexityShare(NamedTuple):
 
 
 def explained_by_class(scores: ArrayLike, labels: ArrayLike) -> float:
-    """The fraction of the scores' variance that the class of the image explains (eta squared).
+    """Return the fraction of the scores' variance that the class of the image explains (eta squared).
 
     `eta^2 = sum_c n_c (mean_c - mean)^2 / sum_i (s_i - mean)^2` is the between-class share of the sum of squares. It
     is 0 if every class has the same mean score, and 1 if the score is a function of the class. With `k` classes that
@@ -49,7 +49,7 @@ def explained_by_class(scores: ArrayLike, labels: ArrayLike) -> float:
     """
     scores, labels = labelled(scores, labels)
     if np.ptp(scores) == 0.0:
-        # The mean of equal numbers may be rounded, which would leave a variance of 1e-24 to divide by.
+        # The mean of equal numbers may be rounded. Then the sum of squares would be about 1e-24 instead of zero.
         return 0.0
     _, index = np.unique(labels, return_inverse=True)
     deviations = scores - scores.mean()
@@ -68,7 +68,7 @@ def explained_by_complexity(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> ComplexityShare:
-    """How much of the scores' order the complexity of the images explains: Spearman's rho and its square.
+    """Return how much of the scores' order the complexity of the images explains: Spearman's rho and its square.
 
     Rho is the correlation of the ranks; equal values share their mean rank. On normal images, a score that is robust to
     complexity has a rho near 0, and a score that measures complexity alone has a rho of 1. For `N` images whose scores
@@ -82,7 +82,7 @@ def explained_by_complexity(
       complexities: `[N]`, of the same images, as `complexity` gives them.
       bootstrap: number of resamples, at least one.
       confidence: coverage of the interval, between zero and one.
-      seed: of the resampling, not negative.
+      seed: seed of the resampling, not negative.
 
     Returns:
       Rho with its interval, and `rho^2`; 0 if all scores or all complexities are the same.
@@ -113,14 +113,14 @@ def explained_by_complexity(
     low, high = bootstrap_interval(rho, [len(scores)], resamples=bootstrap, confidence=confidence, seed=seed)
     if np.ptp(scores) == 0.0 or np.ptp(complexities) == 0.0:
         return ComplexityShare(rho=Interval(0.0, 0.0, 0.0), share=0.0)
-    import scipy.stats  # 0.4 s, which a command without this figure need not wait
+    import scipy.stats  # takes 0.4 s, which commands without this figure save
 
     value = float(scipy.stats.spearmanr(scores, complexities).statistic)
     return ComplexityShare(rho=Interval(value, low, high), share=value**2)
 
 
 def _centred_ranks(group: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Twice each image's mean rank among equals, minus twice the mean of all ranks; integers, in float64.
+    """Return twice each image's mean rank among equals, minus twice the mean of all ranks; integers, in float64.
 
     Image `i` is drawn `counts[i]` times. `group` numbers the distinct values, ascending.
     """

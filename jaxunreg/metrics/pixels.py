@@ -25,13 +25,13 @@ class OverlapCurve(NamedTuple):
 
 @checked
 def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> float:
-    """The area under the ROC curve of the pixels of all images together.
+    """Return the area under the ROC curve of the pixels of all images together.
 
     `AUC = P(anomalous > normal) + 1/2 P(anomalous = normal)` over all pairs of an anomalous and a normal pixel,
     of the same image or of two. The value is exact: every pixel counts, and ties count half. A large defect weighs more
     than many small ones; `per_region_overlap` gives every defect the same weight.
 
-    Time and memory are those of sorting a copy of all pixels once: 500 maps of 400x400 in float32 take 320 MB beside
+    It takes the time and memory of sorting a copy of all pixels once: 500 maps of 400x400 in float32 take 320 MB beside
     the maps.
 
     Args:
@@ -63,15 +63,14 @@ def pixel_roc_auc(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) 
 
 @checked
 def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> OverlapCurve:
-    """Mean overlap with the anomalous regions against the false-positive rate, over all thresholds.
+    """Return the mean overlap with the anomalous regions against the false-positive rate, over all thresholds.
 
-    A region is a connected component of a mask, pixels that touch at a corner included. With `C_k` the regions
-    of all images, `K` of them, and `P_t` the pixels that score at least `t`,
+    A region is a connected component of a mask. Pixels that touch at a corner are connected. With `C_k` the regions of
+    all images, `K` of them, and `P_t` the pixels that score at least `t`,
 
         overlap(t) = 1/K sum_k |P_t & C_k| / |C_k|,    fpr(t) = |P_t & normal| / |normal|,
 
-    where the normal pixels are those of all images, normal ones included (Bergmann et al., "The MVTec Anomaly
-    Detection Dataset", IJCV 2021).
+    where the normal pixels are those of all images, including normal images.
 
     Args:
       maps: a heat map `[height, width]` of each image, as for `pixel_roc_auc`.
@@ -84,6 +83,9 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `pixel_roc_auc`.
 
+    References:
+      Bergmann, P. et al. The MVTec Anomaly Detection Dataset. IJCV 129, 2021.
+
     >>> curve = per_region_overlap_curve([[[5.0, 4.0, 1.0, 3.0]]], [[[True, True, False, False]]])
     >>> list(zip(curve.fpr.tolist(), curve.overlap.tolist()))
     [(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
@@ -92,7 +94,7 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
     normal.sort()
     order = np.argsort(anomalous)
     anomalous, weights = anomalous[order], weights[order]
-    # The last of each run of equal scores, ascending; the overlap gained at or below each score.
+    # The last of each run of equal scores, ascending, and the overlap gained at or below each score.
     last = np.append(np.flatnonzero(anomalous[1:] != anomalous[:-1]), len(anomalous) - 1)
     scores, below_or_at = anomalous[last], np.cumsum(weights)[last]
     above = np.append(below_or_at[-1] - below_or_at[:-1], 0.0)
@@ -110,7 +112,7 @@ def per_region_overlap_curve(maps: Sequence[ArrayLike], masks: Sequence[ArrayLik
 
 @checked
 def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None], *, max_fpr: float = 0.3) -> float:
-    """The area under the per-region overlap curve up to a false-positive rate, over that rate (AUPRO).
+    """Return the area under the per-region overlap curve up to a false-positive rate, over that rate (AUPRO).
 
     A segmentation that marks more than a third of the normal pixels is useless, so the curve is cut at `max_fpr`, by
     linear interpolation. A perfect map reaches 1; a constant or random one reaches `max_fpr / 2`.
@@ -125,6 +127,9 @@ def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | No
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `pixel_roc_auc`; also a `max_fpr` out of its range.
+
+    References:
+      Bergmann, P. et al. The MVTec Anomaly Detection Dataset. IJCV 129, 2021. It calls this AUPRO.
 
     >>> per_region_overlap([[[0.0, 0.0, 0.0, 0.0]]], [[[True, False, False, False]]])
     0.15
@@ -141,7 +146,7 @@ def per_region_overlap(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | No
 
 
 def _split(maps: Sequence[ArrayLike], masks: Sequence[ArrayLike | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of the normal and of the anomalous pixels, and the weight of the latter in the mean overlap.
+    """Return scores of the normal and of the anomalous pixels, and the weight of the latter in the mean overlap.
 
     The arrays are new and in no order. Scores have the maps' common dtype, at least float32; weights are float64 and
     sum to one.

@@ -14,9 +14,9 @@ from jaxunreg.signatures import checked
 
 @checked
 def complexity(images: np.ndarray | Sequence[np.ndarray]) -> Int64[np.ndarray, "n"]:
-    """The complexity of each image: the size of its PNG in bytes.
+    """Return the complexity of each image: the size of its PNG in bytes.
 
-    PNG is lossless, so its size bounds the information in the image from above: a flat surface takes few bytes, a
+    PNG is lossless, so its size is an upper bound of the information in the image. A flat surface takes few bytes, a
     screw thread more, and noise most. Pillow writes the PNG with compression level 6 and its own choice of filters.
     Another version of zlib gives other sizes in nearly the same order, so compare only sizes of one run, and of images
     of one size.
@@ -43,7 +43,7 @@ def complexity(images: np.ndarray | Sequence[np.ndarray]) -> Int64[np.ndarray, "
 
 
 def bytes_a_pixel(image: np.ndarray) -> float:
-    """The complexity of one image, divided by its pixels, so that images of several sizes can be compared.
+    """Return the complexity of one image, divided by its pixels, so that images of several sizes can be compared.
 
     Args:
       image: `[height, width, channels]`, as for `complexity`.

@@ -26,14 +26,14 @@ class Roc(NamedTuple):
 
 
 def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
-    """The ROC curve of a score: `TPR = TP / (TP + FN)` against `FPR = FP / (FP + TN)` over all thresholds.
+    """Return the ROC curve of a score: `TPR = TP / (TP + FN)` against `FPR = FP / (FP + TN)` over all thresholds.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
       anomalous: scores of anomalous images, `[M]`.
 
     Returns:
-      The corners of the curve; most points on a straight line between two others are left out.
+      The corners of the curve. Most points on a straight line between two others are left out.
 
     Raises:
       ArgumentTypeError: the scores are not real numbers.
@@ -47,7 +47,7 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike) -> Roc:
     # Ranks instead of scores: scikit-learn refuses infinities, and only the order counts.
     _, ranks = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
     truth = np.repeat([0, 1], [len(normal), len(anomalous)])
-    import sklearn.metrics  # 0.4 s, which a command without a curve need not wait
+    import sklearn.metrics  # takes 0.4 s, which commands without a curve save
 
     fpr, tpr, _ = sklearn.metrics.roc_curve(truth, ranks)
     return Roc(fpr=fpr, tpr=tpr)
@@ -63,19 +63,20 @@ def roc_auc(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The area under the ROC curve with its percentile bootstrap interval.
+    """Return the area under the ROC curve with its percentile bootstrap interval.
 
     `AUC = P(anomalous > normal) + 1/2 P(anomalous = normal)` over all pairs of an anomalous and a normal
     image: 0.5 for chance, 1 for a perfect separation, below 0.5 where the score ranks anomalies lower.
 
     The bootstrap draws images with replacement. With `paired`, `normal[i]` and `anomalous[i]` are two copies of one
     image, as in the toy test set, and both are drawn together. The scores of two copies are correlated, so the interval
-    is narrower than that of independent images. An image is then not compared with its own copy, which tells nothing of
-    how the score ranks an anomalous image against another, normal one: neither in the AUC nor in a resample, where an
-    image that is drawn twice would be, too. Of 40 images, the interval of 95 % would cover the truth in 71 % of cases.
+    is narrower than that of independent images. An image is then not compared with its own copy, because that says
+    nothing about how the score ranks an anomalous image against another, normal image. This holds for the AUC and for
+    the resamples, in which an image may be drawn twice. If the copies were compared, a 95 % interval from 40 images
+    would cover the truth in 71 % of cases.
 
-    The scores are sorted once and not for every resample: 1,000 resamples of 2 x 26,032 scores take half a second and
-    3 MB.
+    The scores are sorted only once, and not for every resample: 1,000 resamples of 2 x 26,032 scores take half a second
+    and 3 MB.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
@@ -93,6 +94,9 @@ def roc_auc(
       ArgumentTypeError: the scores are not real numbers.
       ArgumentError: the scores are empty, not one-dimensional, hold NaN, or are paired and differ in number or are of
         one image; or `bootstrap` or `confidence` is out of its range.
+
+    References:
+      Hanley, J. A. and McNeil, B. J. The Meaning and Use of the Area under a ROC Curve. Radiology 143, 1982.
 
     >>> roc_auc([0.0, 1.0, 2.0], [2.0, 3.0, 4.0]).value
     0.944...
@@ -133,17 +137,17 @@ def average_precision(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The average precision with its percentile bootstrap interval: the area under the precision-recall curve.
+    """Return the average precision with its percentile bootstrap interval: the area under the precision-recall curve.
 
-    `AP = sum_t (recall_t - recall_{t-1}) precision_t` over all thresholds, from the highest, without
-    interpolation. Precision is the share of anomalous images among those above a threshold, as an inspector sees it who
-    looks at the worst images first. It depends on the share of anomalous images: the level of chance is `M / (N + M)`,
-    so compare only figures on the same test set.
+    `AP = sum_t (recall_t - recall_{t-1}) precision_t` over all thresholds, from the highest, without interpolation.
+    Precision is the share of anomalous images among those above a threshold. An inspector who looks at the worst images
+    first sees it. It depends on the share of anomalous images: the level of chance is `M / (N + M)`, so compare only
+    figures on the same test set.
 
     The bootstrap is that of `roc_auc`. It keeps the number of images of each kind, and so the level of chance. With
-    `paired`, the copy of an image itself does not count among the normal ones above it, and the copies of the others
-    stand for as many as all. So constant scores have an average precision of 1/2. The average precision of few images
-    lies above that of many.
+    `paired`, the copy of an image does not count among the normal images above it, and the other copies are weighted up
+    to the number of all. So constant scores have an average precision of 1/2. The average precision of few images lies
+    above that of many.
 
     Args:
       normal: scores of normal images, `[N]`; higher is more anomalous. Infinite scores are ordered as usual.
@@ -177,7 +181,7 @@ def average_precision(
         counts = np.concatenate([normal_counts, anomalous_counts])[order]
         above = np.cumsum(counts)[last]
         found = np.cumsum(counts * truth[order])[last]
-        # No image is above the first one that is drawn, and there recall does not change.
+        # No image is above the first one that is drawn. Recall does not change there.
         return float(np.sum(np.diff(found, prepend=0) * found / np.maximum(above, 1)) / len(anomalous))
 
     if paired:
@@ -193,10 +197,11 @@ def average_precision(
 
 
 def _precision_of_pairs(normal: np.ndarray, anomalous: np.ndarray) -> Callable[[np.ndarray], float]:
-    """The average precision of pairs as a function of how often each is drawn.
+    """Return the average precision of pairs as a function of how often each is drawn.
 
-    `AP = 1/n sum_i tp_i / (tp_i + fp_i)`, where `fp_i` is what the normal copies of the other images, scaled to as many
-    as all, have at or above the score of anomalous image `i`, and `tp_i` is the image itself and the others likewise.
+    `AP = 1/n sum_i tp_i / (tp_i + fp_i)`. Here `fp_i` counts the normal copies of the other images at or above the
+    score of anomalous image `i`, scaled up to the number of all, and `tp_i` counts the image itself and the other
+    anomalous images in the same way.
     """
     ascending = [np.argsort(normal), np.argsort(anomalous)]
     below = [
@@ -207,7 +212,7 @@ def _precision_of_pairs(normal: np.ndarray, anomalous: np.ndarray) -> Callable[[
     def precision(counts: np.ndarray) -> float:
         n = len(counts)
         if counts.max() == n:
-            return math.nan  # one image alone, which has no other to be compared with
+            return math.nan  # a single image has no other to be compared with
         false, true = (
             n - np.concatenate([[0], np.cumsum(counts[order])])[start]
             for start, order in zip(below, ascending, strict=True)

@@ -1,4 +1,4 @@
-"""Checks of scores and labels, before anything is computed from them."""
+"""Checks of scores and labels before they are used."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -9,10 +9,10 @@ from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 
 
 def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Checked scores of normal and of anomalous images, the same number of each if they are `paired`.
+    """Check scores of normal and of anomalous images, which must be equally many if they are `paired`.
 
     Raises:
-      ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also pairs that are incomplete, or a single one.
+      ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also incomplete pairs, or a single pair.
     """
     normal, anomalous = checked_scores("normal", normal), checked_scores("anomalous", anomalous)
     if paired and len(normal) != len(anomalous):
@@ -25,7 +25,7 @@ def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np
     if paired and len(normal) < 2:
         raise ArgumentError(
             f"1 image with {argument('paired', True)}",
-            "at least 2, since none is compared with itself",
+            "at least 2, since no image is compared with itself",
             "give more images",
             "normal",
         )
@@ -33,10 +33,10 @@ def two_kinds(normal: ArrayLike, anomalous: ArrayLike, paired: bool) -> tuple[np
 
 
 def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
-    """Scores as float64 `[N]`; infinite ones are allowed.
+    """Check scores and return them as float64 `[N]`. Infinite scores are allowed.
 
     Args:
-      name: of the scores, for the error.
+      name: name of the scores, for the error.
       scores: one for each image.
 
     Raises:
@@ -64,7 +64,7 @@ def checked_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
 
 
 def finite_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
-    """Finite scores as float64 `[N]`.
+    """Check that scores are finite, and return them as float64 `[N]`.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `checked_scores`; also infinite scores.
@@ -81,11 +81,11 @@ def finite_scores(name: str, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
 
 
 def labelled(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Finite scores, and the class of each.
+    """Check finite scores and their classes, and return both.
 
     Raises:
-      ArgumentError, ArgumentTypeError: the errors of `finite_scores`; also labels that are floating point, or that
-        differ from the scores in number.
+      ArgumentError, ArgumentTypeError: the errors of `finite_scores`; also floating-point labels, or another number of
+        labels than of scores.
     """
     finite = finite_scores("given", scores)
     classes = given_array("labels", labels)
