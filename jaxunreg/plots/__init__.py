@@ -1,4 +1,4 @@
-"""The figures of a study, as `matplotlib.figure.Figure`s; no global state is changed and no window opened."""
+"""The figures of a study, as `matplotlib.figure.Figure`s. They change no global state and open no window."""
 
 from jaxunreg.plots.auc_by_size import SweepPanel, auc_spread, auc_sweep
 from jaxunreg.plots.by_data_set import dots_by_data_set

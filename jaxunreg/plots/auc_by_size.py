@@ -14,7 +14,7 @@ from jaxunreg.metrics.interval import Interval
 from jaxunreg.plots.style import DPI, PLOT_WIDTH, STYLE, TITLE_SIZE, draw_chance, look_of
 from jaxunreg.signatures import checked
 
-# With a tick for each of more sizes, their numbers collide.
+# With more sizes, the numbers at the ticks collide.
 _MOST_TICKS = 7
 
 
@@ -39,8 +39,8 @@ class SweepPanel(NamedTuple):
 def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
     """ROC AUC of each score against a hyper-parameter, one panel above the other (Fig. 9 of the paper).
 
-    The x axis is logarithmic. Bars are the intervals. The scores are drawn a little apart, so that their bars can
-    be told from each other. The dashed line at 0.5 is chance.
+    The x axis is logarithmic. Bars are the intervals. The scores are drawn a little apart, so that their bars do not
+    overlap. The dashed line at 0.5 is chance.
 
     Args:
       panels: e.g. the VAE over its latent sizes, then the GMM over its numbers of components.
@@ -50,7 +50,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
       A figure with one axes a panel, on one range of AUC.
 
     Raises:
-      ArgumentError: no panel, a panel without values, or with another number of intervals than values.
+      ArgumentError: there is no panel, or a panel has no values or another number of intervals than values.
 
     >>> from jaxunreg.metrics import Interval
     >>> points = [Interval(0.6, 0.5, 0.7), Interval(0.8, 0.7, 0.9)]
@@ -89,7 +89,7 @@ def auc_sweep(panels: Sequence[SweepPanel], *, title: str) -> Figure:
                 marker=look.marker,
                 markersize=3.6,
             )
-            # Drawn by itself, since a bootstrap interval need not contain its value where samples are few.
+            # Drawn separately: with few samples, a bootstrap interval need not contain its value.
             axes.errorbar(
                 *(beside, (low + high) / 2, (high - low) / 2),
                 fmt="none",
@@ -109,12 +109,12 @@ def auc_spread(
 ) -> Figure:
     """ROC AUC of each score against a size, with its spread over seeds (Fig. 9 of the paper, top).
 
-    Lines go through the means over seeds, bands from the lowest to the highest seed, and a small dot is a seed. The x
-    axis is logarithmic. The dashed line at 0.5 is chance.
+    Lines go through the means over seeds, bands reach from the lowest to the highest seed, and each small dot is a
+    seed. The x axis is logarithmic. The dashed line at 0.5 is chance.
 
     Args:
       x: the sizes, above zero, ascending.
-      auc: for each score (`"nelbo"`, `"d"`, `"a"`, `"m"` or any name) and each size the AUC of every seed.
+      auc: the AUC of every seed, for each score (`"nelbo"`, `"d"`, `"a"`, `"m"` or any name) and each size.
       title: title of the figure.
       x_label: e.g. `"dimension number $N_z$ of the latent space"`.
 
@@ -169,7 +169,7 @@ def auc_spread(
 
 
 def _finish(axes: Axes, sizes: np.ndarray, x_label: str, floor: float, *, every_size: bool) -> None:
-    """Set the ticks, ranges, labels and legend of a plot of AUC against a size, with a tick at every size or not."""
+    """Set the ticks, ranges, labels and legend of a plot of AUC against a size."""
     axes.set_xscale("log")
     if every_size:
         axes.xaxis.set_major_locator(FixedLocator(sizes.tolist()))

@@ -13,7 +13,7 @@ from jaxunreg.signatures import checked
 
 _ROW = 0.2  # inches
 
-# More panels beside each other have no room for their ticks.
+# With more panels in a row there is no room for their ticks.
 _COLUMNS = 6
 
 
@@ -26,14 +26,14 @@ def dots_by_data_set(
     label: str,
     highlighted: Collection[str] = (),
 ) -> Figure:
-    """A panel for each data set, and in it a row for each model: a dot for each trial, and a line at their mean.
+    """Draw a panel for each data set with a row for each model: a dot for each trial, and a line at their mean.
 
-    Each panel has a range of its own, since data sets differ more than models do.
+    Each panel has its own range, because data sets differ more than models.
 
     Args:
       values: data set to model to the value of each trial. A model that is not in a data set has an empty row there.
-      title: of the figure.
-      label: of the values, under the panels.
+      title: title of the figure.
+      label: label of the values, under the panels.
       highlighted: models that are drawn in the colour of M.
 
     Returns:
@@ -57,7 +57,7 @@ def dots_by_data_set(
             if numbers
             else "no data set with a value",
             "at least one value, all of them finite",
-            "leave out what was not measured",
+            "leave out values that were not measured",
         )
     columns = min(_COLUMNS, len(values))
     rows = -(-len(values) // columns)

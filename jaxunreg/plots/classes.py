@@ -16,15 +16,15 @@ from jaxunreg.signatures import checked
 def explained_by_class_bars(
     values: Mapping[str, Mapping[str, float]], *, title: str, class_name: str = "digit"
 ) -> Figure:
-    """How much of the variance of the normal samples' score the class explains, for each model and score.
+    """Draw how much of the variance of the normal samples' scores the class explains, for each model and score.
 
-    A score that is blind to how complex a sample is explains little: its bar is short.
+    A short bar belongs to a score that does not follow the complexity of the samples.
 
     Args:
-      values: model to score (`"nelbo"`, `"d"`, `"a"`, `"m"`, or any other name) to a share in [0, 1], as
-        `jaxunreg.metrics.explained_by_class` gives it.
+      values: for each model and score (`"nelbo"`, `"d"`, `"a"`, `"m"`, or any other name) a share in [0, 1], from
+        `jaxunreg.metrics.explained_by_class`.
       title: title of the figure.
-      class_name: what a class is called.
+      class_name: the word for a class.
 
     Returns:
       A figure with one axes; a group of bars for each model, with the percentage above each bar.

@@ -1,4 +1,4 @@
-"""The heat maps of several models beside each other."""
+"""The heat maps of several models, side by side."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from jaxunreg.signatures import checked
 
 _COLUMNS = 4
 
-# Percent of the pixels that a map's brightness tells apart: one pixel far above the rest would leave all others dark.
+# Percent of the pixels that the brightness of a map spans. One pixel far above the rest would leave all others dark.
 _TOLD_APART = 99.9
 
 
@@ -27,15 +27,15 @@ def heat_map_comparison(
     *,
     title: str,
 ) -> Figure:
-    """An image, its mask and the heat maps of several scores (Fig. 11 of the paper).
+    """Draw an image, its mask and the heat maps of several scores (Fig. 11 of the paper).
 
-    Each map is normalised to [0, 1] by itself, as in the paper, and brighter is more anomalous. The highest thousandth
-    of its pixels is equally bright. Below a map are the value of the darkest pixel, of those, and the greatest. The
-    outline of the mask is drawn over the image.
+    Each map is normalised to [0, 1] separately, as in the paper, and brighter is more anomalous. The highest thousandth
+    of its pixels is equally bright. Below a map stand the lowest value, the lowest value of the brightest pixels, and
+    the highest value. The outline of the mask is drawn over the image.
 
     Args:
       image: floating point in [0, 1], one channel or three.
-      mask: where the defect is; with None there is no panel for it.
+      mask: pixels of the defect; with None there is no panel for it.
       maps: label to map `[height, width]`, higher = more anomalous.
       title: title of the figure.
 
@@ -53,13 +53,13 @@ def heat_map_comparison(
     """
     height, width = image.shape[:2]
     if not maps:
-        raise ArgumentError("no maps", "at least one", "hand over the heat map of each model")
+        raise ArgumentError("no maps", "at least one", "give the heat map of each model")
     for name, values in {**({"the mask": mask} if mask is not None else {}), **maps}.items():
         if np.shape(values) != (height, width):
             raise ArgumentError(
                 f"{name} of shape {list(np.shape(values))}",
                 f"[{height}, {width}]",
-                "hand over one that belongs to this image",
+                "give one that belongs to this image",
             )
         if not np.isfinite(values).all():
             raise ArgumentError(f"{name} with NaN or infinite values", "finite ones", "see what the scorer was given")

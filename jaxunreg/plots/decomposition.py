@@ -1,4 +1,4 @@
-"""The figure that takes the negative ELBO apart."""
+"""The figure of the negative ELBO and its terms."""
 
 from collections.abc import Mapping
 
@@ -29,12 +29,12 @@ def decomposition_figure(
     class_name: str = "digit",
     share_y: bool = True,
 ) -> Figure:
-    """ROC curves, and box plots of L, D, A and M by class (Fig. 5 and 6 of the paper).
+    """Draw ROC curves, and box plots of L, D, A and M by class (Fig. 5 and 6 of the paper).
 
-    Upper left the ROC curves with the AUC in parentheses, upper right L, below D, A and M. Each score is
-    shown less its median over all normal samples. A box spans the quartiles, its whiskers the 5th and 95th
-    percentile. The corner of each panel says how much of the variance of the normal samples' score the
-    class explains.
+    The ROC curves are at the upper left, with the AUC in parentheses, L is at the upper right, and D, A and M are
+    below. The median over all normal samples is subtracted from each score. A box spans the quartiles, and its whiskers
+    the 5th to the 95th percentile. The corner of each panel says how much of the variance of the normal samples' score
+    the class explains.
 
     Args:
       scores: `"nelbo"`, `"d"`, `"a"` and `"m"`, each with the scores `[N]` of the normal and of the anomalous
@@ -42,8 +42,8 @@ def decomposition_figure(
       labels: class of each sample, `[N]`, integers.
       title: title of the figure.
       class_name: what a class is called.
-      share_y: one range for all four box plots, from the lowest to the highest whisker, so that the eye sees
-        which term dominates L; otherwise each panel has its own.
+      share_y: use one range for all four box plots, from the lowest to the highest whisker, to show which term
+        dominates L. Otherwise each panel has its own.
 
     Returns:
       A figure with five axes: ROC, L, D, A, M.
@@ -76,7 +76,7 @@ def decomposition_figure(
 
     figure = Figure(figsize=(PAGE_WIDTH, 5.2), dpi=DPI, layout="constrained")
     figure.suptitle(title)
-    # Each row is laid out by itself, since the labels of L's axis need no room between D and A.
+    # Each row is laid out separately, because the labels of L's axis need no room between D and A.
     upper, lower = figure.subfigures(2, 1, squeeze=False)[:, 0]
     places = upper.subplot_mosaic([["roc", "nelbo", "nelbo"]]) | lower.subplot_mosaic([["d", "a", "m"]])
     draw_roc(places["roc"], {SCORES[name].label: scores[name] for name in SCORES}, SCORES.values())
@@ -143,7 +143,7 @@ def _draw_boxes(axes: Axes, boxes: BoxStatistics, shift: float, color: str) -> N
         patch_artist=True,
         showfliers=False,
         manage_ticks=False,
-        # All parts have one hue, so that a box flatter than a line still shows which samples it is of.
+        # All parts have one hue, so that a box flatter than a line still shows the kind of its samples.
         boxprops={"facecolor": to_rgba(color, 0.4), "edgecolor": color, "linewidth": 0.9},
         medianprops={"color": color, "linewidth": 1.5, "solid_capstyle": "butt"},
         whiskerprops=line,

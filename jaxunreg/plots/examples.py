@@ -15,7 +15,7 @@ from jaxunreg.signatures import checked
 
 _COLUMNS = 4
 
-# Of an image, as a multiple of the width of its column.
+# Greatest height of an image, as a multiple of the width of its column.
 _TALLEST = 1.35
 
 
@@ -34,25 +34,25 @@ def heat_map_examples(
     counted: Sequence[Bool[np.ndarray, "_ _"] | None] | None = None,
     regions: Sequence[Sequence[Bool[np.ndarray, "_ _"]]] | None = None,
 ) -> Figure:
-    """Several images, each above its heat map over it in gray, with the defects outlined.
+    """Draw several images, and below each its heat map over the image in gray, with the defects outlined.
 
     Args:
       images: see `heat_map_overlay`.
-      heats: of each image.
-      masks: of each image, where it is known.
-      captions: of each image, and whether it is anomalous to the detector.
+      heats: heat map of each image.
+      masks: mask of each image, if it is known.
+      captions: caption of each image, and whether the detector calls it anomalous.
       scale: see `heat_map_overlay`.
-      title: of the figure.
-      label: of the colour bar.
+      title: title of the figure.
+      label: label of the colour bar.
       mark: see `heat_map_overlay`.
-      counted: of each image, see `heat_map_overlay`.
-      regions: of each image, see `heat_map_overlay`.
+      counted: counted pixels of each image, see `heat_map_overlay`.
+      regions: regions of each image, see `heat_map_overlay`.
 
     Returns:
       A figure with two axes an image and a colour bar.
 
     Raises:
-      ArgumentError: no image, another number of heats, masks or captions, or an empty scale.
+      ArgumentError: there is no image, the numbers of heats, masks or captions differ from it, or the scale is empty.
 
     >>> import numpy as np
     >>> image = np.zeros((40, 60, 1), np.uint8)
@@ -75,7 +75,7 @@ def heat_map_examples(
     columns = min(_COLUMNS, len(images))
     blocks = [range(start, min(start + columns, len(images))) for start in range(0, len(images), columns)]
     width = (PAGE_WIDTH - 2 * side - (columns - 1) * gap) / columns
-    # Within a cell of one width, and not much taller than wide.
+    # Each fits a cell of one width, and is not much taller than wide.
     shapes = [
         np.array(image.shape[:2]) * min(width / image.shape[1], _TALLEST * width / image.shape[0]) for image in images
     ]

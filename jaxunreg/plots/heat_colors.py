@@ -1,4 +1,4 @@
-"""The colours of a heat map: one heat has one colour in all figures that share a scale."""
+"""The colours of a heat map. A heat has the same colour in all figures that share a scale."""
 
 import matplotlib
 import numpy as np
@@ -13,16 +13,16 @@ from jaxunreg.plots.style import MARK
 
 _COLORMAP = matplotlib.colormaps["plasma"]
 
-# The lowest part of the scale is clear, so that the image is seen unchanged where nothing is odd.
+# The lowest part of the scale is clear, so that the image stays unchanged where nothing is anomalous.
 _CLEAR, _COVERED, _OPACITY = 0.08, 0.4, 0.85
 
 
-# What is left of the darkness of a pixel that does not count.
+# Share of its darkness that a pixel that does not count keeps.
 _PALE = 0.25
 
 
 def heat_norm(scale: tuple[float, float]) -> Normalize:
-    """From the heats of a scale to [0, 1].
+    """Return the map from the heats of a scale to [0, 1].
 
     Raises:
       ArgumentError: the scale is empty or not finite.
@@ -36,12 +36,12 @@ def heat_norm(scale: tuple[float, float]) -> Normalize:
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
-    """An image of one channel or three, `[height, width, channels]`, with three channels."""
+    """Return an image `[height, width, channels]` of one channel or three with three channels."""
     return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 
 def blend(pixels: np.ndarray, norm: Normalize, heat: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-    """Heat over the image in gray, `[height, width, 3]`; pixels that do not count are pale and without heat."""
+    """Blend heat over the image in gray, `[height, width, 3]`. Pixels that do not count are pale and without heat."""
     share = np.clip(np.asarray(norm(heat)), 0.0, 1.0)
     opacity = _OPACITY * np.clip((share - _CLEAR) / (_COVERED - _CLEAR), 0.0, 1.0)[..., None]
     gray = as_rgb(pixels.mean(axis=-1, keepdims=True))
@@ -66,11 +66,11 @@ def draw_heat_bar(axes: Axes, norm: Normalize, label: str, mark: float | None, *
     """Draw the colour bar of a scale.
 
     Args:
-      axes: where to.
+      axes: the axes to draw into.
       norm: see `heat_norm`.
-      label: what the heat is, with its unit.
-      mark: a heat to be marked.
-      horizontal: or else vertical.
+      label: name of the heat, with its unit.
+      mark: a heat to mark.
+      horizontal: draw it horizontally. Otherwise it is vertical.
     """
     orientation = "horizontal" if horizontal else "vertical"
     bar = axes.figure.colorbar(ScalarMappable(norm, _COLORMAP), cax=axes, orientation=orientation, extend="max")

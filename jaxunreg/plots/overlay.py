@@ -20,10 +20,10 @@ from jaxunreg.signatures import checked
 
 _LETTERS_A_LINE, _LETTERS_A_TITLE = 125, 80  # in a figure of the page's width
 
-# In a lower colour bar the numbers and the label collide; a higher one takes the eye from the image to its end.
+# In a lower colour bar the numbers and the label collide. A higher one draws the eye away from the image.
 _LOWEST_BAR, _HIGHEST_BAR = 1.1, 3 * PANEL
 
-# The line about a box, in points, and the smallest box that is found in a large figure, in pixels of the figure.
+# The line around a box, in points, and the smallest box that readers find in a large figure, in pixels of the figure.
 _LINE, _SMALLEST_BOX = 1.2, 16
 
 
@@ -45,24 +45,24 @@ def heat_map_overlay(
     counted: Bool[np.ndarray, "height width"] | None = None,
     regions: Sequence[Bool[np.ndarray, "height width"]] = (),
 ) -> Figure:
-    """An image beside its heat map over it in gray, on a scale that all images of a run share.
+    """Draw an image beside its heat map over it in gray, on a scale that all images of a run share.
 
-    The lowest twelfth of the scale is clear. Heat above the scale has the last colour. The figure of a large image is
-    larger, up to about 4,000 pixels. Its heat map is below the image if the image is wide, and there is a close-up of
-    the box if the box is small in the image.
+    The lowest twelfth of the scale is clear. Heat above the scale has the last colour. A large image has a larger
+    figure, up to about 4,000 pixels. If the image is wide, its heat map is below it. If the box is small in the image,
+    the figure has a close-up of the box.
 
     Args:
       image: one channel or three; uint8, or floating point in [0, 1].
       heat: higher is more anomalous.
-      scale: the heat of the first and of the last colour.
+      scale: the heats of the first and of the last colour.
       title: e.g. the file's name.
-      verdict: a line under it, in red if it is anomalous.
-      is_anomalous: whether it is.
-      label: of the colour bar, with its unit.
+      verdict: a line under the title, in red if the image is anomalous.
+      is_anomalous: whether the image is anomalous.
+      label: label of the colour bar, with its unit.
       note: a line at the bottom that explains the scale.
       box: the most anomalous patch; a line is drawn around it.
-      mask: the defect's pixels, outlined on both, if known.
-      mark: a heat to be marked in the colour bar.
+      mask: the defect's pixels, if known, outlined on both.
+      mark: a heat to mark in the colour bar.
       counted: the pixels that count; the others are pale and without heat.
       regions: named regions, each with a dotted line around it on both.
 
@@ -87,14 +87,14 @@ def heat_map_overlay(
             raise ArgumentError(
                 f"{name} of shape {list(values.shape)}",
                 f"[{height}, {width}], as the image",
-                "hand over one that belongs to this image",
+                "give one that belongs to this image",
             )
     if not np.isfinite(heat).all():
         raise ArgumentError("a heat map with NaN or infinite values", "finite ones", "see what the scorer was given")
     norm = heat_norm(scale)
     shown = views(height, width, box)
     content, body = (max(ends) for ends in zip(*(view.end for view in shown), strict=True))
-    # The caption of a close-up is wider than that of a narrow image.
+    # The caption of a close-up is wider than the caption of a narrow image.
     content = max(content, shown[-1].left + PANEL)
     bar_height = min(max(body, _LOWEST_BAR), _HIGHEST_BAR)
     body = max(body, bar_height)
@@ -103,7 +103,7 @@ def heat_map_overlay(
     above, below = 0.62, 0.22 + 0.15 * len(lines)
     total = above + body + below
     figure = Figure(figsize=(page, total), dpi=DPI)
-    # The end of a path tells more than its beginning.
+    # The end of a path says more than its beginning.
     letters = int(_LETTERS_A_TITLE * page / PAGE_WIDTH)
     title = title if len(title) <= letters else f"…{title[1 - letters :]}"
     figure.text(SIDE / page, 1 - 0.12 / total, title, va="top", fontsize=11, fontweight="bold", parse_math=False)
@@ -136,10 +136,10 @@ def heat_map_overlay(
 
 
 def _around(box: Box, view: View, color: str) -> Rectangle:
-    """A line about a box that covers none of its pixels."""
+    """Return a line around a box that covers none of its pixels."""
     line = _LINE / 72 / view.zoom
     rows, columns = (max(line, (_SMALLEST_BOX / DPI / view.zoom - side) / 2) for side in (box.height, box.width))
     corner = (box.left - view.part[1].start - 0.5 - columns, box.top - view.part[0].start - 0.5 - rows)
     size = (box.width + 2 * columns, box.height + 2 * rows)
-    # The line of a box at the edge of the image is outside of the panel.
+    # The line of a box at the edge of the image lies outside of the panel.
     return Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=_LINE, clip_on=False)

@@ -1,4 +1,4 @@
-"""Images as they are: what can be shown, one drawn, and a square in it outlined."""
+"""Plain images: check, draw, and outline a square."""
 
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import ANOMALOUS
 
 ShownImages: TypeAlias = Num[Array | np.ndarray, "_ _ _ _"]
-"""Images `[n, height, width, channels]`; the functions check which lengths of two arguments must agree."""
+"""Images `[n, height, width, channels]`. The functions check that the lengths of their arguments agree."""
 
 
 def check_displayable(name: str, images: np.ndarray) -> None:
@@ -35,13 +35,13 @@ def show_image(axes: Axes, picture: np.ndarray, **how: Any) -> AxesImage:
         if picture.dtype != np.uint8:
             picture = np.clip(picture, 0.0, 1.0)
         if picture.shape[-1] == 1:
-            # Not as a map of gray colours, which is a gray level off here and there.
+            # Not through a gray colour map, which is off by one gray level in places.
             picture = np.repeat(picture, 3, axis=-1)
     return axes.imshow(picture, aspect="auto", interpolation="nearest", **how)
 
 
 def outline_square(axes: Axes, top: int, left: int, size: int) -> None:
     """Draw a line around a square."""
-    # Outside of the square, so that all its pixels are seen, and beyond the image where the square is at its edge.
+    # Outside of the square, so that all its pixels are visible, and beyond the image if the square is at its edge.
     corner, edge = (left - 1.0, top - 1.0), size + 1.0
     axes.add_patch(Rectangle(corner, edge, edge, fill=False, edgecolor=ANOMALOUS, linewidth=0.8, clip_on=False))

@@ -1,4 +1,4 @@
-"""Images with their reconstructions, their errors and their terms by pixel."""
+"""Images with their reconstructions, errors and terms of each pixel."""
 
 from typing import Any
 
@@ -29,19 +29,19 @@ def error_maps(
     boxes: Int[np.ndarray, "_ _"] | None = None,
     box_size: int = 4,
 ) -> Figure:
-    """Each image, its reconstruction, error and sigma, and what each pixel adds to A and M (eq. 6).
+    """Draw each image, its reconstruction, error and sigma, and what each pixel adds to A and M (eq. 6).
 
-    One row an image, one colour scale a column: the error `|x - mu_x|` and A are large along every edge, M
-    only where the error is larger than the model expected. The maps of A and M are sums over the channels,
-    those of the error and of sigma are means. The colour scales end at the 99.5th percentile, so that one
-    pixel does not darken the rest.
+    Each image has a row, and each column has one colour scale. The error `|x - mu_x|` and A are large along every edge.
+    M is large only where the error is larger than the model expected. The maps of A and M are sums over the channels.
+    The maps of the error and of sigma are means. The colour scales end at the 99.5th percentile, so that one pixel does
+    not darken the rest.
 
     Args:
       images: `[n, height, width, channels]`, uint8, or floating point in [0, 1].
       x_mean: `mu_x`, same shape, floating point.
       x_log_var: `log sigma_x^2`, same shape, floating point.
       title: title of the figure.
-      boxes: `[n, 2]`, top and left of the erased square in each image, to be outlined.
+      boxes: `[n, 2]`, top and left of the erased square to outline in each image.
       box_size: edge of that square in pixels.
 
     Returns:
@@ -71,7 +71,7 @@ def error_maps(
         raise ArgumentError(
             f"boxes of shape {list(np.shape(boxes))}",
             f"[{len(images)}, 2], (top, left)",
-            "hand over the boxes of these images",
+            "give the boxes of these images",
         )
     x, mean, log_var = to_float(images), to_float(x_mean), to_float(x_log_var)
     maps = {

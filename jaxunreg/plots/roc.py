@@ -20,11 +20,11 @@ NormalAndAnomalous: TypeAlias = tuple[np.ndarray, np.ndarray]
 @checked
 @matplotlib.style.context(STYLE)
 def roc_comparison(curves: Mapping[str, NormalAndAnomalous], *, title: str) -> Figure:
-    """ROC curves of several models in one square (Fig. 10 of the paper), with the AUC of each in parentheses.
+    """Draw the ROC curves of several models in one square (Fig. 10 of the paper), each AUC in parentheses.
 
     Args:
-      curves: label to the scores of the normal and of the anomalous samples, higher = more anomalous; one to
-        six. The first is drawn thick.
+      curves: one to six labels, each with the scores of the normal and of the anomalous samples, higher = more
+        anomalous. The first is drawn thick.
       title: title of the figure.
 
     Returns:
@@ -56,10 +56,10 @@ def draw_roc(
     """Draw ROC curves with their AUC in a legend.
 
     Args:
-      axes: where to.
-      curves: label to the scores of the normal and of the anomalous samples.
-      looks: how each curve is drawn.
-      thick: the index of the curve that is drawn thick; that of M always is.
+      axes: the axes to draw into.
+      curves: labels, each with the scores of the normal and of the anomalous samples.
+      looks: the look of each curve.
+      thick: index of the curve that is drawn thick. The curve of M always is.
     """
     axes.plot([0, 1], [0, 1], **CHANCE_LINE)
     for index, ((name, pair), look) in enumerate(zip(curves.items(), looks, strict=True)):
@@ -93,5 +93,5 @@ def check_scores(name: str, pair: NormalAndAnomalous) -> None:
                 f"{kind} scores {name!r} of shape {list(values.shape)} with "
                 f"{int(np.count_nonzero(~np.isfinite(values)))} not finite",
                 "[N], finite, N > 0",
-                "leave out what could not be scored",
+                "leave out samples that could not be scored",
             )

@@ -24,9 +24,9 @@ def sample_grid(
     boxes: Int[np.ndarray, "_ _"] | None = None,
     box_size: int = 4,
 ) -> Figure:
-    """Normal samples on the left and anomalous ones on the right (Fig. 3, 7 and 8 of the paper).
+    """Draw normal samples on the left and anomalous ones on the right (Fig. 3, 7 and 8 of the paper).
 
-    The first `rows * columns` images are shown, every pixel as a whole number of the figure's at 150 dpi.
+    It shows the first `rows * columns` images. At 150 dpi, every pixel is a whole number of the figure's pixels.
 
     Args:
       normal: `[n, height, width, channels]`, gray or RGB; uint8, or floating point. Floating point is clipped
@@ -35,7 +35,7 @@ def sample_grid(
       title: title of the figure.
       rows: rows of images in a panel.
       columns: columns of images in a panel.
-      boxes: `[n, 2]`, top and left of the erased square in each anomalous image, to be outlined.
+      boxes: `[n, 2]`, top and left of the erased square to outline in each anomalous image.
       box_size: edge of that square in pixels.
 
     Returns:
@@ -57,7 +57,7 @@ def sample_grid(
             raise ArgumentError(
                 f"{len(images)} {name} images for {rows} rows of {columns}",
                 "at least one row and one column, and an image for each place",
-                "ask for a smaller grid or hand over more images",
+                "ask for a smaller grid or give more images",
             )
     height, width = panels["normal"].shape[1:3]
     if panels["anomalous"].shape[1:3] != (height, width):
@@ -72,7 +72,7 @@ def sample_grid(
         raise ArgumentError(
             f"boxes of shape {list(np.shape(boxes))}",
             f"[{len(panels['anomalous'])}, 2], (top, left) for each anomalous image",
-            "hand over the boxes of these images",
+            "give the boxes of these images",
         )
 
     gap = max(1, round(width / 16))

@@ -22,19 +22,19 @@ def score_strips(
     title: str,
     label: str,
 ) -> Figure:
-    """Where the scores of each kind of image lie about the threshold: one dot an image, and the median.
+    """Draw the scores of each kind of image beside the threshold: one dot an image, and the median.
 
     Args:
-      scores: of each kind, the normal one first.
+      scores: scores of each kind, the normal kind first.
       threshold: the score above which an image is anomalous.
-      title: of the figure.
-      label: of the axis, with its unit.
+      title: title of the figure.
+      label: label of the axis, with its unit.
 
     Returns:
       A figure with one axes.
 
     Raises:
-      ArgumentError: no kind, or one without a finite score.
+      ArgumentError: there is no kind, or a kind has no finite score.
 
     >>> import numpy as np
     >>> kinds = {"good": np.array([1.0, 2.0]), "crack": np.array([3.0, 5.0])}
@@ -49,7 +49,7 @@ def score_strips(
     figure = Figure(figsize=(PAGE_WIDTH, 0.9 + 0.42 * len(scores)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, parse_math=False)
-    # The same scatter in every run, since figures have the same bytes.
+    # The same scatter in every run, so that figures have the same bytes.
     rng = np.random.default_rng(0)
     for row, values in enumerate(scores.values()):
         color = ANOMALOUS if row else NORMAL

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is saved."""
+"""The look of every figure, and saving."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ from jaxunreg.paths import given_path
 from jaxunreg.signatures import checked
 
 NORMAL = "#0077BB"
-"""Blue of the normal samples (Tol's vibrant palette, safe for every kind of colour blindness)."""
+"""Blue of the normal samples (Tol's vibrant palette, which people with any colour blindness can tell apart)."""
 
 ANOMALOUS = "#CC3311"
 """Red of the anomalous samples."""
 
 MARK = "#33BBEE"
-"""A cyan that the colours of the heat do not have."""
+"""A cyan that is not among the colours of the heat."""
 
 INK = "#222222"
 
@@ -39,11 +39,11 @@ PLOT_WIDTH = 5.6
 DPI = 150
 
 TITLE_SIZE = 12.0
-"""Points; the size of a title above one plot, as of a title above several."""
+"""Points: the size of a title above one plot or above several."""
 
 
 class Look(NamedTuple):
-    """How the curve of a score is drawn."""
+    """The look of the curve of a score."""
 
     label: str
     color: str
@@ -57,8 +57,8 @@ SCORES: Mapping[str, Look] = {
     "a": Look("$A(x)$", "#EE7733", (0, (5, 1.2, 1, 1.2)), "D"),
     "m": Look("$M(x)$", "#882288", "-", "o"),
 }
-"""In the order of the tables. The colours are not those of the samples; dashes and markers differ as well, for readers
-who do not see colours."""
+"""In the order of the tables. The colours differ from those of the samples. Dashes and markers differ as well, for
+readers who do not see colours."""
 
 DASHES: Sequence[Any] = (
     "-",
@@ -72,7 +72,7 @@ DASHES: Sequence[Any] = (
 COLORS = ("#882288", INK, "#EE7733", "#009988", MARK, "#AA8800")
 
 CHANCE_LINE: Mapping[str, Any] = {"color": QUIET, "linewidth": 0.7, "linestyle": (0, (4, 3)), "zorder": 0}
-"""What guessing would reach."""
+"""The ROC AUC of guessing."""
 
 STYLE: Sequence[Any] = (
     # The machine's matplotlibrc must not change a figure.
@@ -117,12 +117,12 @@ STYLE: Sequence[Any] = (
 @checked
 @matplotlib.style.context(STYLE)
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
-    """Write a figure as PNG: whole or not at all, and the same bytes for the same figure.
+    """Write a figure as PNG, whole or not at all. The same figure gives the same bytes.
 
     Args:
       figure: a figure of this module, or any other.
-      path: where to; a file that is there is replaced. Its folder must exist.
-      dpi: pixels an inch. The grids of images are sharp at multiples of 150.
+      path: the file, which is replaced if it exists. Its folder must exist.
+      dpi: pixels an inch. Grids of images are sharp at multiples of 150.
 
     Raises:
       ArgumentError, ArgumentTypeError: no figure, no path, or fewer than one pixel an inch.
@@ -136,12 +136,12 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = DPI) -> None:
     """
     check_integer("dpi", dpi, at_least=1)
     with replacing(given_path("path", path)) as temporary:
-        # Without the program's version, which would differ between two installations that draw the same.
+        # Without the program's version, which may differ between installations that draw the same.
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def look_of(score: str, index: int) -> Look:
-    """How a score is drawn: as `SCORES` says, or another name by its place among the curves."""
+    """Return the look of a score: the one in `SCORES`, or for another name one by its place among the curves."""
     return SCORES.get(score, Look(score, COLORS[index % len(COLORS)], "-", "o"))
 
 
@@ -151,13 +151,13 @@ def draw_chance(axes: Axes) -> None:
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """The ends of an axis that shows this range, with room for a line of text above it."""
+    """Return the ends of an axis that shows this range, with room for a line of text above it."""
     room = (high - low) or 1.0
     return low - 0.06 * room, high + 0.14 * room
 
 
 def percent(share: float) -> str:
-    """A share in percent, with two digits.
+    """Return a share in percent, with two digits.
 
     >>> percent(0.0123), percent(0.25)
     ('1.2', '25')
@@ -166,7 +166,7 @@ def percent(share: float) -> str:
 
 
 def axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes without a frame at a place in inches, from the left and the bottom."""
+    """Add axes without a frame at a place in inches, from the left and the bottom."""
     total_width, total_height = figure.get_size_inches()
     axes = figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
     axes.set_axis_off()

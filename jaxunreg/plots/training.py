@@ -1,4 +1,4 @@
-"""How training went."""
+"""The curves of a training run."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,27 +18,27 @@ from jaxunreg.signatures import check_annotated, check_number, checked
 @checked
 @matplotlib.style.context(STYLE)
 def training_curves(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
-    """Training and held-out loss, its three terms, and the ROC AUC, against the step.
+    """Draw the training and held-out loss, its three terms, and the ROC AUC, against the step.
 
-    All but the AUC are means per image, in nats. The range of a panel is that of its curves after the first
-    twentieth of the run, in which the loss falls further than in all the rest.
+    All but the AUC are means per image, in nats. The range of a panel covers its curves after the first twentieth of
+    the run. In that twentieth, the loss falls further than in all the rest.
 
     Args:
       records: lines of `metrics.jsonl`. `{"step", "loss", "d", "a", "m"}` is from training,
         `{"step", "held_out": {"loss", "d", "a", "m"}}` from held-out images, and
         `{"step", "auc": {"nelbo", "d", "a", "m"}}` is the ROC AUC. One line may hold several of them. Other keys are
-        ignored. If two lines have one step, the later one counts, since a resumed run writes the lines after its
-        checkpoint again. A term that is always zero, such as the D and A of an autoencoder, is not drawn, and neither
-        is its AUC. If only one term is left, it equals the loss and is drawn once. More than 250 training records are
-        drawn as means over equally many.
+        ignored. If two lines have the same step, the later one counts, because a resumed run writes the lines after its
+        checkpoint again. A term that is always zero, such as D and A of an autoencoder, is not drawn, and neither is
+        its AUC. If only one term is left, it equals the loss and is drawn once. More than 250 training records are
+        averaged in groups of equal size.
       title: title of the figure.
 
     Returns:
       A figure with an axes for the loss, one for each term, and one for the AUC if there is any.
 
     Raises:
-      ArgumentError: no record holds a loss, or one that is not finite.
-      ArgumentTypeError: a step, a loss, a term or an AUC that is no number.
+      ArgumentError: no record holds a loss, or a loss is not finite.
+      ArgumentTypeError: a step, a loss, a term or an AUC is not a number.
 
     >>> lines = [{"step": step, "loss": 1 / step, "d": 0.1, "a": -3.0, "m": 2.0} for step in (1, 2, 3)]
     >>> figure = training_curves([*lines, {"step": 3, "held_out": {"loss": 0.4}}], title="Training")
@@ -102,7 +102,7 @@ def _draw_means(axes: Axes, training: Mapping[int, float], held_out: Mapping[int
 
 
 def _draw_auc(axes: Axes, auc: Mapping[str, Mapping[int, float]], *, loss_alone: bool) -> None:
-    """Draw the ROC AUC of each score; that of the negative ELBO is called that of the loss where no term is drawn."""
+    """Draw the ROC AUC of each score. If no term is drawn, the negative ELBO is called the loss."""
     draw_chance(axes)
     axes.set_title("ROC AUC")
     for name, series in auc.items():
@@ -117,7 +117,7 @@ def _draw_auc(axes: Axes, auc: Mapping[str, Mapping[int, float]], *, loss_alone:
         )
     low = min(0.5, *(min(series.values()) for series in auc.values())) - 0.02
     high = max(0.5, *(max(series.values()) for series in auc.values())) + 0.02
-    # Room for the legend above the curves, which end near their highest.
+    # Room for the legend above the curves: they end near their highest values.
     high += 0.35 * (high - low)
     axes.set_yticks([tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= 1.0])
     axes.set_ylim(low, high)
@@ -125,7 +125,7 @@ def _draw_auc(axes: Axes, auc: Mapping[str, Mapping[int, float]], *, loss_alone:
 
 
 def _check_numbers(name: str, records: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse records in which what is drawn is no finite number."""
+    """Refuse records with a number to draw that is not finite."""
     for place, record in enumerate(records):
         at = f"{name}[{place}]"
         for part in record.keys() & {"held_out", "auc"}:
@@ -145,7 +145,7 @@ def _series(records: Iterable[Mapping[str, Any]], name: str) -> dict[int, float]
 
 
 def _averaged(series: Mapping[int, float], most: int = 250) -> tuple[dict[int, float], int]:
-    """Means over equally many records, each mean at its last step, so that at most `most` points are left."""
+    """Average groups of equally many records, each at its last step, so that at most `most` points are left."""
     window = -(-len(series) // most) or 1
     steps, values = list(series), list(series.values())
     parts = range(0, len(series), window)

@@ -1,4 +1,4 @@
-"""Which settings of a sweep lead to which result."""
+"""The settings of a sweep and their results."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.plots.style import DPI, INK, PAGE_WIDTH, STYLE, TITLE_SIZE
 from jaxunreg.signatures import checked
 
-# Light yellow is lost on white, so the upper end of the map is cut off.
+# Light yellow is hard to see on white, so the upper end of the map is cut off.
 _MAP = colormaps["viridis"]
 
 _MAP_END = 0.92
@@ -30,14 +30,14 @@ _MOST_TICKS = 7
 def parallel_coordinates(
     axes: Mapping[str, Sequence[int | float]], values: Sequence[int | float], *, title: str, label: str
 ) -> Figure:
-    """A line for each trial, across one vertical axis for each hyper-parameter, to the trial's result.
+    """Draw a line for each trial, across one vertical axis for each hyper-parameter, to the trial's result.
 
-    On an axis with few values, the values are evenly spaced, each with a tick, and lines of one value are a little
-    apart with the best uppermost. An axis with many values is linear, or logarithmic if they span more than a factor
-    of 20. The colour of a line is that of its result, and the best are drawn last.
+    On an axis with few values, the values are evenly spaced, each with a tick. Lines of one value are a little apart,
+    the best uppermost. An axis with many values is linear, or logarithmic if they span more than a factor of 20. The
+    colour of a line shows its result, and the best are drawn last.
 
     Args:
-      axes: name to the value of each trial, `[trials]`; at least one axis.
+      axes: for each name the values of all trials, `[trials]`; at least one axis.
       values: the result of each trial, e.g. its ROC AUC, higher = better, `[trials]`.
       title: title of the figure.
       label: name of `values`.
@@ -46,7 +46,7 @@ def parallel_coordinates(
       A figure with one axes; the trials are its patches, in the order of `values`.
 
     Raises:
-      ArgumentError: no axis, no trial, another number of values than trials, or one that is not finite.
+      ArgumentError: there is no axis or trial, the numbers of values and trials differ, or a value is not finite.
 
     >>> figure = parallel_coordinates({"$N_z$": [5, 20]}, [0.7, 0.9], title="Trials", label="ROC AUC")
     >>> len(figure.axes[0].patches)
@@ -58,7 +58,7 @@ def parallel_coordinates(
     if not columns or not len(ends) or set(lengths.values()) != {len(ends)}:
         raise ArgumentError(
             f"{lengths} values on the axes and {len(ends)} results",
-            "as many, and at least one",
+            "equally many, and at least one",
             "give a value of every trial on every axis",
         )
     if not all(np.isfinite(column).all() for column in (*columns.values(), ends)):
@@ -99,7 +99,7 @@ def parallel_coordinates(
 
 
 def _draw_scale(plot: Axes, at: int, name: str, column: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Draw a vertical axis at `at`; returns the height of each trial on it, 0 to 1."""
+    """Draw a vertical axis at `at`, and return the height of each trial on it, 0 to 1."""
     distinct = np.unique(column)
     if len(distinct) <= _MOST_TICKS:
         count = len(distinct)

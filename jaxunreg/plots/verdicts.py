@@ -22,13 +22,13 @@ def verdict_overlay(
     title: str,
     counted: Bool[np.ndarray, "height width"] | None = None,
 ) -> Figure:
-    """`heat_map_overlay` of one image with what the detector says of it.
+    """Draw `heat_map_overlay` of one image with the detector's verdict.
 
     Args:
-      detector: it gives the scale, which all its images share.
+      detector: the detector, whose scale all its images share.
       image: see `heat_map_overlay`.
-      heat: of the image, from `AnomalyDetector.heat_maps` with `smooth`.
-      verdict: of the image, from `AnomalyDetector.scores`.
+      heat: heat map of the image, from `AnomalyDetector.heat_maps` with `smooth`.
+      verdict: verdict on the image, from `AnomalyDetector.scores`.
       title: e.g. the file's name.
       counted: the pixels that count, `InspectedImage.counted`.
 
@@ -57,7 +57,7 @@ def verdict_overlay(
 
 @checked
 def scale_note(detector: AnomalyDetector) -> str:
-    """How the colours of a detector's heat maps are to be read, in two sentences or more."""
+    """Explain the colours of a detector's heat maps, in two sentences or more."""
     smoothed = f", smoothed by {detector.smoothing:g} pixels" if detector.smoothing else ""
     pale = "" if detector.ignored is None else " Pale: what is ignored."
     dotted = (
