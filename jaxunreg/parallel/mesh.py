@@ -16,16 +16,16 @@ AXIS = "data"
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of one axis, `data`, over some devices.
+    """Return a mesh of one axis, `data`, over some devices.
 
     Args:
-      devices: by default all, of all processes.
+      devices: the devices; by default all devices of all processes.
 
     Returns:
       The mesh. The devices of one process stand side by side; otherwise the order is kept.
 
     Raises:
-      ArgumentError: no device, a device that is named twice, or devices of some other processes but not of all.
+      ArgumentError: there is no device, a device is named twice, or devices of some but not all other processes.
 
     >>> import jax
     >>> dict(data_mesh(jax.devices()[:1]).shape)
@@ -51,7 +51,7 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """A copy of each array on each device of the mesh; several processes must hold the same values.
+    """Copy each array to each device of the mesh. Several processes must hold the same values.
 
     >>> import jax, numpy as np
     >>> replicate(np.zeros(3), data_mesh()).sharding.is_fully_replicated
@@ -69,10 +69,10 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def local(tree: PyTree) -> PyTree:
-    """This process's first copy of replicated arrays, without moving it.
+    """Return this process's first copy of replicated arrays, without moving it.
 
     Args:
-      tree: from `replicate`, or from a program that was given its result.
+      tree: arrays from `replicate`, or from a program that took them.
 
     >>> import jax, numpy as np
     >>> len(local(replicate(np.zeros(3), data_mesh())).devices())
@@ -88,14 +88,14 @@ def local(tree: PyTree) -> PyTree:
 
 
 def own_columns(mesh: Mesh, batch_size: int) -> slice:
-    """Which images of each batch go to the devices of this process.
+    """Return which images of each batch go to the devices of this process.
 
     Args:
       mesh: from `data_mesh`.
       batch_size: images in a batch, over all devices.
 
     Raises:
-      ArgumentError: a batch size that the number of devices does not divide.
+      ArgumentError: the number of devices does not divide the batch size.
 
     >>> own_columns(data_mesh(jax.devices()[:1]), 12)
     slice(0, 12, None)
@@ -113,7 +113,7 @@ def own_columns(mesh: Mesh, batch_size: int) -> slice:
 
 
 def split_columns(columns: np.ndarray, mesh: Mesh, batch_size: int) -> Array:
-    """One array over all devices from each process's own columns.
+    """Make one array over all devices from each process's own columns.
 
     Args:
       columns: `[steps, own, ...]`, the images `own_columns` of each batch.

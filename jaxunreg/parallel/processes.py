@@ -1,4 +1,4 @@
-"""What several processes of one program share and tell each other."""
+"""Shares of the images, and communication, for several processes of one program."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ class ProcessError(JaxunregError, RuntimeError):
 
 
 def share(count: int) -> slice:
-    """Which of `count` images this process reads. Each image is read by one process, in the order of the processes.
+    """Return which of `count` images this process reads. One process reads each image, in the order of the processes.
 
     >>> share(10)
     slice(0, 10, None)
@@ -32,7 +32,7 @@ def share(count: int) -> slice:
 
 
 def gather(tree: PyTree) -> PyTree:
-    """The rows of all processes one after another, on each process. All processes must call it.
+    """Return the rows of all processes one after another, on each process. All processes must call it.
 
     Args:
       tree: arrays, whose first axis may have a different length in each process.
@@ -49,7 +49,7 @@ def gather(tree: PyTree) -> PyTree:
         counts = multihost_utils.process_allgather(np.array([len(leaf) for leaf in leaves]))
         longest = counts.max(axis=0)
         alike = [filled(leaf, length) for leaf, length in zip(leaves, longest, strict=True)]
-        # As bytes: JAX would make 32 bits of 64.
+        # As bytes, because JAX would convert 64 bits to 32.
         parts = multihost_utils.process_allgather([np.frombuffer(leaf.tobytes(), np.uint8) for leaf in alike])
         leaves = [
             np.concatenate(
@@ -64,7 +64,7 @@ def gather(tree: PyTree) -> PyTree:
 
 
 def is_first(mesh: Mesh) -> bool:
-    """Whether this process writes files and shows progress.
+    """Return whether this process writes files and shows progress.
 
     >>> from jaxunreg.parallel.mesh import data_mesh
     >>> is_first(data_mesh())
@@ -77,7 +77,7 @@ _MESSAGE_BYTES = 1024
 
 
 def on_first(mesh: Mesh, action: Callable[[], T], otherwise: T) -> T:
-    """Run an action on the first process alone. The other processes wait for it, and fail if it fails.
+    """Run an action only on the first process. The other processes wait for it, and fail if it fails.
 
     Args:
       mesh: from `data_mesh`.
@@ -114,7 +114,7 @@ def on_first(mesh: Mesh, action: Callable[[], T], otherwise: T) -> T:
 
 
 def from_first(mesh: Mesh, tree: PyTree) -> PyTree:
-    """The arrays of the first process, on each process.
+    """Return the arrays of the first process, on each process.
 
     >>> import numpy as np
     >>> from jaxunreg.parallel.mesh import data_mesh
@@ -135,7 +135,7 @@ def check_same(mesh: Mesh, what: str, value: Any) -> None:
       value: JSON data.
 
     Raises:
-      ArgumentError: on all processes, if it differs between them.
+      ArgumentError: on all processes, if the data differ between them.
 
     >>> from jaxunreg.parallel.mesh import data_mesh
     >>> check_same(data_mesh(), "model", {"depth": 4})

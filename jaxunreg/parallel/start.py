@@ -1,4 +1,4 @@
-"""How several processes that run one program start."""
+"""The start of several processes that run one program."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ def start(
     heartbeat_seconds: int = 100,
     start_seconds: int = 300,
 ) -> None:
-    """Make this process one of several that run the same program. Call it before anything else of JAX.
+    """Make this process one of several that run the same program. Call it before any other function of JAX.
 
     Under SLURM, Open MPI and on TPU pods JAX finds the other processes by itself, and no argument is needed.
     Afterwards, `jax.devices()` are the devices of all processes, `fit` trains on all of them, and a sharded scorer

@@ -1,4 +1,4 @@
-"""What a run leaves to read: a page with its figures, and tables for page, console, document and spreadsheet."""
+"""The reports of a run: a page with its figures, and tables for page, console, document and spreadsheet."""
 
 from jaxunreg.reports.console_table import print_table
 from jaxunreg.reports.evaluation import write_evaluation

@@ -11,7 +11,7 @@ def print_table(console: Console, table: Table) -> None:
     """Print a table with its caption above it and its note below it.
 
     Args:
-      console: where to; texts are printed as they are if its `markup` and `emoji` are off.
+      console: the console to print on. If its `markup` and `emoji` are off, texts are printed unchanged.
       table: the table.
 
     >>> print_table(Console(width=40), Table("AUC", ["model", "M"], [["VAE", 0.9]], note="Higher is better."))

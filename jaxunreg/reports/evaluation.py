@@ -29,15 +29,15 @@ def write_evaluation(
     """Write `index.html`, its figures, `evaluation.json` and `scores.csv`, each whole or not at all.
 
     Args:
-      output: a folder; made if it does not exist.
+      output: a folder, which is made if it does not exist.
       found: the evaluation.
       data: `FolderDataset.describe()` of the images.
       skipped: files that were left out.
-      images_used: how the images were chosen, in a sentence.
+      images_used: a sentence on how the images were chosen.
       command: the command that was run.
 
     Returns:
-      The page.
+      The path of the page.
 
     Raises:
       OSError: the folder cannot be written.
@@ -67,7 +67,7 @@ def write_evaluation(
 def _content(
     found: Evaluation, data: Mapping[str, Any], skipped: Sequence[Skipped], images_used: str
 ) -> dict[str, Any]:
-    """What `evaluation.json` says."""
+    """Return the content of `evaluation.json`."""
     return {
         **found.describe(),
         "data": data,
@@ -119,7 +119,7 @@ def _details(
 
 
 def _learning(record: Mapping[str, Any]) -> dict[str, str]:
-    """How the detector was made: the choice of its Gaussian, or the training of its model."""
+    """Return how the detector was made: the choice of its Gaussian, or the training of its model."""
     if "features" not in record:
         return {"training": json.dumps(record.get("config", {}).get("train", {}))}
     made = record["features"]

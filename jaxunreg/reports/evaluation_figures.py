@@ -1,4 +1,4 @@
-"""The figures of an evaluation: ROC curves, scores about the threshold, and heat maps."""
+"""The figures of an evaluation: ROC curves, scores beside the threshold, and heat maps."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ def draw_evaluation(found: Evaluation, folder: Path, *, name: str) -> Figures:
 
     Args:
       found: the evaluation.
-      folder: where the files go; made if it does not exist.
-      name: of the data set.
+      folder: folder for the files, which is made if it does not exist.
+      name: name of the data set.
 
     Raises:
       OSError: a file cannot be written.
@@ -30,7 +30,7 @@ def draw_evaluation(found: Evaluation, folder: Path, *, name: str) -> Figures:
 
 def _add_roc(figures: Figures, found: Evaluation, name: str) -> None:
     anomalous = found.images.is_anomalous
-    # The first is drawn thick.
+    # The first curve is drawn thick.
     order = ("m", "nelbo", "a", "d")
     figures.add(
         "roc",
@@ -59,7 +59,7 @@ def _add_scores(figures: Figures, found: Evaluation) -> None:
             title=f"{LETTERS[term]} of the test images",
             label=f"{LETTERS[term]} of the most anomalous patch, nats",
         ),
-        "One dot an image, and the median of each kind. What lies right of the dashed line is called anomalous; the "
+        "One dot an image, and the median of each kind. Images right of the dashed line are called anomalous. The "
         "threshold was set before, from held-out normal images.",
     )
 
@@ -88,8 +88,8 @@ def _add_heat_maps(figures: Figures, found: Evaluation) -> None:
                 for one in shown
             ],
         ),
-        "Of each kind the image with the median score, so neither the best nor the worst, and the normal image with "
-        "the highest. Above as it is, with the defect outlined where it is known, and below with its heat map. "
+        "The image of each kind with the median score, so neither the best nor the worst, and the normal image with "
+        "the highest. Above the image, with the defect outlined if it is known, and below it its heat map. "
         f"{scale_note(detector)}",
     )
 

@@ -12,14 +12,14 @@ _HEADER = ["", *(LETTERS[term] for term in TERMS)]
 
 
 def tabulate_evaluation(found: Evaluation) -> list[Table]:
-    """The numbers of an evaluation as tables, for its page and for the console.
+    """Return the numbers of an evaluation as tables, for its page and for the console.
 
     Args:
       found: the evaluation.
 
     Returns:
-      How well the scores rank the images, how well the heat maps find the masks if there are masks, the verdicts, and
-      the correlation with complexity if there are images enough for it.
+      Tables of how well the scores rank the images, of how well the heat maps find the masks (if there are masks), of
+      the verdicts, and of the correlation with complexity (if there are enough images).
     """
     tables = [_images(found)]
     if found.pixels:
@@ -38,7 +38,7 @@ def _images(found: Evaluation) -> Table:
 
     parts = len({file.group for file in found.images.files})
     caveat = (
-        f" that take the {len(found.images)} images of {parts} parts for independent, and are too narrow for it"
+        f" that treat the {len(found.images)} images of {parts} parts as independent, and so are too narrow"
         if parts != len(found.images)
         else ""
     )
@@ -87,8 +87,8 @@ def _verdicts(results: Mapping[str, Any]) -> Table:
         ],
         best=None,
         note=f"The threshold rests on {verdicts['held_out_images']} held-out normal images, for a "
-        f"false-positive rate of {verdicts['false_positive_rate_wanted']:g}; with so few the rate that it has "
-        f"lies in {expected['low']:.3f} to {expected['high']:.3f} with 95 % probability."
+        f"false-positive rate of {verdicts['false_positive_rate_wanted']:g}. With so few images, the actual rate "
+        f"lies between {expected['low']:.3f} and {expected['high']:.3f} with 95 % probability."
         f"{_joint(verdicts['joint_rate'])}{_review(verdicts['review'])}",
     )
 
@@ -117,7 +117,7 @@ def _complexity(results: Mapping[str, Any]) -> Table:
         _HEADER,
         [_row("Spearman's rho", {term: Interval(**results["complexity"][term]) for term in TERMS})],
         best=None,
-        note="A score that follows what the image is, and not what is wrong with it, is far from 0.",
+        note="A score that follows the image's content, and not its defects, is far from 0.",
     )
 
 

@@ -14,8 +14,8 @@ class Section(NamedTuple):
 
     Attributes:
       title: heading.
-      figure: a PNG file; its bytes go into the page.
-      how_to_read: what is drawn, and what to look for.
+      figure: a PNG file, whose bytes go into the page.
+      how_to_read: what the figure shows, and what to look for.
       alt: the text for readers who do not see the image; the title if left empty.
     """
 
@@ -30,8 +30,8 @@ class Figures:
     """The figures of a page, in the order in which they are added.
 
     Attributes:
-      folder: where the files go.
-      sections: what was added, for `write_page`.
+      folder: folder for the files.
+      sections: the figures that were added, for `write_page`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ class Figures:
         """Save a figure as `name.png` in the folder, which is made if it does not exist, and put it on the page.
 
         Args:
-          name: of the file, without its suffix.
+          name: name of the file, without its suffix.
           title: see `Section`.
           figure: see `jaxunreg.plots`.
           how_to_read: see `Section`.

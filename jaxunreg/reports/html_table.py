@@ -6,11 +6,11 @@ from jaxunreg.reports.tables import Cell, Table, best_cells, cell_parts
 
 
 def as_html(table: Table, index: int) -> str:
-    """A table in HTML, with its caption and note.
+    """Return a table in HTML, with its caption and note.
 
     Args:
       table: the table.
-      index: its number in the page, from which its anchor is made.
+      index: its number in the page, for its anchor.
 
     >>> print(as_html(Table("AUC", ["model", "M"], [["VAE", 0.9]]), 1))
     <p class="caption" id="table-1">AUC</p>
@@ -26,7 +26,7 @@ def as_html(table: Table, index: int) -> str:
     </div>
     """
     highlighted = best_cells(table)
-    # The caption is above the box that scrolls sideways on a narrow screen, so it stays in sight.
+    # The caption is above the box that scrolls sideways on a narrow screen, so it stays visible.
     lines = [
         f'<p class="caption" id="table-{index}">{html.escape(table.caption)}</p>',
         '<div class="scroll" tabindex="0">',

@@ -32,20 +32,20 @@ def write_page(
     details: Mapping[str, str],
     config: Mapping[str, Any],
 ) -> None:
-    """Write a page that needs nothing else: figures and style are inside, nothing is loaded, nothing run.
+    """Write a page that needs no other file. Figures and style are inside. It loads nothing and runs nothing.
 
     All text is escaped. The same arguments give the same bytes. The file appears whole or not at all.
 
     Args:
-      path: where to; a file that is there is replaced. Its folder must exist.
+      path: the file, which is replaced if it exists. Its folder must exist.
       title: title of the page.
-      subtitle: a line under it.
+      subtitle: a line under the title.
       command: the command that made the run.
-      warning: what must not be overlooked, e.g. that another data set was used than the one asked for.
+      warning: a text that nobody should overlook, e.g. that another data set was used than the one asked for.
       summary: the result in words; an empty line begins a paragraph.
       tables: the numbers.
       sections: the figures, e.g. `Figures.sections`.
-      details: data set, fingerprint, versions, device, timings and the like, in the order to show them.
+      details: data set, fingerprint, versions, device, timings and the like, in this order.
       config: the configuration of the run; mappings may be nested.
 
     Raises:
@@ -90,7 +90,7 @@ def write_page(
 
 
 def _bundled(name: str) -> str:
-    """The text of a file that lies beside this module."""
+    """Return the text of a file beside this module."""
     return importlib.resources.files("jaxunreg.reports").joinpath(name).read_text(encoding="utf-8")
 
 

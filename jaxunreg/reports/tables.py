@@ -1,4 +1,4 @@
-"""A table as data, and the one rule by which its numbers become text; each way to show it is a module of its own."""
+"""A table as data, and the one rule that turns its numbers into text. Other modules show it."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.metrics.interval import Interval
 
 Cell: TypeAlias = str | int | float | Interval | None
-"""In a table: text, a count, a number (three decimals), a number with its interval, or nothing."""
+"""A cell of a table: text, a count, a number (three decimals), a number with its interval, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Table:
     """Numbers in rows.
 
     Attributes:
-      caption: what the numbers are.
+      caption: the meaning of the numbers.
       header: name of each column.
-      rows: cells, as many in each row as in the header; the first is the name of the row.
-      best: which number to highlight, the largest, the smallest, or none.
-      within: among which numbers: of the whole table, of each column, or of each row.
+      rows: cells, as many in each row as in the header. The first is the name of the row.
+      best: the number to highlight: the largest, the smallest, or none.
+      within: the numbers to compare: those of the whole table, of each column, or of each row.
       note: a sentence under the table.
 
     Raises:
@@ -50,7 +50,7 @@ class Table:
 
 
 def cell_parts(cell: Cell) -> tuple[str, tuple[str, str] | None]:
-    """The text of a cell, and the ends of its interval if it has one.
+    """Return the text of a cell, and the ends of its interval if it has one.
 
     >>> cell_parts(Interval(0.9, 0.85, 0.95)), cell_parts(4809), cell_parts(None)
     (('0.900', ('0.850', '0.950')), ('4809', None), ('', None))
@@ -63,7 +63,7 @@ def cell_parts(cell: Cell) -> tuple[str, tuple[str, str] | None]:
 
 
 def cell_text(cell: Cell) -> str:
-    """A cell as plain text.
+    """Return a cell as plain text.
 
     >>> cell_text(Interval(0.9, 0.85, 0.95)), cell_text(0.12345), cell_text("VAE")
     ('0.900 (0.850-0.950)', '0.123', 'VAE')
@@ -73,7 +73,7 @@ def cell_text(cell: Cell) -> str:
 
 
 def best_cells(table: Table) -> set[tuple[int, int]]:
-    """Row and column of each number to highlight; equal numbers are all the best.
+    """Return row and column of each number to highlight. Equal numbers are all highlighted.
 
     >>> sorted(best_cells(Table("", ["model", "L", "M"], [["VAE", 0.7, 0.9], ["GMM", 0.6, 0.9]])))
     [(0, 2), (1, 2)]

@@ -1,4 +1,4 @@
-"""A table in the forms that people paste: CSV, Markdown, LaTeX. Its caption and note are left out."""
+"""A table as CSV, Markdown and LaTeX, for pasting. Its caption and note are left out."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "|": r
 
 
 def as_csv(table: Table) -> str:
-    """Comma-separated values.
+    """Return comma-separated values.
 
     >>> as_csv(Table("", ["model", "AUC"], [["VAE, M", 0.9]])).splitlines()
     ['model,AUC', '"VAE, M",0.900']
@@ -25,7 +25,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown; numbers are aligned to the right.
+    """Return a table in GitHub's Markdown, with numbers aligned to the right.
 
     >>> print(as_markdown(Table("", ["model", "AUC"], [["VAE", 0.9]])), end="")
     | model | AUC |
@@ -37,7 +37,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    r"""A `tabular` with the rules of the package booktabs.
+    r"""Return a `tabular` with the rules of the package booktabs.
 
     >>> print(as_latex(Table("", ["model", "AUC"], [["VAE", "90 %"]])), end="")
     \begin{tabular}{lr}
@@ -63,7 +63,7 @@ def write_table(directory: Path, name: str, table: Table) -> None:
 
     Args:
       directory: an existing folder.
-      name: of the files, without a suffix.
+      name: name of the files, without a suffix.
       table: the table.
 
     Raises:
@@ -75,5 +75,5 @@ def write_table(directory: Path, name: str, table: Table) -> None:
 
 
 def _texts(table: Table) -> list[Sequence[str]]:
-    """The header, then the rows."""
+    """Return the header and then the rows."""
     return [table.header, *([cell_text(cell) for cell in row] for row in table.rows)]
