@@ -39,7 +39,7 @@ class Frame(NamedTuple):
 
 
 def camera_frames(source: str, *, channels: int, every: int = 1) -> Generator[Frame, None, None]:
-    """The frames of a camera, a stream or a video file.
+    """Yield the frames of a camera, a stream or a video file.
 
     Of a file each frame is given. Of a camera or a stream the newest one is given, and those that arrive in the
     meantime are passed over, so that nobody looks at the past.
@@ -77,7 +77,7 @@ def camera_frames(source: str, *, channels: int, every: int = 1) -> Generator[Fr
 
 
 def is_live(source: str) -> bool:
-    """Whether a source goes on whether or not somebody looks.
+    """Return whether a source goes on whether or not somebody looks.
 
     >>> is_live("0"), is_live("rtsp://10.0.0.7/line"), is_live("parts.mp4")
     (True, True, False)
@@ -86,7 +86,7 @@ def is_live(source: str) -> bool:
 
 
 def shown_source(source: str) -> str:
-    """A source as rows and messages have it: without the name and the password in an address.
+    """Return a source as rows and messages have it: without the name and the password in an address.
 
     >>> shown_source("rtsp://admin:secret@10.0.0.7/line")
     'rtsp://10.0.0.7/line'
@@ -140,7 +140,7 @@ def _decoded(container: Any, shown: str) -> Iterator[tuple[int, Any]]:
 
 
 def _newest(frames: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    """The newest frame whenever one is asked for; the others are passed over."""
+    """Yield the newest frame whenever one is asked for; the others are passed over."""
     latest: list[tuple[int, Any]] = []
     error: list[BaseException] = []
     ended, changed = threading.Event(), threading.Condition()

@@ -8,12 +8,12 @@ from jaxunreg.text import printable
 
 
 class FileError(JaxunregError):
-    """A file that cannot be used, whose path begins the text.
+    """A file cannot be used. Its path begins the text.
 
     Args:
       path: the file.
       got: what is wrong with it, as a predicate of the file: `"is empty (0 bytes)"`.
-      expected: what would have been right.
+      expected: what would be right.
       advice: what to do.
 
     Attributes:
@@ -26,22 +26,22 @@ class FileError(JaxunregError):
     leading: ClassVar[str] = ""
 
     separator: ClassVar[str] = ": "
-    """What stands between the path and what is wrong."""
+    """The text between the path and the reason."""
 
     def __init__(self, path: Path, got: str, expected: str = "", advice: str = "") -> None:
-        self.path = path  # before the text is made, which begins with it
+        self.path = path  # set before the text is made, because it begins with the path
         super().__init__(got, expected, advice)
 
     @property
     def reason(self) -> str:
-        """What is wrong with the file and what to do, without its path."""
+        """The reason and the advice, without the path."""
         return super().worded(in_python)
 
     def worded(self, wording: Wording) -> str:
-        """The path, and then what is wrong with the file.
+        """Return the path followed by the reason.
 
         Args:
-          wording: from an argument's name and value to text.
+          wording: makes text of an argument's name and value.
         """
         return f"{printable(str(self.path))}{self.separator}{super().worded(wording)}"
 
@@ -50,7 +50,7 @@ class FileError(JaxunregError):
 
 
 class MissingFileError(FileError, FileNotFoundError):
-    """A file or folder that is not there.
+    """A file or folder does not exist.
 
     >>> str(MissingFileError(Path("parts"), "does not exist", "a folder of images"))
     'parts does not exist; expected a folder of images'
@@ -60,19 +60,19 @@ class MissingFileError(FileError, FileNotFoundError):
 
 
 class NotAFolderError(FileError, NotADirectoryError):
-    """A file where a folder is expected."""
+    """There is a file where a folder is expected."""
 
     separator: ClassVar[str] = " "
 
 
 class OccupiedFolderError(FileError, FileExistsError):
-    """A folder that is to be written, and already holds something."""
+    """A folder to write already holds something."""
 
     separator: ClassVar[str] = " "
 
 
 class FolderError(FileError, ValueError):
-    """A folder whose contents cannot be used."""
+    """The contents of a folder cannot be used."""
 
     separator: ClassVar[str] = " "
 

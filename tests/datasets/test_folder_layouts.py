@@ -188,5 +188,5 @@ def test_folders_that_differ_in_case_alone_are_not_dropped(names, tmp_path):
         Image.new("L", (8, 6)).save(tmp_path / name / "1.png")
     if len({name.lower() for name in (path.name for path in tmp_path.iterdir())}) == len(list(tmp_path.iterdir())):
         pytest.skip("this file system knows no upper and lower case")
-    with pytest.raises(ValueError, match="differ in upper and lower case alone; expected one of them"):
+    with pytest.raises(ValueError, match="differ only in upper and lower case; expected one of them"):
         load_folder(tmp_path, progress=False)

@@ -87,7 +87,7 @@ def test_what_is_missing_is_named(tmp_path):
         load_folder(tmp_path)
     (tmp_path / "kept.png").rename(path.with_suffix(".png"))
     path.rename(path.with_name("photo.jpg"))
-    with pytest.raises(ImageFileError, match=r"photo\.jpg: has a name from which no tile can be told"):
+    with pytest.raises(ImageFileError, match=r"photo\.jpg: has a name that does not tell its tile"):
         load_folder(tmp_path)
     data = load_folder(tmp_path, on_error="skip")
     assert sorted(entry.path.name for entry in data.skipped) == ["exp1_num_10000.png", "photo.jpg"]

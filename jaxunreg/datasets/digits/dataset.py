@@ -1,4 +1,4 @@
-"""The form in which every labelled data set is handed on."""
+"""The form of every labelled data set."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class Dataset:
     """A training and a test split, and where they came from.
 
     Attributes:
-      name: the name to show wherever a figure appears, e.g. `"SVHN (24.8k subset)"`.
+      name: the name to show beside every figure, e.g. `"SVHN (24.8k subset)"`.
       train: the training split.
       test: the test split.
       source: one sentence on how the images were obtained.
       requested: the name that was asked for, e.g. `"auto"`.
       fell_back: whether the data set is a replacement for the one asked for.
-      fallback_reason: why, if it is.
+      fallback_reason: the reason, if it is.
     """
 
     name: str

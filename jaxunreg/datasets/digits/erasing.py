@@ -11,8 +11,8 @@ from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.integers import check_integer
 from jaxunreg.signatures import check_fields
 
-# One seed feeds two independent streams, so that the squares of a contaminated training split
-# do not stand where those of an erased test split stand.
+# One seed feeds two independent streams, so that a contaminated training split and an erased test split have their
+# squares at different places.
 _ERASE_STREAM = 0
 
 _CONTAMINATE_STREAM = 1
@@ -35,7 +35,7 @@ class Contaminated(NamedTuple):
 
     Attributes:
       images: uint8 `[n, height, width, channels]`.
-      anomalous: bool `[n]`, which images have a square.
+      anomalous: bool `[n]`, whether each image has a square.
       boxes: int64 `[anomalous.sum(), 2]`, the squares of `images[anomalous]` in that order: the row and
         the column of the upper left pixel.
     """
@@ -47,16 +47,16 @@ class Contaminated(NamedTuple):
 
 @dataclass(frozen=True)
 class EraseConfig:
-    """What the toy anomaly looks like and how often it occurs.
+    """The look and the rate of the toy anomaly.
 
-    The paper gives the size (4x4) and the rate (1 %) and is silent on the gray level and on whether it
-    varies; the default is the middle of the range, the same for every square.
+    The paper gives the size (4x4) and the rate (1 %). It does not say the gray level, or whether it varies. The default
+    is the middle of the range for every square.
 
     Attributes:
       size: side of the square in pixels.
       value: gray level of the square in [0, 1]; every channel becomes `round(255 * value)`.
       rate: fraction of the images that `contaminate` erases, in [0, 1].
-      seed: not negative; decides the places, and which images.
+      seed: seed of the places and of the choice of images, not negative.
 
     Raises:
       ArgumentTypeError: `size` or `seed` is not an integer.
@@ -98,11 +98,11 @@ def erase(
 
     Args:
       images: uint8 `[n, height, width, channels]`; left as they are.
-      config: the square; its `rate` plays no part here.
-      seed: takes the place of `config.seed`.
+      config: the square. Its `rate` is not used.
+      seed: replaces `config.seed`.
 
     Returns:
-      A changed copy of the images, row by row beside the originals, and the squares.
+      A changed copy of the images, in the same order, and the squares.
 
     Raises:
       ArgumentTypeError: the images are not an array of uint8.
@@ -133,8 +133,8 @@ def contaminate(images: UInt8[np.ndarray, "n height width channels"], config: Er
         same seed.
 
     Returns:
-      A copy of the images in their order, which of them are anomalous, and the squares of those. A rate too
-      small for the number of images gives no anomalous image at all: `round(0.01 * 40)` is 0.
+      A copy of the images in their order, whether each is anomalous, and the squares of the anomalous images. With few
+      images and a small rate there is no anomalous image: `round(0.01 * 40)` is 0.
 
     Raises:
       ArgumentTypeError: the images are not an array of uint8.
@@ -158,7 +158,7 @@ def contaminate(images: UInt8[np.ndarray, "n height width channels"], config: Er
 def anomaly_masks(
     boxes: Int64[np.ndarray, "n 2"], image_shape: tuple[int, ...], size: int
 ) -> Bool[np.ndarray, "n height width"]:
-    """Ground truth of the squares, pixel by pixel.
+    """Return the ground truth of the squares, pixel by pixel.
 
     Args:
       boxes: int64 `[n, 2]`, rows and columns of the upper left pixels.

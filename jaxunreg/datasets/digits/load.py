@@ -1,4 +1,4 @@
-"""The digits of the toy study: SVHN where it can be had, else the embedded ones, and never in silence."""
+"""The digits of the toy study: SVHN if it is available, otherwise the embedded digits with a warning."""
 
 import dataclasses
 import os
@@ -18,16 +18,16 @@ SYNTH_TRAIN_SIZE = 20_000
 
 SYNTH_TEST_SIZE = 2_000
 
-# Where the test split starts in the sequence of embedded digits: no training split reaches that far, and the
-# test split is the same beside a training split of any size.
+# The start of the test split in the sequence of embedded digits. No training split reaches that far, and the test split
+# is the same beside a training split of any size.
 _SYNTH_TEST_START = 1_000_000_000
 
-# An offline machine should not wait long for the embedded digits: looking up a name can take minutes.
+# An offline machine should not wait long for the embedded digits, and looking up a name can take minutes.
 _ANSWER_WITHIN_SECONDS = 8.0
 
 
 class DatasetFallbackWarning(UserWarning):
-    """The data set asked for is not there, and another one is used in its place."""
+    """The requested data set is not available, and another one replaces it."""
 
 
 def _check_size(name: str, size: int | None) -> None:
@@ -49,7 +49,7 @@ def _synth(requested: str, train_size: int | None, test_size: int | None, seed: 
 
 
 def _subset(split: LabeledImages, what: str, size: int | None, seed: int) -> LabeledImages:
-    """A random choice of `size` images in their order, another one for each split and seed."""
+    """Return a random choice of `size` images in their order, which differs for each split and seed."""
     available = len(split.images)
     if size is None or size == available:
         return split
@@ -80,26 +80,26 @@ def load_digits(
     """Load SVHN, or the embedded digits.
 
     Args:
-      dataset: `"svhn"` is SVHN or an error. `"synth_digits"` are the embedded digits. `"auto"` is SVHN where
-        it is local, prepared, or can be fetched (the server has 8 s to give its first answer), otherwise the
-        embedded digits with a `DatasetFallbackWarning`; the data set's `fallback_reason` keeps the reason. A
-        missing package of the extra `svhn` is such a reason.
+      dataset: `"svhn"` is SVHN or an error. `"synth_digits"` are the embedded digits. `"auto"` is SVHN if it is local,
+        prepared, or can be fetched (the server must answer within 8 s). Otherwise it is the embedded digits, with a
+        `DatasetFallbackWarning` and the reason in the data set's `fallback_reason`, e.g. a missing package of the extra
+        `svhn`.
       data_dir: a folder with a local copy of SVHN. If it cannot be read, `"auto"` is an error as well.
-      train_size: training images. None: all of SVHN, or 20,000 embedded ones. Fewer than SVHN has: a random
+      train_size: number of training images. None: all of SVHN, or 20,000 embedded ones. If SVHN has more: a random
         subset drawn from `seed`, and the name says so.
-      test_size: test images. None: all of SVHN, or 2,000 embedded ones.
-      seed: of the embedded digits, and of the choice of a subset.
+      test_size: number of test images. None: all of SVHN, or 2,000 embedded ones.
+      seed: seed of the embedded digits, and of the choice of a subset.
       cache_dir: TFDS's data folder, with the defaults of `load_svhn`.
       url: base URL of SVHN's files, with the defaults of `load_svhn`.
       checksums: SHA-256 of a mirror's own files, by their names.
       progress: whether to draw progress bars on standard error.
 
     Returns:
-      Images uint8 `[n, 32, 32, 3]` and labels int64 in 0..9, and what they are.
+      Images uint8 `[n, 32, 32, 3]` and labels int64 in 0..9, and their origin.
 
     Raises:
       ArgumentError: an argument is out of range, or SVHN has fewer images.
-      SvhnFileError: a local file is not of its form.
+      SvhnFileError: a local file does not have its form.
       MissingFileError: `data_dir` has no complete pair.
       MissingPackageError: with `"svhn"` and without `data_dir`, a package of the extra `svhn` is not installed.
       SvhnUnavailableError: with `"svhn"`, it cannot be fetched, verified, prepared, or read back.

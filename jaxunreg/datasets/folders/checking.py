@@ -1,4 +1,4 @@
-"""Every image of a data set looked at once, before anything is trained or scored."""
+"""One look at every image of a data set, before anything is trained or scored."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ _SECONDS_WITHOUT_BAR = 3.0
 
 
 class _Look(NamedTuple):
-    """What was seen of one image."""
+    """The findings about one image."""
 
     size: tuple[int, int]
     bits: int
@@ -42,7 +42,7 @@ class _Look(NamedTuple):
 
 
 class CheckedFiles(NamedTuple):
-    """Files whose pixels have all been decoded once."""
+    """Files that have all been decoded once."""
 
     files: tuple[ImageFile, ...]
     sizes: np.ndarray
@@ -62,19 +62,19 @@ def check_files(
 ) -> CheckedFiles:
     """Decode every image and mask of a data set once, in threads, and choose gray or RGB for all of them.
 
-    What is decoded is kept as far as there is room.
+    Decoded images are kept as far as there is room.
 
     Args:
       files: at least one.
       color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are gray, even if some are stored as RGB.
-      on_error: whether a file that cannot be used raises, or is left out and listed in `skipped`.
+      on_error: whether an unusable file raises, or is left out and listed in `skipped`.
       min_size: the least height and width, in pixels.
       progress: whether to show a progress bar if it takes more than a few seconds.
-      failures: files that are known to be unusable already.
+      failures: files that are already known to be unusable.
 
     Raises:
       ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
-      ArgumentError: no file can be used, or an argument is none of its choices.
+      ArgumentError: no file can be used, or an argument is not one of its choices.
     """
     if color not in ("auto", "gray", "rgb"):
         raise ArgumentError(argument("color", color), "'auto', 'gray' or 'rgb'", "give one of these")
@@ -140,9 +140,9 @@ def check_files(
 
 
 def _inverted_masks(looked_at: Sequence[tuple[ImageFile, _Look]]) -> dict[Path, ImageFileError]:
-    """The errors of the masks that look inverted, by their images, where most masks of the data set do.
+    """Return the errors of masks that look inverted, by their images, if most masks of the data set do.
 
-    A single one may mark a defect that covers most of a part, and only a warning is logged.
+    A single such mask may mark a defect that covers most of a part, so it only logs a warning.
     """
     masks = [
         (file.path, file.mask, look.mask_is_inverted)
@@ -181,21 +181,21 @@ def _look_at(file: ImageFile, min_size: int | None, room: Room) -> _Look:
         _keep(file.mask_content, mask, room)
     _keep(file.content, pixels, room)
     rgb = pixels.shape[2] == 3
-    # Row by row, since the comparison of a whole image takes two thirds of its memory again.
+    # Row by row, because comparing a whole image takes another two thirds of its memory.
     colored = rgb and any(bool((row[:, :1] != row[:, 1:]).any()) for row in pixels)
     bits = 8 * pixels.dtype.itemsize
     return _Look((height, width), bits, colored, rgb, alpha is not None, mask_is_empty, mask_is_inverted)
 
 
 def _keep(content: HashedFile, decoded: np.ndarray, room: Room) -> None:
-    # An array may be a view of a larger one: one channel of three, or of the decoder's own.
+    # An array may be a view of a larger one: one channel of three, or a part of the decoder's array.
     whole = np.ascontiguousarray(decoded)
     if room.take(whole.nbytes):
         content.kept = whole
 
 
 def _map_with_bar(function: Callable, items: Sequence[Any], progress: bool) -> Iterator[Any]:
-    """`map` in threads, in order, with a progress bar once it has taken a few seconds."""
+    """Map in threads, in order, with a progress bar once it has taken a few seconds."""
     started = time.monotonic()
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress("{task.description}", *columns, console=Console(stderr=True), transient=True)

@@ -20,7 +20,7 @@ from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.paths import given_path
 
 HELD_OUT = 0.25
-"""The share of the normal groups in the test split, where there are defects but no split on disk."""
+"""The share of the normal groups in the test split, if there are defects but no split on disk."""
 
 _LISTS = (".csv", ".tsv")
 
@@ -39,10 +39,10 @@ class FolderDataset:
       directory: the folder.
       layout: the name of the layout, from the table of `load_folder`.
       train: normal images only.
-      test: normal images and defects; may be empty, or hold either only.
+      test: normal images and defects. It may be empty, or hold only one kind.
       channels: 1 or 3, of all images.
       bits: the most bits of any image: 8, 16, or 32 for floating point.
-      skipped: what was left out, and why.
+      skipped: the files that were left out, and why.
       split: one sentence on how training and test images were told apart.
       has_split: whether training and test images are told apart on disk.
     """
@@ -59,7 +59,7 @@ class FolderDataset:
     has_split: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """What a run's results should say of its data, for JSON; paths are relative to the folder."""
+        """Describe the data for the results of a run, as JSON data. Paths are relative to the folder."""
         return {
             "name": self.name,
             "layout": self.layout,
@@ -100,7 +100,7 @@ def load_folder(
     seed: int = 0,
     progress: bool = True,
 ) -> FolderDataset:
-    """Find out how a folder is laid out, look at every image in it once, and split it.
+    """Recognise the layout of a folder, check every image in it once, and split it.
 
     | layout | what is in the folder | training | test |
     |---|---|---|---|
@@ -114,33 +114,33 @@ def load_folder(
     | list | a CSV file with the columns path, label, mask, split and group, see below | normal, or `train` | rest |
 
     Masks may also lie beside their images as `NAME_mask`, `NAME-mask` or `NAME_gt`, and `ground_truth` may be called
-    `groundtruth` or `gt`. Upper and lower case do not matter. Where the split is not on disk, `held_out` chooses a
-    share of the normal *groups* for the test split; a group is an image, and for the magnetic tiles a tile with all its
-    photographs. There the tiles of which any photograph shows a defect are test tiles with all their photographs, so
-    that no tile is in both splits. An image of MVTec LOCO has several masks, in a folder
-    `ground_truth/DEFECT/NAME`, and what any of them marks is marked. BTAD (`ok`, `ko`) has the layout mvtec.
+    `groundtruth` or `gt`. Upper and lower case do not matter. If the split is not on disk, `held_out` chooses a share
+    of the normal *groups* for the test split. A group is an image. For the magnetic tiles it is a tile with all its
+    photographs, and a tile with a defect in any photograph is a test tile, so no tile is in both splits. An image of
+    MVTec LOCO has several masks, in a folder `ground_truth/DEFECT/NAME`. A pixel is marked if any of them marks it.
+    BTAD (`ok`, `ko`) has the layout mvtec.
 
-    A list names its columns in the first row; path alone is needed. Paths are relative to the list's folder. Labels are
-    good (normal, ok, 0) or names of defects. Masks, splits (train or test) and groups are optional.
+    The first row of a list names its columns. Only path is required. Paths are relative to the list's folder. Labels
+    are good (normal, ok, 0) or names of defects. Masks, splits (train or test) and groups are optional.
 
-    PNG, JPEG, BMP and TIFF with 8 or 16 bits, gray or RGB, of any sizes, are read; floating-point TIFF in [0, 1] as
-    well. Gray or RGB is one choice for the data set. Hidden files are ignored; a file that is no image by its name, a
-    folder that is no part of the layout, what is named as a mask without an image beside it, and a mask that marks
-    nothing of a defect are listed in `skipped` whatever `on_error` says.
+    It reads PNG, JPEG, BMP and TIFF with 8 or 16 bits, gray or RGB, of any sizes, and floating-point TIFF in [0, 1].
+    Gray or RGB is one choice for the data set. Hidden files are ignored. `skipped` always lists files whose names are
+    not those of images, folders that do not belong to the layout, masks without an image, and masks of a defect that
+    mark nothing.
 
     Args:
       directory: the folder, or a list.
-      color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are, be they stored as RGB or not.
-      on_error: what to do with an image that cannot be used: unreadable, cut short, empty, with NaN, too small, a
-        decompression bomb, with two masks, a mask of another size, one of unclear values or one that marks something of
-        a normal image; with a mask that marks most of its image, where most masks do, since they look inverted;
-        or with a file of `ground_truth` that belongs to no image. `"raise"` raises, `"skip"` leaves it out, lists it
-        in `skipped` and logs a warning.
+      color: `"gray"`, `"rgb"`, or `"auto"`: gray if all images are gray, even if some are stored as RGB.
+      on_error: what to do with an unusable file. An image is unusable if it is unreadable, cut short, empty, too small,
+        a decompression bomb, or holds NaN; or if it has two masks, or a mask of another size, of unclear values, or on
+        a normal image. Masks that mark most of their image are unusable if most masks do, because they look inverted.
+        So is a file of `ground_truth` that belongs to no image. `"raise"` raises. `"skip"` leaves the file out, lists
+        it in `skipped` and logs a warning.
       min_size: the least height and width, in pixels; default: no limit.
-      test_fraction: the share of the normal groups for the test split, in [0, 1); default: 0.25 where there are
-        defects to test on, else 0. Not for a tree that has its own test split.
-      fallback_fraction: the same for a folder that may have its own test split; if it has one, that counts.
-      seed: of the choice of these groups.
+      test_fraction: the share of the normal groups for the test split, in [0, 1); default: 0.25 if there are defects to
+        test on, else 0. It is refused for a tree that has its own test split.
+      fallback_fraction: the same for a folder that may have its own test split. If it has one, that is used.
+      seed: seed of the choice of these groups.
       progress: whether to show a progress bar if it takes more than a few seconds.
 
     Returns:
@@ -148,10 +148,10 @@ def load_folder(
 
     Raises:
       MissingFileError: there is no such folder.
-      NotAFolderError: it is a file.
+      NotAFolderError: the path is a file.
       ImageFileError: an image cannot be used, and `on_error` is `"raise"`.
-      FolderError: the layout is none of these, or there is no (normal) image.
-      ListError: a list whose rows cannot be used; it names the row and the column.
+      FolderError: the layout is none of these, or there is no normal image.
+      ListError: the rows of a list cannot be used. The error names the row and the column.
       ArgumentError: an argument is out of range, or no image can be used.
 
     >>> import tempfile

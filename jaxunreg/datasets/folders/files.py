@@ -26,11 +26,11 @@ def load_files(
     """Load images without labels, to score them.
 
     Args:
-      paths: files and folders, or one. All images below a folder are taken in the order of their names, without hidden
-        files. A file that is a mask by its name, or lies in a folder that is called `ground_truth`, `gt`, `masks`,
-        `labels`, `annotations` or `NAME_masks`, is left out and listed in `skipped`.
+      paths: files and folders, or one of them. All images below a folder are taken in the order of their names, without
+        hidden files. A file with the name of a mask, or in a folder called `ground_truth`, `gt`, `masks`, `labels`,
+        `annotations` or `NAME_masks`, is left out and listed in `skipped`.
       color: one choice for all images. `"auto"` is gray if all images are gray, even if some are stored as RGB.
-      on_error: whether a file or folder that cannot be used raises, or is left out and listed in `skipped`.
+      on_error: whether an unusable file or folder raises, or is left out and listed in `skipped`.
       min_size: the least height and width, in pixels.
       label: the label of all images.
       progress: whether to show a progress bar if it takes more than a few seconds.
@@ -41,7 +41,7 @@ def load_files(
     Raises:
       ImageFileError: a file cannot be used, and `on_error` is `"raise"`.
       MissingFileError: a file or folder does not exist.
-      ArgumentError: there is no image, none in a folder, or none that can be used.
+      ArgumentError: there is no image, a folder has none, or none can be used.
     """
     given = [paths] if isinstance(paths, str | Path) else paths
     files: list[ImageFile] = []
@@ -82,9 +82,9 @@ def load_files(
 
 
 def images_below(top: Path) -> tuple[list[Path], list[Skipped], list[ImageFileError]]:
-    """The images in a folder and all its subfolders, the files that are no images, and the folders that cannot be read.
+    """Return the images below a folder, the files that are not images, and the folders that cannot be read.
 
-    Each folder comes in the order of its names.
+    The contents of each folder are in the order of their names.
     """
     images: list[Path] = []
     reported: list[Skipped] = []

@@ -1,4 +1,4 @@
-"""One image from the bytes of a file: what comes over a network, or has just arrived in a folder."""
+"""One image from the bytes of a file, which came over a network or has just arrived in a folder."""
 
 from pathlib import Path
 
@@ -20,17 +20,17 @@ def image_from_bytes(
     """Decode one image, with the checks and the conversions of `load_files`.
 
     Args:
-      name: the file, or what to call the image in an error.
+      name: the file, or the name of the image in an error.
       contents: the bytes of a PNG, JPEG, BMP or TIFF.
-      channels: 1 or 3, as the image is to have.
+      channels: number of channels that the image is to have, 1 or 3.
       min_size: the least height and width, in pixels.
-      most_pixels: how many it may have; default: Pillow's limit.
+      most_pixels: the largest number of pixels; default: Pillow's limit.
 
     Returns:
       `[height, width, channels]`, uint8 if the file has 8 bits, otherwise float32 in [0, 1].
 
     Raises:
-      ImageFileError: the bytes are no such image, damaged, cut short, or of another size than allowed.
+      ImageFileError: the bytes are not such an image, damaged or cut short, or the size is not allowed.
 
     >>> import io
     >>> from PIL import Image

@@ -1,4 +1,4 @@
-"""A file on disk that is read once: for its SHA-256, and for its pixels where there is room to keep them."""
+"""A file on disk that is read once, for its SHA-256 and for its pixels, if there is room to keep them."""
 
 import hashlib
 import threading
@@ -10,18 +10,18 @@ from jaxunreg.paths import read_file
 
 
 class HashedFile:
-    """A file whose bytes are hashed the first time that they are read, and never again.
+    """A file whose bytes are hashed only the first time that they are read.
 
-    All selections of a data set share these objects, and so does every thread. A pickled one carries its hash along,
-    and not its pixels. Comparing, copying and printing neither read nor hash the file.
+    All selections of a data set and all threads share these objects. A pickled one carries its hash, but not its
+    pixels. Comparing, copying and printing neither read nor hash the file.
 
     Args:
       path: the file, which need not exist yet.
-      sha256: its hash where it is known, in hexadecimal.
+      sha256: its hash in hexadecimal, if known.
 
     Attributes:
       path: as above.
-      kept: what was decoded of it, or None where there was no room to keep that.
+      kept: its decoded pixels, or None if there was no room to keep them.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +40,7 @@ class HashedFile:
         self._hashing = threading.Lock()
 
     def read(self) -> bytes:
-        """The file's bytes; their hash is kept if none is known yet.
+        """Return the file's bytes, and keep their hash if none is known yet.
 
         Raises:
           OSError: the file cannot be read, or is a pipe, a socket or a device.
@@ -53,7 +53,7 @@ class HashedFile:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the bytes in hexadecimal, of when they were first read.
+        """Return SHA-256 of the bytes when they were first read, in hexadecimal.
 
         Raises:
           OSError: the file has not been read yet and cannot be.

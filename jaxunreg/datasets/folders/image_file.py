@@ -1,4 +1,4 @@
-"""One image on disk, and what is known of it."""
+"""One image on disk, and what is known about it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +7,7 @@ from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.hashed_masks import hashed_mask
 
 GOOD = "good"
-"""The label of an image that is assumed normal; any other is the name of a defect."""
+"""The label of an image that is assumed normal. Any other label is the name of a defect."""
 
 UNKNOWN = "unknown"
 """The label of an image that may be normal or not."""
@@ -20,11 +20,11 @@ class ImageFile:
     Attributes:
       path: the file.
       label: `"good"`, the name of the defect, or `"unknown"`.
-      mask: the file that marks the defect's pixels, or the folder of several such files, if there is one.
-      group: what must not be split over training and test, e.g. the part that several images show. Default:
-        the file's own stem.
+      mask: the file that marks the defect's pixels, or a folder of several such files, if any.
+      group: images of one group are never split over training and test, e.g. all images of one part. Default: the
+        file's own stem.
       content: the file's bytes and their hash, which `dataclasses.replace` keeps.
-      mask_content: the same of the mask, if there is one.
+      mask_content: the same for the mask, if any.
 
     >>> ImageFile(Path("test/crack/007.png"), "crack").group
     '007'
@@ -40,7 +40,7 @@ class ImageFile:
     def __post_init__(self) -> None:
         if not self.group:
             object.__setattr__(self, "group", self.path.stem)
-        # What `replace` hands on belongs to the file only as long as that is the same one.
+        # The content that `replace` passes on belongs to the file only if the path is the same.
         if self.content is None or self.content.path != self.path:
             object.__setattr__(self, "content", HashedFile(self.path))
         if self.mask is None:

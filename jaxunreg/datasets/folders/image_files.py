@@ -1,4 +1,4 @@
-"""Image files on disk as a sequence of arrays, which are decoded once as long as there is room for them."""
+"""Image files on disk as a sequence of arrays. They are decoded once if there is room for them."""
 
 import hashlib
 import operator
@@ -24,23 +24,23 @@ OnError: TypeAlias = Literal["raise", "skip"]
 
 
 class SelectionError(JaxunregError, IndexError):
-    """A selection that does not fit the images."""
+    """A selection does not fit the images."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(Sequence):
-    """Images of any sizes as a sequence of arrays; made by `load_files` and `load_folder`.
+    """Images of any sizes as a sequence of arrays, made by `load_files` and `load_folder`.
 
-    `x[i]` is `[height, width, channels]`, uint8 if all images of the data set have 8 bits, otherwise float32
-    in [0, 1]. Images are turned as their EXIF orientation says, palettes are resolved, and alpha channels are
-    dropped. What was decoded when the images were loaded stays in memory as far as there is room (`Room.in_memory`).
-    The rest is decoded again when it is asked for. A pickled one carries no pixels along.
+    `x[i]` is `[height, width, channels]`, uint8 if all images of the data set have 8 bits, otherwise float32 in [0, 1].
+    Images are turned by their EXIF orientation, palettes are resolved, and alpha channels are dropped. Images that were
+    decoded when they were loaded stay in memory as far as there is room (`Room.in_memory`). The others are decoded
+    again when they are read. A pickled object carries no pixels.
 
     Attributes:
-      files: where the images are, and what is known of them.
+      files: the files of the images, and what is known about them.
       sizes: height and width of each, int64 `[n, 2]`.
       channels: 1 or 3, for all images.
-      bits: 8, 16, or 32 for floating point: the most that any image of the data set has.
+      bits: the most bits of any image of the data set: 8, 16, or 32 for floating point.
       skipped: files that `load_files` left out.
 
     Raises:
@@ -60,7 +60,7 @@ class ImageFiles(Sequence):
 
     @property
     def nbytes(self) -> int:
-        """What all images take in memory once decoded."""
+        """Bytes of all images once decoded."""
         return int(self.sizes.prod(axis=1).sum()) * self.channels * self.dtype.itemsize
 
     @property
@@ -88,14 +88,14 @@ class ImageFiles(Sequence):
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of the bytes of each file, in hexadecimal.
 
-        Each file is hashed once, when it is first read: `load_files` and `load_folder` have done so. All selections
-        of the images share the hashes, and so do copies that are sent to other processes.
+        Each file is hashed once, when it is first read. `load_files` and `load_folder` do so. All selections of the
+        images share the hashes, and so do copies that are sent to other processes.
         """
         return tuple(file.content.sha256 for file in self.files)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over names, labels, sizes and the bytes of all files and masks, the same wherever they lie."""
+        """Return SHA-256 over names, labels, sizes and the bytes of all files and masks, wherever they lie."""
         digest = hashlib.sha256(f"{self.channels} {self.dtype}".encode())
         for file, (height, width) in zip(self.files, self.sizes, strict=True):
             digest.update(f"\0{file.path.name}\0{file.label}\0{height}x{width}\0".encode())
@@ -118,11 +118,11 @@ class ImageFiles(Sequence):
         stored = decode(content).pixels if content.kept is None else content.kept
         pixels = convert(stored, self.channels, as_float=self.bits > 8)
         check_size(content.path, pixels.shape[:2], tuple(self.sizes[i].tolist()), "as it was when it was loaded")
-        # What is kept is not the caller's to change.
+        # The caller must not change the kept pixels.
         return pixels.copy() if pixels is content.kept else pixels
 
     def mask(self, index: SupportsIndex) -> Bool[np.ndarray, "height width"] | None:
-        """The pixels of the defect: all false for a normal image, `None` where no mask is known."""
+        """Return the pixels of the defect: all false for a normal image, `None` if no mask is known."""
         i = operator.index(index)
         file = self.files[i]
         if file.label == GOOD:
@@ -133,13 +133,13 @@ class ImageFiles(Sequence):
         return decode_masks(file.mask_content) if kept is None else kept.copy()
 
     def select(self, indices: Any) -> "ImageFiles":
-        """Some of the images, in the order asked for.
+        """Return some of the images, in the given order.
 
         Args:
           indices: integers `[m]`, or one truth value for each image.
 
         Raises:
-          SelectionError: there is another number of truth values than of images.
+          SelectionError: the numbers of truth values and of images differ.
         """
         chosen = np.asarray(indices)
         if chosen.dtype == bool and chosen.shape != (len(self),):
@@ -148,7 +148,7 @@ class ImageFiles(Sequence):
         return replace(self, files=tuple(self.files[i] for i in chosen), sizes=self.sizes[chosen], skipped=())
 
     def joined(self, others: "ImageFiles") -> "ImageFiles":
-        """These images and then others of the same data set."""
+        """Return these images followed by others of the same data set."""
         return replace(
             self,
             files=(*self.files, *others.files),
@@ -157,11 +157,11 @@ class ImageFiles(Sequence):
         )
 
     def masked(self) -> "ImageFiles":
-        """The images whose defective pixels are known: the normal ones, and those with a mask."""
+        """Return the images whose defective pixels are known: the normal images, and those with a mask."""
         return self.select([file.label == GOOD or file.mask is not None for file in self.files])
 
     def split(self, fraction: float, *, seed: int = 0) -> "tuple[ImageFiles, ImageFiles]":
-        """Hold out whole groups of images, as `held_out` chooses them.
+        """Hold out whole groups of images, chosen by `held_out`.
 
         Returns:
           The images that are kept and those that are held out, in their order.
@@ -174,7 +174,7 @@ def check_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...], why:
     """Check the height and width of an image or mask.
 
     Raises:
-      ImageFileError: they are not those expected.
+      ImageFileError: they are not as expected.
     """
     if got != expected:
         height, width = expected

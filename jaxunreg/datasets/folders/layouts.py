@@ -31,9 +31,9 @@ class Found(NamedTuple):
       layout: its name.
       train: normal images.
       test: normal images and defects.
-      reported: what is no image.
+      reported: entries that are not images.
       failures: images that cannot be used.
-      has_split: whether training and test images lie apart.
+      has_split: whether training and test images lie in separate folders.
     """
 
     layout: str
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 
 def find_layout(root: Path) -> Found:
-    """Tell a folder's layout by the names in it, and list its files.
+    """Recognise a folder's layout by the names in it, and list its files.
 
     Raises:
       FolderError: the layout is none of those that `load_folder` knows.
@@ -66,7 +66,7 @@ def find_layout(root: Path) -> Found:
             both = [folder for folder in listing.folders if folder.name.lower() == alike[0].name.lower()]
             raise FolderError(
                 root,
-                f"holds {_names(both)}, which differ in upper and lower case alone",
+                f"holds {_names(both)}, which differ only in upper and lower case",
                 "one of them",
                 "rename one, or move their images into one",
             )
@@ -167,7 +167,7 @@ def _find_two_folders(root: Path, listing: Listing, folders: dict[str, Path], no
 
 
 def _ground_truth(root: Path, listing: Listing) -> tuple[Path | None, list[Path]]:
-    """The folder of masks, if there is one, and the other folders."""
+    """Return the folder of masks, if any, and the other folders."""
     found = [folder for folder in listing.folders if folder.name.lower() in GROUND_TRUTH]
     if len(found) > 1:
         raise FolderError(root, f"holds {_names(found)}", "one folder of masks", "move their masks into one")
@@ -177,7 +177,7 @@ def _ground_truth(root: Path, listing: Listing) -> tuple[Path | None, list[Path]
 
 
 def _refuse_masks(root: Path, folders: Sequence[Path]) -> None:
-    """Refuse folders that hold masks by their names, before they are taken for kinds of defects."""
+    """Refuse folders whose names say that they hold masks, so that they are not taken for kinds of defects."""
     found = [folder for folder in folders if is_named_as_masks(folder, folders) and holds_images(folder)]
     if found:
         raise FolderError(

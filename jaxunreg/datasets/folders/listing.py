@@ -1,4 +1,4 @@
-"""What lies in a folder, by the names of its files: images, masks, subfolders and what is none of these."""
+"""The contents of a folder, by the names of its files: images, masks, subfolders and others."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ from jaxunreg.datasets.folders.unusable import Skipped
 _MASK_ENDINGS = ("_mask", "-mask", "_gt")
 
 GROUND_TRUTH = ("ground_truth", "ground-truth", "ground truth", "groundtruth", "gt")
-"""What a folder of masks may be called, in lower case."""
+"""Names of folders of masks, in lower case."""
 
 _OTHER_MASK_FOLDERS = ("mask", "masks", "labels", "annotations", "segmentations")
 
@@ -20,7 +20,7 @@ _MASKS_OF = re.compile(r"(.+)[_ -](masks?|gt|ground_?truth|labels?|annotations?)
 
 
 class Listing(NamedTuple):
-    """One folder without its subfolders' contents; everything in the order of the names."""
+    """One folder without its subfolders' contents, in the order of the names."""
 
     images: list[Path]
     masks: dict[Path, list[Path]]  # the masks beside each image that has any
@@ -29,7 +29,7 @@ class Listing(NamedTuple):
 
 
 def list_folder(folder: Path) -> Listing:
-    """Sort a folder's entries into images, masks, subfolders and what is none of these."""
+    """Sort a folder's entries into images, masks, subfolders and others."""
     images, folders, reported = [], [], []
     for path in sorted(folder.iterdir()):
         if is_hidden(path.name):
@@ -57,7 +57,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def image_stem(mask: Path) -> str | None:
-    """The stem of the image that a mask belongs to, if a file is named as a mask.
+    """Return the stem of the image that a mask belongs to, if the file's name is that of a mask.
 
     >>> image_stem(Path("ground_truth/crack/007_mask.png")), image_stem(Path("test/crack/007.png"))
     ('007', None)
@@ -70,7 +70,7 @@ def image_stem(mask: Path) -> str | None:
 
 
 def stem_of(path: Path) -> str:
-    r"""The name of a file without its suffix, in one spelling: some systems write an accent as a letter of its own.
+    r"""Return a file's name without its suffix, in one spelling: some systems write an accent as a separate letter.
 
     >>> stem_of(Path("cafe\u0301.png")) == stem_of(Path("caf\u00e9.tif"))
     True
@@ -84,7 +84,7 @@ def stem_of_folder(folder: Path) -> str:
 
 
 def is_named_as_masks(folder: Path, beside: Iterable[Path]) -> bool:
-    """Whether a folder is one of masks by its name, whatever its case, and by the names of the folders beside it.
+    """Return whether a folder holds masks, by its name in any case, and by the names of the folders beside it.
 
     >>> is_named_as_masks(Path("Ground_Truth"), []), is_named_as_masks(Path("bad_masks"), [])
     (True, True)
@@ -99,10 +99,10 @@ def is_named_as_masks(folder: Path, beside: Iterable[Path]) -> bool:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there is an image below a folder, by the names."""
+    """Return whether there is an image below a folder, by the names."""
     return any(path.suffix.lower() in SUFFIXES and not is_hidden(path.name) for path in folder.rglob("*"))
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is of what an operating system hides or leaves behind, as `._007.png`."""
+    """Return whether a file is one that an operating system hides or leaves behind, such as `._007.png`."""
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")

@@ -1,9 +1,12 @@
-"""The magnetic tiles of Huang, Qiu and Yuan, "Surface defect saliency of magnetic tile", The Visual Computer 2020.
+"""The magnetic tiles of Huang, Qiu and Yuan.
 
-Six folders, `MT_Free` and five defects, hold `expA_num_B.jpg` with its mask `expA_num_B.png` beside it. A tile was
-photographed under six exposures in turn, and B counts the frames of the camera: every image has a B of its own, so
-that a split by B alone would put the same tile on both sides. What tells tiles apart is the order of the frames, and
-for five tiles that were photographed twice, what they look like.
+Six folders, `MT_Free` and five defects, hold `expA_num_B.jpg` with its mask `expA_num_B.png` beside it. Each tile was
+photographed under six exposures in turn, and B counts the frames of the camera. Every image has its own B, so a split
+by B alone would put the same tile on both sides. The order of the frames tells tiles apart. Five tiles were
+photographed twice, and were recognised by their look.
+
+References:
+  Huang, Y., Qiu, C. and Yuan, K. Surface Defect Saliency of Magnetic Tile. The Visual Computer 36, 2020.
 """
 
 import re
@@ -20,21 +23,21 @@ NORMAL_FOLDER = "MT_Free"
 # Frames between two tiles: within a tile half of the steps are below 20 frames, and 99 % below 190.
 _FRAMES_BETWEEN_TILES = 200
 
-# Tiles without a defect that were photographed again later, by a frame of either series. They were found by phase
-# correlation of the fine structure of all photographs of about one size, with the grinding lines removed, and then by
-# eye: the best match of two tiles is between 0.75 and 0.91 for these five pairs and below 0.62 for all other pairs,
-# while two photographs of one series have 0.80 in the median.
+# Tiles without a defect that were photographed again later, each by one frame of either series. They were found by
+# phase correlation of the fine structure of all photographs of about one size, with the grinding lines removed, and
+# then by eye: the best match of two tiles is between 0.75 and 0.91 for these five pairs and below 0.62 for all other
+# pairs, while two photographs of one series have 0.80 in the median.
 _PHOTOGRAPHED_AGAIN = ((8676, 10642), (5924, 13549), (53049, 65001), (306622, 309443), (355669, 358102))
 
 _NAME = re.compile(r"exp(\d+)_num_(\d+)")
 
 
 class TileFiles(NamedTuple):
-    """What the folders hold.
+    """The contents of the folders.
 
     Attributes:
-      clean: all images of the tiles that no photograph shows a defect of.
-      others: all images of the tiles with a defect, those without a visible defect among them.
+      clean: all images of the tiles without a defect in any photograph.
+      others: all images of the other tiles, including images that show no defect.
       reported: files that belong to no image.
       failures: images that cannot be used.
     """
@@ -49,7 +52,7 @@ def find_tiles(root: Path) -> TileFiles:
     """List the images with their masks and tiles.
 
     Args:
-      root: the folder that holds `MT_Free` and the others, with their files or with a folder `Imgs` of them.
+      root: the folder of `MT_Free` and the others, which hold their files directly or in a folder `Imgs`.
     """
     files: list[ImageFile] = []
     reported: list[Skipped] = []
@@ -67,7 +70,7 @@ def find_tiles(root: Path) -> TileFiles:
                 continue
             if not _NAME.fullmatch(path.stem):
                 failures.append(
-                    ImageFileError(path, "has a name from which no tile can be told", "expA_num_B", "rename it")
+                    ImageFileError(path, "has a name that does not tell its tile", "expA_num_B", "rename it")
                 )
             elif path.stem not in masks:
                 failures.append(ImageFileError(path, "has no mask", f"{path.stem}.png beside it"))
@@ -96,16 +99,16 @@ def _frame(path: Path) -> tuple[int, int]:
 def tile_groups(frames: list[tuple[int, int]]) -> dict[tuple[int, int], str]:
     """Find out which photographs show the same tile.
 
-    In the order of the frames, a new tile begins where the first exposure follows the last one, more than 200
-    frames later, and all exposures have been seen since the last tile began. Where tiles were photographed in turns
-    or soon after each other, or where some exposures are missing, several tiles make one group: too few groups do
-    no harm, while the same tile in two would. Five tiles that were photographed twice are put together by name.
+    In the order of the frames, a new tile begins where the first exposure follows the last one, more than 200 frames
+    later, and all exposures have occurred since the last tile began. If tiles were photographed in turns or soon after
+    each other, or some exposures are missing, several tiles form one group. Too few groups do no harm, but the same
+    tile in two groups would. Five tiles that were photographed twice are joined by name.
 
     Args:
       frames: frame number B and exposure A of each image.
 
     Returns:
-      The name of the group of each.
+      The name of the group of each image.
 
     >>> first = [(frame, 1 + frame) for frame in range(6)]
     >>> groups = tile_groups(first + [(1000, 1), (1020, 2)])

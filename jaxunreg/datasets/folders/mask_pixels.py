@@ -1,4 +1,4 @@
-"""Which pixels a mask marks, whatever it was drawn or written with."""
+"""The pixels that a mask marks, for masks of any program and format."""
 
 from typing import NoReturn
 
@@ -9,15 +9,15 @@ from jaxunreg.datasets.folders.hashed_file import HashedFile
 from jaxunreg.datasets.folders.pixels import decode
 from jaxunreg.datasets.folders.unusable import ImageFileError
 
-# Nobody draws soft edges in so few shades, while classes are numbered from 1.
+# Soft edges have more shades than this, while classes are numbered from 1.
 _MOST_CLASS_NUMBER = 31
-# Compression leaves more values than that. Classes, and edges that were smoothed once, have fewer.
+# Compression leaves more values than this. Classes, and edges that were smoothed once, have fewer.
 _MOST_LEVELS = 16
-# How far the steps of an edge with few levels reach, and what compression leaves beside an edge, in pixels.
+# The reach, in pixels, of the steps of an edge with few levels, and of the traces of compression beside an edge.
 _EDGE, _BLOCK = 3, 8
-# What compression may leave far from anything marked, as a share of the highest value.
+# The largest trace of compression far from anything marked, as a share of the highest value.
 _TRACES = 0.25
-# Below this share a shade is a class only where it fills an area, and not in single pixels.
+# Below this share, a shade is a class only if it fills an area. Single pixels do not count.
 _FAINT = 0.04
 
 _WANTED = "0 for the background and 255 for defects"
@@ -33,10 +33,10 @@ def decode_mask(file: HashedFile) -> Bool[np.ndarray, "height width"]:
     | classes: integers up to 31, or a few shades or colours apart from each other | all that is not 0 |
     | one colour, and an alpha channel | what is more opaque than half of the most opaque |
 
-    In colours, the highest channel counts. What is transparent is not marked.
+    In colours, the highest channel counts. Transparent pixels are not marked.
 
     Raises:
-      ImageFileError: it cannot be read or decoded, or two of these rules would mark different pixels.
+      ImageFileError: the mask cannot be read or decoded, or two of these rules would mark different pixels.
     """
     pixels, alpha = decode(file, alpha=True)
     values = pixels.max(axis=2)
@@ -82,7 +82,7 @@ def _marked(file: HashedFile, values: Num[np.ndarray, "height width"]) -> Bool[n
 
 
 def looks_inverted(mask: Bool[np.ndarray, "height width"]) -> bool:
-    """Whether a mask marks most pixels and most of the border, but not all.
+    """Return whether a mask marks most pixels and most of the border, but not all.
 
     >>> defect = np.zeros((9, 9), bool)
     >>> defect[4, 3:6] = True

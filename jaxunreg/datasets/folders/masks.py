@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, by their names."""
+"""Masks and the images they belong to, matched by name."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 def with_masks(
     root: Path, listing: Listing, label: str, elsewhere: dict[str, list[Path]] | None = None
 ) -> tuple[list[ImageFile], list[ImageFileError]]:
-    """The images of one folder, each with its mask, and those that may be an image or a mask."""
+    """Return the images of one folder with their masks, and the files that may be an image or a mask."""
     files, failures = [], []
     stems = Counter(stem_of(path) for path in listing.images)
     for path in listing.images:
@@ -54,19 +54,19 @@ def with_masks(
 def masks_below(
     ground_truth: Path | None, defects: Sequence[Path], reported: list[Skipped]
 ) -> dict[str, dict[str, list[Path]]]:
-    """The masks of a tree by the defect's folder and the image's stem; what is none goes to `reported`.
+    """Return the masks of a tree by the defect's folder and the image's stem. Other files go to `reported`.
 
     Upper and lower case of the folders do not matter.
 
     Raises:
-      FolderError: there are masks, and none of them is in a folder that is named as one of the defects.
+      FolderError: there are masks, but none is in a folder with the name of a defect.
     """
     masks: dict[str, dict[str, list[Path]]] = {}
     if ground_truth is None:
         return masks
     outer = list_folder(ground_truth)
     reported += [*outer.reported, *out_of_place(outer.images, "mvtec")]
-    # An exact name counts for more than one in another case.
+    # An exact name takes precedence over one in another case.
     names = {defect.name.lower(): defect.name for defect in defects} | {defect.name: defect.name for defect in defects}
     for folder in outer.folders:
         defect = names.get(folder.name, names.get(folder.name.lower()))
@@ -75,7 +75,7 @@ def masks_below(
             continue
         found = list_folder(folder)
         of_stem = masks.setdefault(defect, {})
-        # Here all images are masks, whether or not their names say so; those that do lie beside no image.
+        # Here all images are masks, whether or not their names say so, and no mask lies beside its image.
         reported += [skipped for skipped in found.reported if skipped.path.suffix.lower() not in SUFFIXES]
         for inner in found.folders:  # MVTec LOCO has several masks of an image, in a folder with its name.
             if holds_images(inner):
@@ -96,5 +96,5 @@ def masks_below(
 
 
 def out_of_place(paths: Sequence[Path], layout: str) -> list[Skipped]:
-    """Files and folders that a layout does not have, as left out."""
+    """Report files and folders that a layout does not have as left out."""
     return [Skipped(path, f"has no place in the layout {layout}, see load_folder") for path in paths]

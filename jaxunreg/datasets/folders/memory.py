@@ -10,14 +10,14 @@ import psutil
 from jaxunreg.errors import JaxunregError
 
 _CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may use (version 2)."""
+"""The folder in which Linux gives the limits of a container (version 2)."""
 
-# What is left is for arrays that are made of the decoded ones, and for other programs.
+# The rest is for arrays that are made of the decoded ones, and for other programs.
 _SHARE = 0.5
 
 
 def free_memory(cgroup: Path = _CGROUP) -> int:
-    """Bytes that can be taken without swapping: those that the machine has, or those that a container has left.
+    """Return the bytes that can be taken without swapping, of the machine or of its container.
 
     Args:
       cgroup: folder of the container's limits.
@@ -26,21 +26,21 @@ def free_memory(cgroup: Path = _CGROUP) -> int:
     with contextlib.suppress(OSError, ValueError, KeyError):  # no container, or one without a limit
         limit, used = (int((cgroup / f"memory.{name}").read_text()) for name in ("max", "current"))
         stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-        # Contents of files that the system drops before it runs out of memory.
+        # Contents of files, which the system drops before it runs out of memory.
         free = min(free, limit - used + int(stat["inactive_file"]))
     return free
 
 
 class TooLittleMemoryError(JaxunregError, MemoryError):
-    """More was asked for than the memory that is free."""
+    """Less memory is free than was asked for."""
 
 
 class Turns:
-    """Threads that take memory at the same time: together half of what was free before the first, or one alone all.
+    """Turns of threads that take memory: together half of the free memory, or one thread alone all of it.
 
     Args:
-      free: says how much is free.
-      small: so few bytes are taken without waiting and without being counted.
+      free: returns how many bytes are free.
+      small: this many bytes or fewer are taken without waiting and are not counted.
 
     >>> turns = Turns(lambda: 1_000_000_000)
     >>> with turns.taking(300_000_000), turns.taking(200_000_000):
@@ -61,7 +61,7 @@ class Turns:
         """Wait until that many bytes are left, and hold them while the body runs.
 
         Raises:
-          TooLittleMemoryError: there are not so many even when no other thread holds any.
+          TooLittleMemoryError: there are fewer bytes, even when no other thread holds any.
         """
         if nbytes <= self._small:
             yield

@@ -1,4 +1,4 @@
-"""The pixels of one image file, whatever its format, bit depth and colours, or an error that names the file."""
+"""The pixels of one image file of any format, bit depth and colours, or an error that names the file."""
 
 import io
 from pathlib import Path
@@ -21,24 +21,24 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 
 _TIFF = (b"II*\0", b"MM\0*")
 
-# ITU-R BT.601 in units of 2^-16, as Pillow has it; 2^16 times a 16-bit value still fits into 32 bits.
+# ITU-R BT.601 in units of 2^-16, as in Pillow. 2^16 times a 16-bit value still fits into 32 bits.
 _LUMA = (19595, 38470, 7471)
 
 
-# Measured while images of 10,000x10,000 pixels were decoded and looked at.
+# Measured while images of 10,000x10,000 pixels were decoded and checked.
 _BYTES_A_PIXEL = {"1": 4, "L": 4, "I;16": 7, "F": 12, "P": 14, "RGB": 11}
 _MOST_BYTES_A_PIXEL = 20
 
-# Of the process, whose threads share its memory.
+# One for the process, because its threads share its memory.
 _TURNS = Turns(small=2**24)
 
 
 class Decoded(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
       pixels: uint8 or uint16, or float32 in [0, 1]; 1 or 3 channels.
-      alpha: how opaque each pixel is, up to 255; `None` where all are opaque, or it was not asked for.
+      alpha: how opaque each pixel is, up to 255; `None` if all are opaque, or if it was not asked for.
     """
 
     pixels: Num[np.ndarray, "height width channels"]
@@ -48,14 +48,14 @@ class Decoded(NamedTuple):
 def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
     """Read and decode a file once.
 
-    The image is turned as its EXIF orientation says, a palette is resolved, and an alpha channel is dropped.
+    The image is turned by its EXIF orientation, a palette is resolved, and an alpha channel is dropped.
 
     Args:
-      file: which one. It knows its hash afterwards.
+      file: the file. It knows its hash afterwards.
       alpha: whether to look for pixels that are not opaque.
 
     Raises:
-      ImageFileError: it cannot be read or decoded, or its pixels are not of such a kind.
+      ImageFileError: the file cannot be read or decoded, or its pixels are of no such kind.
     """
     try:
         contents = file.read()
@@ -67,16 +67,16 @@ def decode(file: HashedFile, *, alpha: bool = False) -> Decoded:
 
 
 def decode_bytes(path: Path, contents: bytes, *, alpha: bool = False, most_pixels: int | None = None) -> Decoded:
-    """Decode the bytes of a file, as `decode` does.
+    """Decode the bytes of a file, like `decode`.
 
     Args:
-      path: the file, or what to call it in an error.
+      path: the file, or its name in an error.
       contents: all of its bytes.
       alpha: as for `decode`.
-      most_pixels: how many an image may have; default: Pillow's limit.
+      most_pixels: the largest number of pixels; default: Pillow's limit.
 
     Raises:
-      ImageFileError: the bytes cannot be decoded, or the pixels are not of such a kind.
+      ImageFileError: the bytes cannot be decoded, or the pixels are of no such kind.
     """
     if not contents:
         raise ImageFileError(path, "is empty (0 bytes)", advice="copy it again")
@@ -85,7 +85,7 @@ def decode_bytes(path: Path, contents: bytes, *, alpha: bool = False, most_pixel
         with Image.open(io.BytesIO(contents), formats=_FORMATS) as image:
             _check_extent(path, image, most_pixels)
             pages = getattr(image, "n_frames", 1)
-            # MPO is a JPEG with further pictures behind it, which telephones write under the suffix .jpg.
+            # MPO is a JPEG with further pictures after it. Telephones write it with the suffix .jpg.
             if pages > 1 and image.format != "MPO":
                 raise ImageFileError(path, f"holds {pages} images", "one", "save each in a file of its own")
             with _TURNS.taking(image.width * image.height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)):
@@ -122,8 +122,8 @@ def decode_bytes(path: Path, contents: bytes, *, alpha: bool = False, most_pixel
 def _check_extent(path: Path, image: Image.Image, most_pixels: int | None) -> None:
     """Refuse an image above the caller's limit, or Pillow's, before it is decoded.
 
-    Up to twice the limit Pillow only warns. Python's filters of warnings are global, so that a thread cannot turn the
-    warning into an error.
+    Up to twice the limit, Pillow only warns. A thread cannot turn the warning into an error, because Python's filters
+    of warnings are global.
     """
     if most_pixels is not None and image.width * image.height > most_pixels:
         pixels = f"{image.height}x{image.width} pixels"
@@ -142,7 +142,7 @@ def _bomb(path: Path, why: str) -> ImageFileError:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its orientation says; itself, and no copy, where it is upright."""
+    """Return the image turned by its orientation, or the image itself if it is upright."""
     return ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
 
 
@@ -161,7 +161,7 @@ def _bits_stored(image: Any) -> int:
 
 
 def _decode_deep_color(path: Path, contents: bytes, image: Image.Image) -> np.ndarray:
-    """16-bit colour. Pillow would keep 8 bits only."""
+    """Decode 16-bit colour. Pillow would keep only 8 bits."""
     if image.getexif().get(0x0112, 1) != 1:
         raise ImageFileError(
             path, "is a 16-bit colour image with an orientation tag", advice="turn its pixels and save it again"
@@ -192,7 +192,7 @@ def _as_array(path: Path, image: Image.Image, file_format: str | None) -> np.nda
     if mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L") if mode == "1" else image).reshape(*image.size[::-1], -1)[:, :, :1]
     if mode in ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
-        if mode in ("P", "PA"):  # by way of RGBA, since a palette's entries may be transparent
+        if mode in ("P", "PA"):  # through RGBA, because a palette's entries may be transparent
             image = image.convert("RGBA")
         elif mode in ("CMYK", "YCbCr"):
             image = image.convert("RGB")
@@ -223,7 +223,7 @@ def _checked_floats(path: Path, values: Float32[np.ndarray, "height width"]) -> 
 def convert(
     pixels: Num[np.ndarray, "height width _"], channels: int, *, as_float: bool
 ) -> UInt8[np.ndarray, "height width {channels}"] | Float32[np.ndarray, "height width {channels}"]:
-    """The one place where gray and RGB, and 8 and 16 bits, are converted into each other."""
+    """Convert between gray and RGB, and 8 and 16 bits. Only this function does so."""
     if pixels.shape[2] == 3 and channels == 1:
         if pixels.dtype == np.float32:
             pixels = pixels @ (np.array(_LUMA, np.float32) / 2**16)[:, None]

@@ -1,4 +1,4 @@
-"""The chunks of a PNG that its pixels depend on. A viewer looks at no others, and damage in them harms no pixel."""
+"""The chunks of a PNG that its pixels depend on. Viewers ignore the others, and damage there harms no pixel."""
 
 import struct
 from collections.abc import Iterator
@@ -7,22 +7,22 @@ from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-# Besides those whose name begins with a capital letter: transparency, the parts of an animation, and orientation.
+# Needed besides chunks whose names begin with a capital letter: transparency, animation, and orientation.
 _USED = frozenset((b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", b"iTXt"))
 
 _XMP = b"XML:com.adobe.xmp\0\0"
-"""The beginning of a text that may hold an orientation, and is not compressed."""
+"""The beginning of an uncompressed text that may hold an orientation."""
 
 _LONGEST_XMP = 2**20
 
 
 def with_needed_chunks(contents: bytes) -> bytes:
-    """A PNG without the chunks that its pixels do not depend on, such as texts, colour profiles and junk for EXIF.
+    """Return a PNG without the chunks that its pixels do not need, such as texts, colour profiles and broken EXIF.
 
-    Pillow refuses an image for some of them: texts of more than 1 MB, EXIF that is none, a chunk that is too short.
+    Pillow refuses an image for some of these: texts of more than 1 MB, invalid EXIF, a chunk that is too short.
 
     Args:
-      contents: of a file. What is no PNG, or is cut short, is returned as it is from there on.
+      contents: contents of a file. If it is no PNG, or is cut short, the rest is returned unchanged.
 
     >>> text = b"\\0\\0\\0\\5tEXtk\\0abc" + bytes(4)
     >>> with_needed_chunks(_SIGNATURE + text + b"rest") == _SIGNATURE + b"rest"
@@ -50,7 +50,7 @@ def _is_needed(name: bytes, body: memoryview) -> bool:
     if name == b"eXIf":
         try:
             Image.Exif().load(bytes(body))
-        except Exception:  # SyntaxError, struct.error and others: it is none
+        except Exception:  # SyntaxError, struct.error and others: it is not EXIF
             return False
     if name == b"iTXt":
         return len(body) <= _LONGEST_XMP and bytes(body[: len(_XMP)]) == _XMP

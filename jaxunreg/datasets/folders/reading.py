@@ -1,4 +1,4 @@
-"""Images read one after another, past the files that can no longer be read."""
+"""Images read one after another, without the files that can no longer be read."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from jaxunreg.datasets.folders.unusable import ImageFileError, Skipped
 
 
 class Reading:
-    """Reads images in order, and notes which files they are of and which could not be read.
+    """A reader of images in order, which notes the files that were read and those that could not be read.
 
-    Every file was checked when the images were loaded. It may have changed, gone or become unreadable since.
+    Every file was checked when the images were loaded. It may have changed, vanished or become unreadable since.
 
     Args:
       images: files that were checked.
-      on_error: whether a file that can no longer be read raises, or is passed over.
+      on_error: whether a file that can no longer be read raises, or is skipped.
 
     Attributes:
-      files: those that were read, in order. Whoever takes an image takes its file from here.
+      files: the files that were read, in order. Take the file of an image from here.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -40,10 +40,10 @@ class Reading:
         self._images, self._on_error = images, on_error
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The images that can be read.
+        """Yield the images that can be read.
 
         Raises:
-          ImageFileError: one cannot, and `on_error` is `"raise"`.
+          ImageFileError: an image cannot be read, and `on_error` is `"raise"`.
         """
         for k, file in enumerate(self._images.files):
             try:
@@ -57,6 +57,6 @@ class Reading:
                 yield image
 
     def take_skipped(self) -> Iterator[Skipped]:
-        """The files that were passed over since this was last asked."""
+        """Return the files that were skipped since the last call."""
         while self._skipped:
             yield self._skipped.popleft()

@@ -1,19 +1,19 @@
-"""How much of what is decoded may stay in memory."""
+"""The memory in which decoded images may stay."""
 
 import threading
 
 import psutil
 
-# More of a large data set would hardly save time, and the network wants memory too.
+# More of a large data set would hardly save time, and the network needs memory too.
 MOST_BYTES = 2**29
 _SHARE_OF_FREE = 0.125
 
 
 class Room:
-    """Bytes that several threads take from, and never more than there are.
+    """A number of bytes that several threads share. They never take more than there are.
 
     Args:
-      nbytes: how many there are.
+      nbytes: number of bytes.
 
     >>> room = Room(10)
     >>> room.take(7), room.take(7), room.take(3)
@@ -26,11 +26,11 @@ class Room:
 
     @classmethod
     def in_memory(cls) -> "Room":
-        """An eighth of the memory that is free, and at most 512 MB."""
+        """Return a room of an eighth of the free memory, and at most 512 MB."""
         return cls(int(min(MOST_BYTES, _SHARE_OF_FREE * psutil.virtual_memory().available)))
 
     def take(self, nbytes: int) -> bool:
-        """Take that many bytes if they are left, and say whether they were."""
+        """Take that many bytes if they are left, and return whether they were."""
         with self._taking:
             if nbytes > self._left:
                 return False

@@ -1,4 +1,4 @@
-"""Whole groups of images held out."""
+"""Holding out whole groups of images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,12 +12,13 @@ from jaxunreg.errors import ArgumentError, argument
 def held_out(groups: Sequence[str], fraction: float, *, seed: int = 0) -> Bool[np.ndarray, " n"]:
     """Choose groups to hold out.
 
-    The groups are ordered by the SHA-256 of seed and name, and the first of them are taken: the choice depends
-    neither on their order nor on the platform, and hardly changes when a group comes or goes.
+    The groups are ordered by the SHA-256 of seed and name, and the first are taken. So the choice depends neither on
+    their order nor on the platform, and it hardly changes when a group is added or removed.
 
     Args:
       groups: the group of each image.
-      fraction: the share of groups to hold out, in [0, 1): rounded, at least one group if above 0, never all.
+      fraction: the share of groups to hold out, in [0, 1). It is rounded, to at least one group if it is above 0, and
+        never to all.
       seed: any integer.
 
     Returns:
@@ -33,7 +34,7 @@ def held_out(groups: Sequence[str], fraction: float, *, seed: int = 0) -> Bool[n
     names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     if fraction > 0.0 and len(names) < 2:
         raise ArgumentError(
-            f"{len(names)} group(s) of images to hold a share of {fraction} out of",
+            f"{len(names)} group(s) of images, and a share of {fraction} to hold out",
             "2 or more",
             "add images, or hold none out",
             field="groups",

@@ -1,4 +1,4 @@
-"""What the tags of a TIFF say of its pixels, and Pillow does not apply."""
+"""The tags of a TIFF about its pixels that Pillow does not apply."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,25 +17,25 @@ _SIGNED = 2
 
 
 def most_bits(tags: Mapping[int, Any]) -> int:
-    """The bits of a sample, or the most of them where the channels differ."""
+    """Return the bits of a sample, or the most bits if the channels differ."""
     return max(tags.get(_BITS_PER_SAMPLE, (8,)))
 
 
 def as_tagged(
     path: Path, pixels: Num[np.ndarray, "height width _"], tags: Mapping[int, Any]
 ) -> Num[np.ndarray, "height width _"]:
-    """The pixels on the scale that the tags name: white is high, and the largest value is that of the dtype.
+    """Put the pixels on the scale of the tags: white is high, and the largest value is that of the dtype.
 
-    Pillow inverts an image whose white is zero at 1 to 8 bits, and not at 16. It hands out 12 bits as the lower ones
-    of 16.
+    Pillow inverts an image whose white is zero if it has 1 to 8 bits, but not with 16 bits. It returns 12 bits as the
+    lower ones of 16.
 
     Args:
       path: the file, for the error.
-      pixels: what Pillow decoded.
-      tags: of the first image of the file.
+      pixels: the pixels from Pillow.
+      tags: tags of the first image of the file.
 
     Raises:
-      ImageFileError: the samples are signed, or of a depth or an order that has no such scale.
+      ImageFileError: the samples are signed, or their depth or order has no such scale.
     """
     signed, depth = _SIGNED in tags.get(_SAMPLE_FORMAT, ()), most_bits(tags)
     is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO

@@ -1,4 +1,4 @@
-"""Files that cannot be used: the error that names one, and the record of one that was left out."""
+"""Files that cannot be used: an error that names the file, and a record of a file that was left out."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Skipped(NamedTuple):
 
 
 class ImageFileError(FileError, ValueError):
-    """A file that cannot be used as an image or as a mask.
+    """A file cannot be used as an image or as a mask.
 
     >>> raise ImageFileError(Path("part/03.png"), "is empty (0 bytes)", advice="copy it again")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Cracks and blowholes, which change an image only near themselves."""
+"""Cracks and blowholes. They change an image only near themselves."""
 
 import math
 
@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from jaxunreg.datasets.generated_parts.geometry import Part
 from jaxunreg.datasets.generated_parts.random_bits import Uniforms
 
-# Below this coverage a defect's rim would be in the mask and could not be seen.
+# With less coverage, a defect's rim would be in the mask but could not be seen.
 _LEAST_COVERAGE = 0.25
 
 
@@ -49,7 +49,7 @@ def add_crack(
 def add_blowholes(
     scene: Float32[np.ndarray, "height width"], part: Part, u: Uniforms
 ) -> Float32[np.ndarray, "height width"]:
-    """Lay one to four small dark ellipses close together, each with a rim that shines where it faces the light."""
+    """Draw one to four small dark ellipses close together, each with a rim that shines where it faces the light."""
     height, width = scene.shape
     center = _place(part, u, height, width)
     rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
@@ -77,7 +77,7 @@ def add_blowholes(
 
 
 def _place(part: Part, u: Uniforms, height: int, width: int) -> tuple[float, float]:
-    """A point on the thread or on the face, as likely on one as on the other."""
+    """Return a point on the thread or on the face, with equal probability."""
     margin = 14 * part.scale
     if next(u) < 0.5:
         turn, r = u.between(0.0, 2 * math.pi), part.rim * u.between(0.6, 0.92)

@@ -1,16 +1,16 @@
-"""What one part looks like, drawn from uniform numbers."""
+"""The look of one part, drawn from uniform numbers."""
 
 import math
 from typing import NamedTuple
 
 from jaxunreg.datasets.generated_parts.random_bits import Uniforms
 
-# The look is made for this length of the shorter side and scales with it.
+# The look is designed for this length of the shorter side and scales with it.
 _DESIGN_SIDE = 256
 
 
 class Part(NamedTuple):
-    """What one part looks like; lengths in pixels, angles in radians, gray levels 0 to 255."""
+    """The look of one part. Lengths are in pixels, angles in radians, gray levels 0 to 255."""
 
     scale: float
     center: tuple[float, float]  # of the rim: y, x
@@ -32,8 +32,8 @@ class Part(NamedTuple):
 
     @classmethod
     def draw(cls, u: Uniforms, height: int, width: int) -> "Part":
-        """The look of one part in an image of that size."""
-        # The order of the draws is the data set: a new one goes to the end.
+        """Draw the look of one part in an image of that size."""
+        # The order of the draws defines the data set, so a new draw goes to the end.
         side = min(height, width)
         rim = side * u.between(0.25, 0.27)
         return cls(

@@ -1,16 +1,16 @@
-"""Random numbers for each image from streams of their own, the same with every release of NumPy."""
+"""Random numbers for each image from its own streams, the same with every release of NumPy."""
 
 import math
 
 import numpy as np
 from jaxtyping import Float32
 
-# Streams of random bits, one of each for every image.
+# Streams of random bits. Every image has one of each.
 STYLE_STREAM, TEXTURE_STREAM, NOISE_STREAM, DEFECT_STREAM = range(4)
 
 
 class Uniforms:
-    """Uniform numbers on [0, 1) from one stream of one image; of a generator NumPy keeps only the raw bits."""
+    """Uniform numbers on [0, 1) from one stream of one image. NumPy promises to keep only a generator's raw bits."""
 
     def __init__(self, seed: int, stream: int, index: int):
         self._generator = _bits(seed, stream, index)
@@ -27,7 +27,7 @@ class Uniforms:
 
 
 def standard_normal(seed: int, index: int, count: int) -> Float32[np.ndarray, " count"]:
-    """Nearly normal, of mean 0 and variance 1, within 3.5: the sum of four bytes, centred and scaled."""
+    """Return nearly normal numbers of mean 0 and variance 1, within 3.5: sums of four bytes, centred and scaled."""
     raw = _bits(seed, NOISE_STREAM, index).random_raw((count + 1) // 2).astype("<u8", copy=False)
     sums = raw.view(np.uint8).reshape(-1, 4).sum(axis=1, dtype=np.int32)[:count]
     # A byte has the variance (256^2 - 1) / 12.

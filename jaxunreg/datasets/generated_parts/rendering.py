@@ -12,7 +12,7 @@ _STREAKS_ALONG, _MOTTLE = 5, 7
 
 
 def render(part: Part, u: Uniforms, height: int, width: int) -> Float32[np.ndarray, "height width"]:
-    """The part without defect and noise; above 0 everywhere, so that a defect has something to darken."""
+    """Draw the part without defect and noise. It is above 0 everywhere, so that a defect can darken it."""
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32(part.center[0])
     x = np.arange(width, dtype=np.float32)[None, :] - np.float32(part.center[1])
     radius = np.hypot(y, x)
@@ -40,7 +40,7 @@ def _over(below: np.ndarray, above: np.ndarray, inside: np.ndarray) -> Float[np.
 
 
 def _brushed(part: Part, u: Uniforms, y: np.ndarray, x: np.ndarray) -> Float[np.ndarray, "height width"]:
-    """Fine parallel streaks, and slow stains: what brushing leaves on a face."""
+    """Draw a brushed face: fine parallel streaks, and slow stains."""
     across = y * math.cos(part.rotation) - x * math.sin(part.rotation)
     along = x * math.cos(part.rotation) + y * math.sin(part.rotation)
     reach = max(y.size, x.size)
@@ -64,10 +64,10 @@ def _interpolate(lattice: np.ndarray, row: np.ndarray, column: np.ndarray) -> Fl
 
 
 def _thread(part: Part, y: np.ndarray, x: np.ndarray) -> Float[np.ndarray, "height width"]:
-    """The inside of the hole: what lies deeper is seen nearer to the center, smaller and darker.
+    """Draw the inside of the hole: deeper parts are nearer to the center, smaller and darker.
 
-    At depth d (0 at the rim, 1 at the bottom) the wall is seen at the radius `rim / (1 + (rim / bottom - 1) d)`,
-    around a center that moves with the camera's tilt.
+    At depth d (0 at the rim, 1 at the bottom) the wall appears at the radius `rim / (1 + (rim / bottom - 1) d)`, around
+    a center that moves with the camera's tilt.
     """
     narrowing = part.rim / part.bottom - 1
     depth = np.zeros((y.size, x.size), np.float32)
@@ -81,7 +81,7 @@ def _thread(part: Part, y: np.ndarray, x: np.ndarray) -> Float[np.ndarray, "heig
     turn = np.float32(2 * math.pi) * (depth * part.turns + part.phase) + angle
     flank = np.tanh(1.8 * np.cos(turn)) / math.tanh(1.8)  # 1 where it faces up, -1 where it faces down
     lit = -np.cos(angle - np.float32(part.light))  # the wall opposite the light
-    # The turns lie closer together with depth, until the lens cannot tell them apart.
+    # The turns lie closer together with depth, until the lens cannot resolve them.
     contrast = 1 - 0.45 * depth
     diffuse = 0.46 + contrast * (0.26 * flank + 0.17 * flank * lit) + 0.16 * lit
     crest = np.clip(np.cos(turn - 0.9), 0.0, 1.0) ** 6 * np.clip(0.35 + 0.65 * lit, 0.0, 1.0)

@@ -1,8 +1,8 @@
-"""A machined part drawn from a seed: a brushed metal face, which is simple, around a threaded hole, which is complex.
+"""A machined part drawn from a seed: a simple brushed metal face around a complex threaded hole.
 
-The images stand in for a production line's, in the spirit of the paper's screw data set: what varies from part to
-part is where the thread begins, the pitch, the position, the camera's tilt, the light and the sensor's noise, and
-most of that is seen in the hole. Cracks and blowholes may lie on either region, with their exact masks.
+The images imitate those of a production line, in the spirit of the paper's screw data set. The start of the thread, the
+pitch, the position, the camera's tilt, the light and the sensor's noise vary from part to part, mostly in the hole.
+Cracks and blowholes may lie on either region, and their masks are exact.
 """
 
 from typing import Literal, NamedTuple, TypeAlias
@@ -36,7 +36,7 @@ class Parts(NamedTuple):
 
     Attributes:
       images: uint8 `[n, height, width, 1]`.
-      masks: bool `[n, height, width]`, the pixels that the defect changed.
+      masks: bool `[n, height, width]`, the pixels that the defect changes.
       labels: `"good"`, `"crack"` or `"blowhole"`.
     """
 
@@ -48,18 +48,18 @@ class Parts(NamedTuple):
 def synth_parts(
     n: int, *, seed: int = 0, image_size: tuple[int, int] = (256, 256), defect: Defect = "none", start: int = 0
 ) -> Parts:
-    """Draw images `start` to `start + n - 1` of the endless data set that `seed` stands for.
+    """Draw images `start` to `start + n - 1` of the endless data set of `seed`.
 
-    Image i depends on `(seed, image_size, i)` and on its defect alone, so `start` makes splits that do not overlap.
-    With and without a defect it is the same part under the same light with the same noise: the images are equal
-    outside the mask. The random bits are PCG64's own and the same everywhere; the gray levels go through
-    transcendental functions, so that single ones may differ by one from one platform to another.
+    Image i depends only on `(seed, image_size, i)` and its defect, so `start` makes splits that do not overlap. With
+    and without a defect it shows the same part in the same light with the same noise, so the images are equal outside
+    the mask. The random bits are PCG64's own and the same everywhere. The gray levels use transcendental functions, so
+    single levels may differ by one between platforms.
 
     Args:
       n: number of images, at least 1.
       seed: not negative.
       image_size: height and width in pixels, 64 to 1024 each.
-      defect: of every image; `"mixed"` draws a crack or a blowhole for each.
+      defect: the defect of every image; `"mixed"` draws a crack or a blowhole for each.
       start: index of the first image, not negative.
 
     Returns:
@@ -102,7 +102,7 @@ def synth_parts(
         label = GOOD
         if defect != "none":
             draws = Uniforms(seed, DEFECT_STREAM, start + k)
-            kind = next(draws)  # drawn in any case, so that a crack is the same whether it is mixed or not
+            kind = next(draws)  # always drawn, so that a crack is the same with `mixed` and without
             label = defect if defect != "mixed" else DEFECTS[int(2 * kind)]
             marred = (add_crack if label == "crack" else add_blowholes)(scene, part, draws)
             masks[k] = marred != scene

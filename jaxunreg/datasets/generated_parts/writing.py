@@ -14,7 +14,7 @@ from jaxunreg.integers import check_integer
 from jaxunreg.paths import given_path
 
 STARTS = {"train": 0, GOOD: 10**9, "crack": 2 * 10**9, "blowhole": 3 * 10**9}
-"""Where the splits begin in the endless data set; none reaches as far as the next."""
+"""The starts of the splits in the endless data set. No split reaches the next."""
 
 
 def write_parts(
@@ -28,18 +28,18 @@ def write_parts(
     """Write parts as an MVTec-style tree of PNG files, whole or not at all.
 
     Args:
-      directory: where; it must not exist, or be empty.
+      directory: the folder, which must be empty or not exist.
       train: number of images in `train/good`, at least 1.
       test: number of images in each of `test/good`, `test/crack` and `test/blowhole`, at least 1. Each defect has its
         mask in `ground_truth`.
-      seed: which data set, as for `synth_parts`.
+      seed: seed of the data set, as for `synth_parts`.
       image_size: height and width in pixels, as for `synth_parts`.
 
     Returns:
       The directory.
 
     Raises:
-      OccupiedFolderError: there is something already.
+      OccupiedFolderError: the folder is not empty.
       ArgumentTypeError: an argument is not an integer.
       ArgumentError: an argument is out of its range.
 
@@ -75,7 +75,7 @@ def write_parts(
                 Image.fromarray(parts.images[0, :, :, 0]).save(folder / f"{k:0{digits}}.png")
                 if label != GOOD:
                     Image.fromarray(parts.masks[0]).save(truth / f"{k:0{digits}}_mask.png")
-        partial.chmod(0o755)  # mkdtemp's is the owner's alone
+        partial.chmod(0o755)  # mkdtemp makes it readable only for its owner
         if directory.exists():
             directory.rmdir()
         os.replace(partial, directory)

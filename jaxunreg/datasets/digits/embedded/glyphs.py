@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxunreg.datasets.file_errors import MissingFileError
 
-# Of the fonts that matplotlib ships, DejaVu Sans Mono has a dotted zero, cmti10 a 4 below the baseline and
-# cmmi10 old-style digits, none of which is seen on houses; the others have no digits.
+# Some fonts of matplotlib are left out: DejaVu Sans Mono has a dotted zero, cmti10 a 4 below the baseline and cmmi10
+# old-style digits, which houses do not show. The others have no digits.
 _REGULAR = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmr10", "cmss10", "cmtt10")
 
 _BOLD = ("DejaVuSans-Bold", "DejaVuSerif-Bold", "STIXGeneralBol", "cmb10")
@@ -22,8 +22,8 @@ _ITALIC = ("DejaVuSans-Oblique", "DejaVuSerif-Italic", "STIXGeneralItalic")
 
 _BOLD_ITALIC = ("DejaVuSans-BoldOblique", "DejaVuSerif-BoldItalic", "STIXGeneralBolIta")
 
-# A face is a font and how much its strokes grow on either side, as a fraction of the digits' height; more
-# than this closes the counters of 6, 8 and 9. Italics are rare on houses, so each has one face only.
+# A face is a font and the growth of its strokes on either side, as a fraction of the digits' height. More growth closes
+# the counters of 6, 8 and 9. Italics are rare on houses, so each has only one face.
 FACES = (
     *((font, growth) for font in _REGULAR for growth in (0.0, 0.025, 0.05)),
     *((font, growth) for font in _BOLD for growth in (0.0, 0.02)),
@@ -33,7 +33,7 @@ FACES = (
 
 
 class Glyphs(NamedTuple):
-    """The digits of every face, upright, as tall as an image; the last cell is empty."""
+    """The digits of every face, upright and as tall as an image. The last cell is empty."""
 
     ink: Int32[np.ndarray, "cells rows columns"]  # 0 to 255, in a frame of zeros
     width: Int64[np.ndarray, " cells"]
@@ -41,7 +41,7 @@ class Glyphs(NamedTuple):
 
 @lru_cache(maxsize=4)
 def draw_glyphs(image_size: int) -> Glyphs:
-    """Draw all digits large, where the rasteriser's rounding and hinting matter least, and shrink them."""
+    """Draw all digits large, so that the rasteriser's rounding and hinting matter least, and shrink them."""
     drawn: list[Image.Image] = []
     for font, growth in FACES:
         drawn += _draw_face(_font_path(font), growth, image_size)
@@ -55,9 +55,9 @@ def draw_glyphs(image_size: int) -> Glyphs:
 
 
 def fonts_fingerprint() -> str:
-    """SHA-256 over the names and bytes of the fonts that the digits are drawn with.
+    """Return SHA-256 over the names and bytes of the fonts that draw the digits.
 
-    The fonts come with matplotlib, whose releases may change them, and the images with them.
+    The fonts come with matplotlib. A release may change the fonts, and so the images.
 
     Raises:
       MissingFileError: matplotlib's fonts are not installed.
@@ -75,7 +75,7 @@ def fonts_fingerprint() -> str:
 
 def _draw_face(path: Path, growth: float, image_size: int) -> list[Image.Image]:
     em = 6 * image_size
-    # The basic layout is in every build of Pillow, Raqm is not.
+    # Every build of Pillow has the basic layout. Raqm may be missing.
     font = ImageFont.truetype(str(path), em, layout_engine=ImageFont.Layout.BASIC)
     large = []
     for digit in "0123456789":
@@ -90,7 +90,7 @@ def _draw_face(path: Path, growth: float, image_size: int) -> list[Image.Image]:
         )
         large.append(glyph)
     boxes = [box for glyph in large if (box := glyph.getbbox())]
-    # One scale for the ten digits, which stand on one line and are as tall as the image together.
+    # The ten digits have one scale and stand on one line. Together they are as tall as the image.
     top, bottom = min(box[1] for box in boxes), max(box[3] for box in boxes)
     scale = image_size / (bottom - top)
     return [

@@ -7,14 +7,14 @@ from jaxtyping import Float32, Float64, UInt64
 
 
 def uniform(bits: UInt64[np.ndarray, "n words"]) -> Float64[np.ndarray, "n words"]:
-    """Uniform on [0, 1), 53 bits each; of a generator NumPy promises to keep only the raw bits."""
+    """Return uniform numbers on [0, 1), 53 bits each. Of a generator, NumPy promises to keep only the raw bits."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def standard_normal(
     bits: UInt64[np.ndarray, "n words"], shape: tuple[int, ...]
 ) -> Float32[np.ndarray, "n 3 size size"]:
-    """Nearly normal, of mean 0 and variance 1, within 3.5: the sum of four bytes, centred and scaled."""
+    """Return nearly normal numbers of mean 0 and variance 1, within 3.5: sums of four bytes, centred and scaled."""
     low_bytes = np.uint64(0x00FF00FF00FF00FF)
     pairs = (bits & low_bytes) + ((bits >> np.uint64(8)) & low_bytes)
     low_pairs = np.uint64(0x0000FFFF0000FFFF)

@@ -1,4 +1,4 @@
-"""Images in floating point, drawn as their style says."""
+"""Images in floating point, drawn from their style."""
 
 import math
 from functools import cache
@@ -10,7 +10,7 @@ from jaxunreg.datasets.digits.embedded.glyphs import Glyphs
 from jaxunreg.datasets.digits.embedded.style import Style
 
 LATTICE = 6
-"""Random values of the background's texture, along each side."""
+"""Number of random values of the background's texture along each side."""
 
 _FRACTION_BITS = 16
 
@@ -18,10 +18,10 @@ _FRACTION_BITS = 16
 def render(
     style: Style, u: Float64[np.ndarray, "n lattice"], image_size: int, glyphs: Glyphs
 ) -> Float32[np.ndarray, "n 3 size size"]:
-    """The images without noise, channels first, in gray levels of 0 to 255 that may lie a little outside.
+    """Draw the images without noise, channels first. Gray levels are 0 to 255, or a little outside.
 
     Args:
-      style: what they look like.
+      style: the look of the images.
       u: uniform numbers for the background's texture.
       image_size: height and width in pixels.
       glyphs: the digits at that size.
@@ -49,9 +49,9 @@ def render(
 
 
 def _place_digits(style: Style, image_size: int, glyphs: Glyphs) -> Float32[np.ndarray, "n size size"]:
-    """Sample the glyphs bilinearly at the places that an image's pixels have in the house number's own frame.
+    """Sample the glyphs bilinearly at the places of an image's pixels in the house number's own frame.
 
-    The digits of one number stand side by side there, so every pixel belongs to one of them.
+    In that frame, the digits of a number stand side by side, so every pixel belongs to one digit.
     """
     one = 1 << _FRACTION_BITS
     n = len(style.label)
@@ -76,7 +76,7 @@ def _place_digits(style: Style, image_size: int, glyphs: Glyphs) -> Float32[np.n
     row += np.int32(image_size * one // 2 - one // 2)
 
     rows, columns = glyphs.ink.shape[1:]
-    # One pixel of the frame lies before the glyph, two behind it: all that is farther out reads zeros.
+    # One pixel of the frame lies before the glyph, two behind it. Everything farther out reads zeros.
     np.clip(row, -one, (rows - 3) * one, out=row)
     np.clip(column, -one, (columns - 3) * one, out=column)
     i, j = (row >> _FRACTION_BITS) + 1, (column >> _FRACTION_BITS) + 1
@@ -94,10 +94,10 @@ def _place_digits(style: Style, image_size: int, glyphs: Glyphs) -> Float32[np.n
 def _blur(
     ink: Float32[np.ndarray, "n size size"], passes: Int64[np.ndarray, " n"]
 ) -> Float32[np.ndarray, "n size size"]:
-    """Smooth rows and columns with the binomial filter `[1 2 1] / 4`, as often as each image's `passes` says.
+    """Smooth rows and columns with the binomial filter `[1 2 1] / 4`, `passes` times for each image.
 
-    That is nearly a Gaussian of variance `passes / 2`, with weights that are exact fractions. Beyond its
-    edges an image goes on as it ends.
+    This is nearly a Gaussian of variance `passes / 2`, with weights that are exact fractions. Beyond its edges an image
+    repeats its last pixels.
     """
     size = ink.shape[1]
     blurred = ink.copy()
@@ -121,7 +121,7 @@ def _blur(
 
 @cache
 def _binomial(passes: int) -> Float32[np.ndarray, " taps"]:
-    """Right half of `[1 2 1] / 4` convolved with itself, without the weights below a thousandth."""
+    """Return the right half of `[1 2 1] / 4` convolved with itself, without the weights below a thousandth."""
     weights = [math.comb(2 * passes, passes + k) for k in range(passes + 1)]
     weights = [w for w in weights if 1000 * w >= 4**passes]
     total = weights[0] + 2 * sum(weights[1:])
@@ -129,7 +129,7 @@ def _binomial(passes: int) -> Float32[np.ndarray, " taps"]:
 
 
 def _texture(values: Float32[np.ndarray, "n lattice"], image_size: int) -> Float32[np.ndarray, "n size size"]:
-    """Value noise: a coarse lattice of random values, smoothly interpolated."""
+    """Return value noise: a coarse lattice of random values, smoothly interpolated."""
     position = np.arange(image_size, dtype=np.float32) * np.float32((LATTICE - 1) / image_size)
     cell = position.astype(np.int64)
     t = position - cell.astype(np.float32)

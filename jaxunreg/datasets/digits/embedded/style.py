@@ -1,4 +1,4 @@
-"""What each image looks like: number, place, colours and surroundings, drawn from uniform numbers."""
+"""The look of each image: number, place, colours and surroundings, drawn from uniform numbers."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from jaxtyping import Float32, Float64, Int64
 from jaxunreg.datasets.digits.embedded.glyphs import FACES, Glyphs
 
 STYLE_DRAWS = 40
-"""Uniform numbers for one image; a few of them are spare."""
+"""Number of uniform numbers for one image, a few of them spare."""
 
 
 class Style(NamedTuple):
-    """What one block of images is to look like; gray levels are 0 to 255, lengths are in pixels."""
+    """The look of one block of images. Gray levels are 0 to 255, lengths are in pixels."""
 
     label: Int64[np.ndarray, " n"]
     cells: Int64[np.ndarray, "n 3"]  # the left neighbour, the digit in the middle, the right neighbour
@@ -29,8 +29,8 @@ class Style(NamedTuple):
 
 
 def draw_style(u: Float64[np.ndarray, "n draws"], image_size: int, glyphs: Glyphs) -> Style:
-    """The look of one image for each row of uniform numbers."""
-    # The order of the draws is the data set: a new one goes to the end.
+    """Draw the look of one image for each row of uniform numbers."""
+    # The order of the draws defines the data set, so a new draw goes to the end.
     draws = iter(u.T)
 
     def between(low: float, high: float) -> Float64[np.ndarray, " n"]:
@@ -42,8 +42,8 @@ def draw_style(u: Float64[np.ndarray, "n draws"], image_size: int, glyphs: Glyph
     def with_probability(probability: float) -> np.ndarray:
         return next(draws) < probability
 
-    # Two ways to be mostly small and seldom large. The cubes are products, since NumPy's power may differ in
-    # the last bit from one processor to another.
+    # Two ways to be mostly small and seldom large. The cubes are products, because NumPy's power may differ in the last
+    # bit between processors.
     def around_zero(largest: float) -> Float64[np.ndarray, " n"]:
         x = between(-1.0, 1.0)
         return largest * (x * x * x)
@@ -67,7 +67,7 @@ def draw_style(u: Float64[np.ndarray, "n draws"], image_size: int, glyphs: Glyph
     right = np.where(with_probability(0.6), face * 10 + choose(10), empty)
     cells = np.stack([left, face * 10 + label, right], axis=1)
 
-    # Where it stands. The rotation by 2 arctan(t) has the rational sine and cosine below.
+    # Its place. The rotation by 2 arctan(t) has the rational sine and cosine below.
     height = between(0.6, 0.95) * image_size
     aspect = between(0.65, 1.1)
     center_x, center_y = (image_size * between(0.44, 0.56) - 0.5 for _ in range(2))
@@ -87,7 +87,7 @@ def draw_style(u: Float64[np.ndarray, "n draws"], image_size: int, glyphs: Glyph
     )
     gap = image_size * between(0.03, 0.2)
 
-    # Its colours: luma first, the contrast bounded below, then tints that leave the luma as it is.
+    # Its colours: first the luma, with a lower bound of the contrast, then tints that do not change the luma.
     luma = between(25.0, 225.0)
     brighter = between(25.0, 225.0) > luma
     room = np.where(brighter, 245 - luma, luma - 10)
@@ -98,8 +98,8 @@ def draw_style(u: Float64[np.ndarray, "n draws"], image_size: int, glyphs: Glyph
     background = luma[:, None] + tint(above(8.0, 70.0))
     foreground = (luma + step)[:, None] + tint(above(8.0, 70.0))
 
-    # What lies around it. What is beyond the plate's edge differs from the plate away from the foreground, or
-    # the digit would vanish there.
+    # Its surroundings. Beyond the plate's edge, the colour moves away from the foreground. Otherwise the digit would
+    # vanish there.
     shading = np.stack([around_zero(30.0), around_zero(30.0)], axis=1)
     texture = above(0.0, 30.0)
     t = between(-1.0, 1.0)

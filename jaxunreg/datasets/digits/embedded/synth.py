@@ -1,9 +1,12 @@
-"""House-number-like digits drawn from a seed, after the synthetic digits of Ganin and Lempitsky (ICML 2015).
+"""House-number-like digits drawn from a seed, like the synthetic digits of Ganin and Lempitsky.
 
-The images stand in for SVHN where it cannot be had: a digit in the middle, often the cut-off neighbours of
-the same house number at the edges, on a background that is mostly smooth and sometimes not. Font, weight,
-size, place, rotation, slant, colours, shading, blur and noise differ from image to image, and with them how
-complex an image is, which is what the unregularized score is about.
+The images replace SVHN where it is not available. They show a digit in the middle, often with the cut-off neighbours of
+the same house number at the edges, on a background that is mostly smooth. Font, weight, size, place, rotation, slant,
+colours, shading, blur and noise vary between images, and so does their complexity, from which the unregularized score
+is to be independent.
+
+References:
+  Ganin, Y. and Lempitsky, V. Unsupervised Domain Adaptation by Backpropagation. ICML 2015.
 """
 
 import numpy as np
@@ -16,22 +19,22 @@ from jaxunreg.datasets.digits.embedded.style import STYLE_DRAWS, draw_style
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.integers import check_integer
 
-# Streams of random bits, a fixed number of them for each image, so that image i is found by skipping ahead.
+# Streams of random bits. Each image takes a fixed number of bits, so image i is found by skipping ahead.
 _STYLE_STREAM, _TEXTURE_STREAM, _NOISE_STREAM = range(3)
 
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 256
 
-# Pixels of one block: 256 images of 32x32, whose float32 planes of 1 MB stay in the processor's cache.
+# Pixels of one block: 256 images of 32x32. Their float32 planes of 1 MB stay in the processor's cache.
 _BLOCK_PIXELS = 2**18
 
 
 def synth_digits(n: int, *, seed: int = 0, image_size: int = 32, start: int = 0) -> LabeledImages:
-    """Draw images `start` to `start + n - 1` of the endless data set that `seed` stands for.
+    """Draw images `start` to `start + n - 1` of the endless data set of `seed`.
 
-    Image i depends on `(seed, image_size, i)` alone, so `start` makes splits that do not overlap. The same bytes come
-    out on any platform, where Pillow's rasteriser and matplotlib's fonts are the same; `fonts_fingerprint` identifies
-    the fonts. The random bits are PCG64's own, and all arithmetic on them is on integers or in single IEEE operations,
-    without a transcendental function and without a reduction whose order could differ.
+    Image i depends only on `(seed, image_size, i)`, so `start` makes splits that do not overlap. The bytes are the same
+    on every platform with the same rasteriser of Pillow and fonts of matplotlib. `fonts_fingerprint` identifies the
+    fonts. The random bits are PCG64's own. All arithmetic on them uses integers or single IEEE operations, no
+    transcendental function, and no reduction whose order could differ.
 
     Args:
       n: number of images, at least 1.

@@ -20,7 +20,8 @@ from jaxunreg.datasets.digits.svhn.official import IMAGE_SHAPE, OFFICIAL_URL, ba
 from jaxunreg.errors import MissingPackageError, argument
 
 try:
-    # TFDS needs the other two, but imports the first of them only when it writes or reads, and names neither.
+    # TFDS needs the other two, but it imports the first of them only when it writes or reads, and its error names
+    # neither.
     import array_record  # noqa: F401
     import importlib_resources  # noqa: F401
     import tensorflow_datasets as tfds
@@ -33,10 +34,10 @@ except ImportError as error:
 
 
 class _LocalDatasetInfo(tfds.core.DatasetInfo):
-    """Does not look into TFDS's bucket: it is switched off, but each look leaves a temporary folder."""
+    """Info without a look into TFDS's bucket. The bucket is off, but each look leaves a temporary folder."""
 
     def initialize_from_bucket(self) -> None:
-        """There is nothing to look up."""
+        """Do nothing: there is nothing to look up."""
 
 
 class SvhnCropped(tfds.core.GeneratorBasedBuilder):
@@ -46,14 +47,14 @@ class SvhnCropped(tfds.core.GeneratorBasedBuilder):
     `{"image": uint8 [32, 32, 3], "label": 0..9}`, in the order of the official files.
 
     Args:
-      url: where the two `.mat` files are; default: the environment variable `JAXUNREG_SVHN_URL`, else the
-        official place.
-      checksums: file name to SHA-256, for a mirror whose files are not the official ones.
-      timeout: seconds without an answer after which an attempt is given up.
-      attempts: attempts in one transfer.
+      url: base URL of the two `.mat` files; default: the environment variable `JAXUNREG_SVHN_URL`, else the official
+        URL.
+      checksums: SHA-256 for each file name, for a mirror whose files are not the official ones.
+      timeout: seconds without an answer before an attempt fails.
+      attempts: number of attempts in one transfer.
       progress: whether to draw progress bars on standard error.
-      file_format: as in TFDS; only `"array_record"` can be written and read without TensorFlow.
-      **kwargs: TFDS's own, e.g. `data_dir`.
+      file_format: as in TFDS. Only `"array_record"` can be written and read without TensorFlow.
+      **kwargs: arguments of TFDS, e.g. `data_dir`.
 
     >>> SvhnCropped.name
     'svhn_cropped_jaxunreg'
@@ -101,7 +102,7 @@ class SvhnCropped(tfds.core.GeneratorBasedBuilder):
 
     @property
     def download_folder(self) -> Path:
-        """Where the `.mat` files are kept, once verified; good as a `data_dir` of `load_svhn`."""
+        """The folder that keeps the verified `.mat` files. It can be the `data_dir` of `load_svhn`."""
         return Path(self.data_dir).parents[1] / "downloads" / self.name
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
@@ -126,16 +127,16 @@ class SvhnCropped(tfds.core.GeneratorBasedBuilder):
         pairs = zip(images, labels.tolist(), strict=True)
         shown = tracked(enumerate(pairs), len(labels), f"preparing {split}", self._progress)
         for index, (image, label) in shown:
-            # As a PIL image: TFDS would encode an array through TensorFlow.
+            # As a PIL image, because TFDS would encode an array through TensorFlow.
             yield index, {"image": Image.fromarray(image), "label": label}
 
     def _log_download_bytes(self) -> None:
-        """TFDS prints to standard output here; the progress bars say it."""
+        """Print nothing. TFDS prints to standard output here, and the progress bars already show it."""
 
     def _log_download_done(self) -> None:
-        """As above."""
+        """Print nothing, as above."""
 
 
 def tracked(items: Any, total: int, description: str, progress: bool) -> Any:
-    """The items, with a progress bar on standard error."""
+    """Yield the items, with a progress bar on standard error."""
     return track(items, description, total=total, console=Console(stderr=True), disable=not progress)

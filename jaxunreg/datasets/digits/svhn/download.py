@@ -1,4 +1,4 @@
-"""A download that goes on where it broke off, and counts only when its checksum is right."""
+"""A download that resumes where it broke off, and is used only if its checksum is right."""
 
 import hashlib
 import http.client
@@ -20,7 +20,7 @@ from jaxunreg.errors import argument
 
 _CHUNK = 1 << 18
 
-# Bytes with which an attempt counts as headway, and those before it as forgiven.
+# An attempt with this many bytes is progress: failed attempts before it no longer count.
 _HEADWAY = 1 << 20
 
 _SECONDS_BETWEEN_ATTEMPTS = 0.5
@@ -40,25 +40,25 @@ def fetch(
     attempts: int = 5,
     progress: bool = True,
 ) -> Path:
-    """Download a file, resume what was broken off, and put it in place only when its checksum is right.
+    """Download a file, resume a transfer that broke off, and put the file in place only if its checksum is right.
 
-    The bytes gather in `target` + `.part`. A transfer that breaks goes on from there with HTTP Range, in this
-    call and in the next. Bytes with another checksum are removed and the file is begun again, once.
+    The bytes are written to `target` + `.part`. A broken transfer goes on from there with HTTP Range, in this call or
+    in the next. If the checksum is wrong, the bytes are removed and the download starts again, once.
 
     Args:
       url: `http` or `https`; proxies are taken from the environment.
-      target: the path to write; if it exists with the right checksum nothing is fetched.
-      sha256: the checksum expected, 64 hexadecimal digits.
-      size: the length expected in bytes, if known.
-      timeout: seconds without an answer after which an attempt is given up.
-      attempts: attempts in one transfer, with growing pauses between them.
+      target: the path to write. If it exists with the right checksum, nothing is fetched.
+      sha256: the expected checksum, 64 hexadecimal digits.
+      size: the expected length in bytes, if known.
+      timeout: seconds without an answer before an attempt fails.
+      attempts: number of attempts in one transfer, with growing pauses between them.
       progress: whether to draw a progress bar on standard error.
 
     Returns:
       `target`.
 
     Raises:
-      SvhnUnavailableError: the file cannot be fetched, is not the one expected, or cannot be written.
+      SvhnUnavailableError: the file cannot be fetched, is not the expected file, or cannot be written.
     """
     if target.exists():
         if _sha256(target) == sha256:
@@ -78,7 +78,7 @@ def fetch(
     raise SvhnUnavailableError(
         f"{url}: {length:,} bytes with SHA-256 {got}, twice in a row",
         sha256,
-        f"they were thrown away; the server, or a proxy on the way, has another file: set {URL_VARIABLE} or "
+        f"they were removed; the server, or a proxy on the way, has another file: set {URL_VARIABLE} or "
         f"{argument('url')} to another mirror (with {argument('checksums')} if its files are not the official ones)",
     )
 
@@ -86,7 +86,7 @@ def fetch(
 def probe(url: str, seconds: float) -> None:
     """Raise if the server does not answer at all in time.
 
-    In a thread of its own, since looking up a name has no time-out: without network it can take minutes.
+    It runs in its own thread, because looking up a name has no time-out. Without network it can take minutes.
     """
     outcome: list[Exception | None] = []
 
@@ -117,7 +117,7 @@ def _sha256(path: Path) -> str:
 
 
 def _transfer(url: str, part: Path, *, size: int | None, timeout: float, attempts: int, progress: Progress) -> None:
-    """Complete `part` from where it ends; raise if `attempts` in a row get nowhere."""
+    """Complete `part` from its end. Raise if `attempts` in a row make no progress."""
     bar = progress.add_task(part.stem, total=size)
     failures = furthest = 0
     while True:
@@ -172,7 +172,7 @@ def _transfer(url: str, part: Path, *, size: int | None, timeout: float, attempt
 
 
 def _announced(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Where the body that follows starts in the file, and the file's whole length if the server says it."""
+    """Return where the following body starts in the file, and the file's length if the server says it."""
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != have:
@@ -186,7 +186,7 @@ def _announced(response: http.client.HTTPResponse, have: int) -> tuple[int, int 
 def _append(
     part: Path, start: int, response: http.client.HTTPResponse, size: int | None, report: Callable[..., None]
 ) -> int:
-    """Write the response's body to `part` from `start` on; returns the length of `part`."""
+    """Write the response's body to `part` from `start` on, and return the length of `part`."""
     have = start
     try:
         with part.open("ab" if start else "wb") as file:
@@ -195,7 +195,7 @@ def _append(
                 file.flush()
                 have += len(chunk)
                 report(completed=have)
-                if size is not None and have > size:  # the checksum will say so; a body without end must not
+                if size is not None and have > size:  # the checksum will tell; a body without end must stop
                     break
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -204,13 +204,13 @@ def _append(
 
 
 class _BrokenOffError(Exception):
-    """The network failed while a body was read; apart from OSError, which is then the disk's alone."""
+    """The network failed while a body was read. It is no OSError, so that OSError means the disk."""
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     while True:
         try:
-            chunk = response.read1(_CHUNK)  # read() would lose what came before a stall
+            chunk = response.read1(_CHUNK)  # read() would lose the bytes before a stall
         except (OSError, http.client.HTTPException) as error:
             raise _BrokenOffError(f"{error or type(error).__name__}") from error
         if not chunk:
@@ -219,7 +219,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def unwritable(path: Path, error: OSError) -> SvhnUnavailableError:
-    """What to raise where the operating system refuses to write."""
+    """Return the error to raise if the operating system refuses to write."""
     return SvhnUnavailableError(
         f"{path}: cannot be written ({error.strerror or error})",
         "a folder with about 500 MB free",

@@ -1,4 +1,4 @@
-"""SVHN from a local copy, from prepared data, or from the net."""
+"""SVHN from a local copy, from prepared data, or from the network."""
 
 import hashlib
 import os
@@ -33,26 +33,26 @@ def load_svhn(
     answer_within: float | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """Load SVHN's cropped digits from a local copy, from prepared TFDS data, or from the net, in this order.
+    """Load SVHN's cropped digits from a local copy, from prepared TFDS data, or from the network, in this order.
 
-    Without `data_dir` the data are prepared once, below `cache_dir`, by `SvhnCropped`. The two downloads
-    (246 MB) are verified against the official SHA-256 and kept below `cache_dir/downloads`. A transfer that
-    breaks is resumed, in this call or in the next.
+    Without `data_dir`, `SvhnCropped` prepares the data once, below `cache_dir`. The two downloads (246 MB) are verified
+    by the official SHA-256 and kept below `cache_dir/downloads`. A broken transfer is resumed, in this call or in the
+    next.
 
     Args:
-      data_dir: a folder with the official pair `train_32x32.mat`, `test_32x32.mat`, or with `train.npz`,
-        `test.npz` that hold `images` uint8 `[n, 32, 32, 3]` and `labels` `[n]`. Then nothing else is tried.
+      data_dir: a folder with the official pair `train_32x32.mat`, `test_32x32.mat`, or with `train.npz`, `test.npz`
+        that hold `images` uint8 `[n, 32, 32, 3]` and `labels` `[n]`. Nothing else is tried then.
       cache_dir: TFDS's data folder; default: the environment variable `TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
-      url: base URL of the two `.mat` files; default: the environment variable `JAXUNREG_SVHN_URL`, else the
-        official place.
-      checksums: SHA-256 by file name, for a mirror with other files than the official ones. They are prepared
-        in a folder of their own.
-      download: whether the net may be used.
-      timeout: seconds without an answer after which an attempt is given up.
-      attempts: attempts in one transfer.
-      answer_within: seconds in which the server must give its first answer, looking its name up included;
-        default: no such limit.
+      url: base URL of the two `.mat` files; default: the environment variable `JAXUNREG_SVHN_URL`, else the official
+        URL.
+      checksums: SHA-256 for each file name, for a mirror with other files than the official ones. Such data are
+        prepared in a separate folder.
+      download: whether to use the network.
+      timeout: seconds without an answer before an attempt fails.
+      attempts: number of attempts in one transfer.
+      answer_within: seconds in which the server must give its first answer, including the look-up of its name; default:
+        no limit.
       progress: whether to draw progress bars on standard error.
 
     Returns:
@@ -61,7 +61,7 @@ def load_svhn(
 
     Raises:
       MissingFileError: `data_dir` has no complete pair.
-      SvhnFileError: a file of `data_dir` is not of its form.
+      SvhnFileError: a file of `data_dir` does not have its form.
       ArgumentError: `url` or `checksums` are not well formed.
       MissingPackageError: without `data_dir`, a package of the extra `svhn` is not installed.
       SvhnUnavailableError: the data cannot be fetched, verified, prepared, or read back.
@@ -78,7 +78,7 @@ def load_svhn(
     """
     if data_dir is not None:
         return load_local(given_path("data_dir", data_dir))
-    # Here, since they import TensorFlow Datasets, which a local copy does not need.
+    # Imported here, because they import TensorFlow Datasets, which a local copy does not need.
     from jaxunreg.datasets.digits.svhn.builder import SvhnCropped
     from jaxunreg.datasets.digits.svhn.prepared import gather, is_prepared, prepare
 
@@ -107,7 +107,7 @@ def load_svhn(
         if answer_within is not None:
             probe(base_url(url) + files["test"].name, answer_within)
         prepare(builder)
-        # Made anew, since another process may have prepared the data, of which this builder knows nothing.
+        # A new builder, because another process may have prepared the data, and the old one does not know it.
         builder = SvhnCropped(url=url, checksums=checksums, **options)
     train, test = (gather(builder, split, progress) for split in SPLITS)
     return Dataset(

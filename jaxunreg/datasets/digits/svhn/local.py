@@ -15,7 +15,7 @@ from jaxunreg.paths import NotAFileError, open_file
 
 
 class SvhnFileError(FileError, ValueError):
-    """A file that is cut short, or whose arrays are not those of SVHN."""
+    """A file is cut short, or its arrays are not those of SVHN."""
 
 
 def read_mat(path: Path) -> LabeledImages:
@@ -45,10 +45,10 @@ def read_mat(path: Path) -> LabeledImages:
 
 
 def read_npz(path: Path) -> LabeledImages:
-    """Read an `.npz` file with `images` uint8 `[n, 32, 32, 3]` and `labels` `[n]`, whatever else it holds.
+    """Read an `.npz` file with `images` uint8 `[n, 32, 32, 3]` and `labels` `[n]`. Other arrays are ignored.
 
     Args:
-      path: the `.npz` file; nothing in it is unpickled.
+      path: the `.npz` file. Nothing in it is unpickled.
 
     Returns:
       Images uint8 `[n, 32, 32, 3]`, labels int64 `[n]` in 0..9 (a label of 10 is the digit 0).
@@ -76,7 +76,7 @@ def _read_npz(file: BinaryIO) -> dict[str, Any]:
         return {name: archive[name] if name in ("images", "labels") else None for name in archive.files}
 
 
-# What a data_dir may hold: for each kind of pair its reader and its two files.
+# The pairs that a data_dir may hold: for each kind its reader and its two files.
 _PAIRS: Mapping[str, tuple[Callable[[Path], LabeledImages], tuple[str, str]]] = {
     "the official .mat pair": (read_mat, ("train_32x32.mat", "test_32x32.mat")),
     "an .npz pair": (read_npz, ("train.npz", "test.npz")),
@@ -88,7 +88,7 @@ def load_local(folder: Path) -> Dataset:
 
     Raises:
       MissingFileError: the folder has no complete pair.
-      SvhnFileError: a file is not of its form.
+      SvhnFileError: a file does not have its form.
     """
     expected = " or ".join(f"{what} ({', '.join(names)})" for what, (_, names) in _PAIRS.items())
     if not folder.is_dir():
@@ -117,7 +117,7 @@ def load_local(folder: Path) -> Dataset:
 def _arrays(
     path: Path, read: Callable[[BinaryIO], dict[str, Any]], images: str, labels: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays of a file, or an error that says why it is not one of ours."""
+    """Return the two arrays of a file, or raise an error that says why it is not such a file."""
     try:
         with open_file(path) as file:
             arrays = read(file)
@@ -125,7 +125,7 @@ def _arrays(
         raise SvhnFileError(path, error.got, "a file of SVHN's digits", "give the path of one") from error
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except Exception as error:  # a cut or foreign file makes scipy and zipfile raise nearly anything
+    except Exception as error:  # scipy and zipfile raise many kinds for damaged or foreign files
         raise SvhnFileError(
             path,
             f"cannot be read ({type(error).__name__}: {error})",
@@ -144,7 +144,7 @@ def _arrays(
 
 
 def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> LabeledImages:
-    """Images and labels as they are handed on, or an error that names the file."""
+    """Return checked images and labels, or raise an error that names the file."""
     if images.dtype != np.uint8:
         raise SvhnFileError(path, f"images are {images.dtype}", "uint8 in 0..255", "convert them first")
     if images.ndim != 4 or images.shape[1:] != IMAGE_SHAPE:

@@ -1,4 +1,4 @@
-"""What SVHN is: its official files, where they are, and the name to show."""
+"""SVHN's official files, their URL, and the name to show."""
 
 import os
 import re
@@ -21,13 +21,13 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch and what it must be.
+    """A file to fetch, and its checksum and size.
 
     Attributes:
       name: its name below the base URL.
       sha256: the SHA-256 of its bytes, 64 hexadecimal digits.
-      size: its length in bytes, where it is known beforehand.
-      count: the images in it, where they are known beforehand.
+      size: its length in bytes, if known beforehand.
+      count: the number of its images, if known beforehand.
     """
 
     name: str
@@ -60,14 +60,14 @@ class SvhnUnavailableError(JaxunregError, OSError):
 
 
 def display_name(train_count: int, test_count: int) -> str:
-    """The name to show for SVHN, which owns up to being a part of it.
+    """Return the name to show for SVHN, which says if it is only a part.
 
     Args:
       train_count: images in the training split.
       test_count: images in the test split.
 
     Returns:
-      `"SVHN"` for the official sizes, otherwise the size of the training split with it.
+      `"SVHN"` for the official sizes; otherwise the name includes the size of the training split.
 
     >>> display_name(73_257, 26_032)
     'SVHN'
@@ -83,12 +83,12 @@ def display_name(train_count: int, test_count: int) -> str:
 
 
 def counts(train: LabeledImages, test: LabeledImages) -> str:
-    """How many images the splits have, in words."""
+    """Return how many images the splits have, in words."""
     return f"{len(train.images):,} training and {len(test.images):,} test images"
 
 
 def remote_files(checksums: Mapping[str, str] | None) -> dict[str, RemoteFile]:
-    """What to fetch for each split: the official files, or a mirror's by the checksums given."""
+    """Return the files to fetch for each split: the official files, or a mirror's with the given checksums."""
     if checksums is None:
         return dict(OFFICIAL_FILES)
     names = [OFFICIAL_FILES[split].name for split in SPLITS]
@@ -110,7 +110,7 @@ def remote_files(checksums: Mapping[str, str] | None) -> dict[str, RemoteFile]:
 
 
 def base_url(url: str | None) -> str:
-    """The URL that SVHN's files lie below: the one given, else the environment's, else the official one."""
+    """Return the base URL of SVHN's files: the given one, else the environment's, else the official one."""
     base = url or os.environ.get(URL_VARIABLE) or OFFICIAL_URL
     if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
         raise ArgumentError(

@@ -22,12 +22,12 @@ _GATHER = 1024
 
 
 def is_prepared(builder: SvhnCropped) -> bool:
-    """Whether the data are there, complete."""
+    """Return whether the data exist and are complete."""
     return all((Path(builder.data_dir) / name).is_file() for name in ("dataset_info.json", "features.json"))
 
 
 def prepare(builder: SvhnCropped) -> None:
-    """Download and prepare; whatever happens, the data are complete afterwards, or not there.
+    """Download and prepare. Afterwards the data are complete, or do not exist.
 
     Raises:
       SvhnUnavailableError: the data cannot be fetched, verified, or written.
@@ -39,9 +39,9 @@ def prepare(builder: SvhnCropped) -> None:
     made = sorted((folder for folder in needed if not folder.exists()), key=lambda folder: -len(folder.parts))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # One process at a time prepares a cache; the others of a sweep wait and then find it prepared.
+        # One process at a time prepares a cache. The others of a sweep wait and then find it prepared.
         with held(root, wait=True) as certainly:
-            # What a killed process left; another one that is still at work must keep its own.
+            # The files that a killed process left. A process that is still at work must keep its own.
             for leftover in prepared.parent.glob("incomplete.*") if certainly else ():
                 shutil.rmtree(leftover)
             if not is_prepared(builder):
@@ -78,7 +78,7 @@ def _without_tfds_bars() -> Iterator[None]:
 
 
 def gather(builder: SvhnCropped, split: str, progress: bool) -> LabeledImages:
-    """One split of the prepared data, in memory.
+    """Read one split of the prepared data into memory.
 
     Raises:
       SvhnUnavailableError: the data are damaged.
