@@ -323,7 +323,7 @@ def test_a_folder_of_something_else_is_left_alone(files, tmp_path, no_training):
 def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(files, tmp_path, monkeypatch):
     def start_another(*_, **__):
         other = dataclasses.replace(CONFIG, stride=4)
-        with pytest.raises(ju.CheckpointError, match="training, into which another run is writing right now"):
+        with pytest.raises(ju.CheckpointError, match="training, where another run is writing right now"):
             ju.fit_detector(files, other, key=jax.random.key(0), directory=tmp_path / "model", progress=False)
         raise KeyboardInterrupt
 
