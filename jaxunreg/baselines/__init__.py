@@ -1,6 +1,6 @@
-"""Baselines, all with the protocol `Baseline`: scikit-learn's on images or patches, PaDiM and PatchCore on features.
+"""Baselines with the protocol `Baseline`: scikit-learn's on images or patches, PaDiM and PatchCore on features.
 
-scikit-learn's scores are higher for *normal* images. This room and `adapters` alone turn signs, so that every score of
+scikit-learn's scores are higher for *normal* images. Only this room and `adapters` change signs, so that every score of
 this package is higher for the more anomalous image.
 
 For images that are larger than a patch, fit a baseline on `jaxunreg.training.random_crops` and score through

@@ -1,4 +1,4 @@
-"""What every baseline offers, as a type, and the checks that all of them share."""
+"""What every baseline offers, as a type, and the checks that all baselines share."""
 
 from typing import Protocol, runtime_checkable
 
@@ -12,31 +12,31 @@ from jaxunreg.images import check_images
 
 @runtime_checkable
 class Baseline(Protocol):
-    """What every baseline offers: `fit` on what is assumed normal, then scores that are higher for anomalies.
+    """What every baseline offers: `fit` on samples that are assumed normal, and scores that are higher for anomalies.
 
     `GaussianMixture`, `IsolationForest`, `OneClassSVM` and `PCAResidual` take images `[N, height, width, channels]`,
-    uint8 or floating point in [0, 1]. `PaDiM` and `PatchCore` take what a feature network sees in images, maps
+    uint8 or floating point in [0, 1]. `PaDiM` and `PatchCore` take the feature maps of a network,
     `[N, rows, columns, features]`, floating point.
     """
 
     def fit(self, images: np.ndarray | Array, /) -> "Baseline":
-        """Learns from normal images, or their maps, and returns the baseline itself."""
+        """Learn from normal images, or their maps, and return the baseline itself."""
         ...
 
     def scores(self, images: np.ndarray | Array, /) -> dict[str, np.ndarray]:
-        """Anomaly scores by name, float64 `[N]`: "nelbo", "d", "a" and "m" for a density, else "score"."""
+        """Return anomaly scores by name, float64 `[N]`: "nelbo", "d", "a" and "m" for a density, else "score"."""
         ...
 
 
 class NotFittedError(JaxunregError, sklearn.exceptions.NotFittedError):
-    """A baseline that is used before `fit`; also scikit-learn's error of that name."""
+    """A baseline is used before `fit`. This is also scikit-learn's error of that name."""
 
 
 def check_fitted(baseline: Baseline) -> None:
     """Refuse a baseline before its fit.
 
     Raises:
-      NotFittedError: it has no attribute with an underscore at the end. A fit sets them, as in scikit-learn.
+      NotFittedError: it has no attribute with a trailing underscore. A fit sets them, as in scikit-learn.
     """
     if not any(name.endswith("_") for name in vars(baseline)):
         raise NotFittedError(
@@ -45,7 +45,7 @@ def check_fitted(baseline: Baseline) -> None:
 
 
 def check_like_fit(baseline: Baseline, images: np.ndarray | Array) -> None:
-    """Refuse images that are not like those of the fit.
+    """Refuse images that differ in shape from those of the fit.
 
     Raises:
       NotFittedError: there was no fit.

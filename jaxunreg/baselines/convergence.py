@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 @contextlib.contextmanager
 def convergence_warnings() -> Iterator[list[str]]:
-    """Catch scikit-learn's convergence warnings of the body; all other warnings are raised again afterwards.
+    """Catch scikit-learn's convergence warnings of the body. Other warnings are raised again afterwards.
 
     Yields:
       A list that holds the texts of the convergence warnings once the body has ended.

@@ -1,4 +1,4 @@
-"""What the baselines on maps of features share: the check of the maps, their results, and heat maps in pixels."""
+"""Shared parts of the baselines on maps of features: the check of the maps, the results, and heat maps in pixels."""
 
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ class Localization(NamedTuple):
     """How anomalous each image is, and each place of its map; higher is more anomalous.
 
     Attributes:
-      score: of each image.
-      maps: the distance of each place from normal ones. `to_pixels` makes heat maps of it.
+      score: score of each image.
+      maps: the distance of each place from normal places. `to_pixels` makes heat maps of it.
     """
 
     score: Float64[np.ndarray, "n"]
@@ -29,15 +29,15 @@ class Localization(NamedTuple):
 
 @checked
 def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] = (None, None, None, None)) -> None:
-    """Refuse what is no batch of maps of finite features.
+    """Refuse arguments that are not a batch of maps of finite features.
 
     Args:
-      features: `[N, rows, columns, features]`, floating point; a memory-mapped file, or float16, will do.
+      features: `[N, rows, columns, features]`, floating point; may be float16 or a memory-mapped file.
       shape: the expected shape; `None` stands for any length above zero.
 
     Raises:
-      ArgumentTypeError: another dtype.
-      FeatureError: another shape, an empty array, NaN or infinity.
+      ArgumentTypeError: the dtype is not floating point.
+      FeatureError: the shape differs, or the array is empty or holds NaN or infinity.
 
     >>> check_features(np.zeros((2, 4, 4, 3), np.float32), (None, None, None, 152))
     Traceback (most recent call last):
@@ -60,7 +60,7 @@ def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] =
         raise FeatureError(
             f"features of shape {list(features.shape)}",
             wanted,
-            "pass maps of the network and of the image size that were fitted on",
+            "pass maps of the network and the image size of the fit",
             "features",
         )
     for number, of_image in enumerate(features):
@@ -77,19 +77,19 @@ def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] =
 def to_pixels(
     maps: Float[Array | np.ndarray, "n rows columns"], height: int, width: int, sigma: float = 4.0
 ) -> Float32[np.ndarray, "n {height} {width}"]:
-    """Heat maps: distances of places, enlarged bilinearly to pixels and smoothed by a Gaussian.
+    """Make heat maps: enlarge the distances of places bilinearly to pixels and smooth them by a Gaussian.
 
     Args:
       maps: `Localization.maps`.
-      height: of the images, in pixels.
-      width: of the images, in pixels.
-      sigma: of the Gaussian, in pixels. 4 is that of PaDiM and of PatchCore; 0 for none.
+      height: height of the images, in pixels.
+      width: width of the images, in pixels.
+      sigma: standard deviation of the Gaussian, in pixels. PaDiM and PatchCore use 4; 0 smooths nothing.
 
     Returns:
-      In the unit of `maps`.
+      The heat maps, in the unit of `maps`.
 
     Raises:
-      ArgumentError: a sigma that is negative or not finite, or a length below one.
+      ArgumentError: sigma is negative or not finite, or a length is below one.
 
     >>> to_pixels(np.array([[[0.0, 4.0]]]), 1, 4, sigma=0.0).tolist()
     [[[0.0, 1.0, 3.0, 4.0]]]

@@ -26,15 +26,15 @@ from jaxunreg.signatures import check_fields, checked
 class GaussianMixtureConfig:
     """A Gaussian mixture of full covariances (section V.B), with or without PCA before it.
 
-    The paper gives the number of components, full covariances and EM. All other settings are ours.
+    The paper gives the number of components, full covariances and EM. The other settings are ours.
 
     Attributes:
       n_components: number of hidden classes, the paper's `N_z`. A component with fewer images than features has a
         singular covariance, which only `reg_covar` makes invertible.
-      pca_components: number of principal components, the paper's `N_h`; None models the pixels. A defect outside of
-        the components cannot be scored: on 24,776 SVHN digits with two components, the ROC AUC of L and M on
-        erased 4x4 squares is 0.856 and 0.858 in pixels, 0.679 and 0.535 with 500, 0.593 and 0.531 with 200.
-        EM on those 3,072 pixels costs about 12 processor seconds an iteration and component.
+      pca_components: number of principal components, the paper's `N_h`; None models the pixels. A defect outside of the
+        components cannot be scored. On 24,776 SVHN digits with a mixture of two components, the ROC AUC of L and M on
+        erased 4x4 squares is 0.856 and 0.858 in pixels, 0.679 and 0.535 with 500 principal components, and 0.593 and
+        0.531 with 200. EM on the 3,072 pixels takes about 12 processor seconds an iteration and component.
       reg_covar: added to the diagonal of every covariance, in squared units of an image in [0, 1].
         Quantisation to uint8 alone adds a variance of `1 / (12 * 255^2) = 1.3e-6` to every pixel, so
         directions of a smaller variance carry no information. On the same digits, in float32, one component
@@ -43,14 +43,14 @@ class GaussianMixtureConfig:
       max_iter: most EM iterations of one initialisation.
       tol: EM has converged when the mean log-likelihood gains less, in nats an image. At 3,072 pixels it is
         near 12,000, and float32 resolves 0.001 of that.
-      init: how the responsibilities start. "k-means++" and "random_from_data" start every component at a
-        single image, with `reg_covar` as its covariance.
-      n_init: number of initialisations; the likeliest one is kept.
-      dtype: precision that EM works in. float32 takes half the memory; scikit-learn 1.6 computes in float64
-        anyway, later versions keep float32.
-      seed: not negative; decides the initialisation. A fit does not repeat exactly, since threads add in any order:
-        two fits of those digits with two components took 18 and 30 iterations, and the ROC AUCs of all four
-        scores differ by less than 0.001.
+      init: how the responsibilities start. "k-means++" and "random_from_data" start every component at a single image,
+        with covariance `reg_covar`.
+      n_init: number of initialisations. The likeliest result is kept.
+      dtype: precision of EM. float32 takes half the memory. scikit-learn 1.6 computes in float64 anyway, later versions
+        keep float32.
+      seed: seed of the initialisation, not negative. A fit does not repeat exactly, because threads add in any order.
+        Two fits of those digits with two components took 18 and 30 iterations, and the ROC AUCs of all four scores
+        differ by less than 0.001.
 
     Raises:
       ArgumentTypeError: an integer field is not an integer.
@@ -89,15 +89,15 @@ class GaussianMixture:
 
     Attributes:
       config: as given.
-      image_shape_: height, width and channels of the images it was fitted on.
-      mean_image_: float32, the mean of the training images as a vector. It is subtracted from all images. That does
-        not change the density, and EM in float32 does not lose digits to a common offset.
+      image_shape_: height, width and channels of the images of the fit.
+      mean_image_: float32, the mean of the training images as a vector. It is subtracted from all images. That does not
+        change the density, and it saves EM in float32 the digits of a common offset.
       pca_: the fitted `sklearn.decomposition.PCA`, or None.
       weights_, means_, precisions_cholesky_: the mixture in feature space, as scikit-learn names them.
-      n_iter_: EM iterations of the initialisation that was kept.
+      n_iter_: EM iterations of the kept initialisation.
       converged_: whether it reached `tol` within `max_iter`.
       lower_bound_: mean log-likelihood of the training images at the last iteration, in nats an image.
-      convergence_warnings_: scikit-learn's convergence warnings, kept here instead of printed.
+      convergence_warnings_: scikit-learn's convergence warnings, which are kept here and not printed.
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 1), dtype=np.uint8)
@@ -112,9 +112,9 @@ class GaussianMixture:
         self.config = GaussianMixtureConfig() if config is None else config
 
     def fit(self, images: np.ndarray | Array) -> "GaussianMixture":
-        """Fits PCA, if the config asks for it, and the mixture by EM.
+        """Fit PCA, if the config asks for it, and the mixture by EM.
 
-        Reaching `max_iter` is no error: `converged_` is then False, and `diagnostics` says so.
+        Reaching `max_iter` is not an error. Then `converged_` is False, and `diagnostics` says so.
 
         Args:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
@@ -145,7 +145,8 @@ class GaussianMixture:
                 "lower it",
             )
         mean_image = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
-        # flat belongs to us: subtracting in place saves a copy of the training set (0.9 GB for all of SVHN).
+        # `flat` is our own copy, so subtracting in place saves another copy of the training set (0.9 GB for all of
+        # SVHN).
         flat -= mean_image
         centred = flat.astype(config.dtype, copy=False)
         pca = None
@@ -179,7 +180,7 @@ class GaussianMixture:
         self.image_shape_: tuple[int, ...] = images.shape[1:]
         self.mean_image_ = mean_image
         self.pca_ = pca
-        # Not the estimator itself: it also keeps covariances and precisions, each as large as the factors.
+        # The estimator itself is not kept: it also holds covariances and precisions, each as large as the factors.
         self.weights_: np.ndarray = mixture.weights_
         self.means_: np.ndarray = mixture.means_
         self.precisions_cholesky_: np.ndarray = mixture.precisions_cholesky_
@@ -192,7 +193,7 @@ class GaussianMixture:
 
     @property
     def diagnostics(self) -> dict[str, Any]:
-        """How the fit went, ready for JSON.
+        """Return how the fit went, as JSON data.
 
         Returns:
           `converged`, `n_iter`, `lower_bound` (nats an image), `images_of_smallest_component` (expected
@@ -211,10 +212,10 @@ class GaussianMixture:
         }
 
     def decompose(self, images: np.ndarray | Array) -> Decomposition:
-        """D, A and M of each image at its maximum a posteriori component (eq. 7 and 8).
+        """Return D, A and M of each image at its maximum a posteriori component (eq. 7 and 8).
 
-        With `pca_components` they are those of the density of the features, which PCA's residual does not enter. They
-        are computed in the dtype of the fit, or in float32 unless JAX's x64 mode is on.
+        With `pca_components` they belong to the density of the features, which does not include PCA's residual. They
+        are computed in the dtype of the fit, but in float32 unless JAX's x64 mode is on.
 
         Args:
           images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
@@ -231,7 +232,7 @@ class GaussianMixture:
         return jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *terms)
 
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """Anomaly scores by name: "nelbo" (`D + A + M = -log p(x, z = k)`), "d", "a" and "m".
+        """Return anomaly scores by name: "nelbo" (`D + A + M = -log p(x, z = k)`), "d", "a" and "m".
 
         L is that of the maximum a posteriori component (eq. 7). It exceeds `-log p(x)` (eq. 2) by
         `-log p(z = k | x)`, which is at most `log n_components`, and nearly zero if many dimensions tell the
@@ -253,7 +254,7 @@ class GaussianMixture:
         return {"nelbo": d + a + m, "d": d, "a": a, "m": m}
 
     def reconstruct(self, images: np.ndarray | Array) -> Float32[np.ndarray, "n height width channels"]:
-        """The mean `mu_k` of each image's maximum a posteriori component (Fig. 8), taken back through PCA.
+        """Return the mean `mu_k` of each image's maximum a posteriori component (Fig. 8), mapped back through PCA.
 
         Args:
           images: as for `decompose`.
@@ -272,7 +273,7 @@ class GaussianMixture:
         return pictures[component]
 
     def _map_terms(self, images: np.ndarray | Array) -> Iterator[tuple[Decomposition, np.ndarray]]:
-        """Terms and component of the images, chunk after chunk, in bounded memory."""
+        """Return terms and component of the images, chunk after chunk, in bounded memory."""
         check_like_fit(self, images)
         mixture = [jnp.asarray(array) for array in (self.weights_, self.means_, self.precisions_cholesky_)]
         mixture = [array.astype(mixture[2].dtype) for array in mixture]

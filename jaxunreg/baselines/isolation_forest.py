@@ -21,12 +21,11 @@ class IsolationForestConfig:
 
     Attributes:
       n_trees: number of isolation trees, the paper's `N_e`.
-      samples_per_tree: images that each tree is grown on.
-      contamination: the fraction of the training images taken for anomalous, in (0, 0.5], the paper's `r`, or
-        "auto" for the threshold of the original article. It decides `threshold_` alone; the scores do not
-        depend on it.
+      samples_per_tree: number of images for each tree.
+      contamination: the fraction of the training images to call anomalous, in (0, 0.5], the paper's `r`, or "auto" for
+        the threshold of the original article. It decides only `threshold_`. The scores do not depend on it.
       n_jobs: threads; None is one, -1 all processors.
-      seed: not negative; decides samples and splits.
+      seed: seed of samples and splits, not negative.
 
     Raises:
       ArgumentTypeError: an integer field is not an integer.
@@ -53,14 +52,16 @@ class IsolationForestConfig:
 class IsolationForest:
     """An Isolation Forest over the pixels of whole images, or of patches.
 
-    The score is `2^(-h(x) / c)`, with `h` the mean depth at which the trees isolate the image and `c` the
-    depth expected of `samples_per_tree` images: in (0, 1], higher for the more anomalous.
+    The score is `2^(-h(x) / c)`, where `h` is the mean depth at which the trees isolate the image, and `c` the expected
+    depth for `samples_per_tree` images. It is in (0, 1], and higher for more anomalous images.
 
     Attributes:
       config: as given.
-      image_shape_: height, width and channels of the images it was fitted on.
-      threshold_: a score above it is anomalous; exceeded by the fraction `contamination` of the training
-        images.
+      image_shape_: height, width and channels of the images of the fit.
+      threshold_: a score above it is anomalous. The fraction `contamination` of the training images exceeds it.
+
+    References:
+      Liu, F. T., Ting, K. M. and Zhou, Z.-H. Isolation Forest. ICDM 2008.
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(100, 120, (300, 4, 4, 1), dtype=np.uint8)
@@ -75,7 +76,7 @@ class IsolationForest:
         self.config = IsolationForestConfig() if config is None else config
 
     def fit(self, images: np.ndarray | Array) -> "IsolationForest":
-        """Grows the trees and sets the threshold.
+        """Grow the trees and set the threshold.
 
         Args:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
@@ -109,7 +110,7 @@ class IsolationForest:
         return self
 
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """The anomaly score, under the name "score".
+        """Return the anomaly score, under the name "score".
 
         Args:
           images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].

@@ -1,4 +1,4 @@
-"""A one-class support vector machine on an approximate RBF kernel, in time linear in the images."""
+"""A one-class support vector machine on an approximate RBF kernel. Its time is linear in the number of images."""
 
 import math
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from jaxunreg.signatures import check_fields, checked
 class OneClassSVMConfig:
     """A one-class SVM (section V.B) by stochastic gradient descent on a Nystroem map of the RBF kernel.
 
-    The exact SVM takes time quadratic to cubic in the number of images, and did not end in the paper. The features of
-    the map are an image's kernel with a few training images, the landmarks.
+    The exact SVM takes quadratic to cubic time in the number of images, and did not finish in the paper. The features
+    of the map are the kernel between an image and a few training images, the landmarks.
 
     Attributes:
-      nu: in (0, 1]; an upper bound on the fraction of training images outside the boundary, and a lower bound
-        on that of support vectors.
-      gamma: of the kernel `exp(-gamma |x - y|^2)` between images scaled to unit variance in every value; None for
-        one over the number of values.
-      n_landmarks: training images that the kernel is evaluated with; at most as many as there are.
+      nu: an upper bound on the fraction of training images outside the boundary, and a lower bound on the fraction of
+        support vectors; in (0, 1].
+      gamma: `gamma` of the kernel `exp(-gamma |x - y|^2)` between images whose values are scaled to unit variance; None
+        for one over the number of values.
+      n_landmarks: number of training images that are landmarks, at most all.
       max_iter: most passes over the training images.
-      tol: descent has converged when five passes in a row gain less, in hinge loss an image.
-      seed: not negative; decides the landmarks and the order of the images.
+      tol: descent has converged when five passes in a row gain less than this, in hinge loss an image.
+      seed: seed of the landmarks and of the order of the images, not negative.
 
     Raises:
       ArgumentTypeError: an integer field is not an integer.
@@ -61,16 +61,20 @@ class OneClassSVMConfig:
 class OneClassSVM:
     """A one-class SVM over the pixels of whole images, or of patches.
 
-    The score is `rho - <w, phi(x)>`, the signed distance from the boundary in feature space up to the length of
-    `w`: above zero outside of it.
+    The score is `rho - <w, phi(x)>`, the signed distance from the boundary in feature space times the length of `w`. It
+    is above zero outside of the boundary.
 
     Attributes:
       config: as given.
-      image_shape_: height, width and channels of the images it was fitted on.
-      scaler_: the fitted `sklearn.preprocessing.StandardScaler`, one mean and scale a value.
+      image_shape_: height, width and channels of the images of the fit.
+      scaler_: the fitted `sklearn.preprocessing.StandardScaler`, with one mean and scale for each value.
       kernel_map_: the fitted `sklearn.kernel_approximation.Nystroem`.
       svm_: the fitted `sklearn.linear_model.SGDOneClassSVM`.
       converged_: whether it reached `tol` within `max_iter`.
+
+    References:
+      Schoelkopf, B. et al. Estimating the Support of a High-Dimensional Distribution. Neural Computation 13, 2001.
+      Williams, C. K. I. and Seeger, M. Using the Nystroem Method to Speed Up Kernel Machines. NIPS 2000.
 
     >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(100, 120, (300, 4, 4, 1), dtype=np.uint8)
@@ -85,9 +89,9 @@ class OneClassSVM:
         self.config = OneClassSVMConfig() if config is None else config
 
     def fit(self, images: np.ndarray | Array) -> "OneClassSVM":
-        """Scales the values, draws the landmarks and fits the SVM.
+        """Scale the values, draw the landmarks and fit the SVM.
 
-        Reaching `max_iter` is no error: `converged_` is then False.
+        Reaching `max_iter` is not an error. Then `converged_` is False.
 
         Args:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
@@ -111,7 +115,7 @@ class OneClassSVM:
         scaler = sklearn.preprocessing.StandardScaler()
         for rows in flatten_in_chunks(images):
             scaler.partial_fit(_wide(rows))
-        # Drawn here, since Nystroem would need all images in float64 at once.
+        # Drawn here, because Nystroem would need all images in float64 at once.
         landmarks = np.sort(np.random.default_rng(config.seed).permutation(len(images))[: config.n_landmarks])
         kernel_map = sklearn.kernel_approximation.Nystroem(
             gamma=1.0 / math.prod(images.shape[1:]) if config.gamma is None else config.gamma,
@@ -134,7 +138,7 @@ class OneClassSVM:
         return self
 
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """The anomaly score, under the name "score".
+        """Return the anomaly score, under the name "score".
 
         Args:
           images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
@@ -156,5 +160,5 @@ class OneClassSVM:
 
 
 def _wide(rows: Float32[np.ndarray, "n pixels"]) -> Float64[np.ndarray, "n pixels"]:
-    """Rows in float64: the map divides by singular values of the kernel down to 1e-6, and float32 resolves 1e-7."""
+    """Return rows in float64: the map divides by the kernel's singular values, down to 1e-6. float32 resolves 1e-7."""
     return rows.astype(np.float64)

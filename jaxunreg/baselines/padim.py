@@ -1,7 +1,8 @@
 """PaDiM: a Gaussian for each place of a map of features.
 
-Defard, Setkov, Loesch and Audigier, *PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and
-Localization*, ICPR Workshops 2021.
+References:
+  Defard, T., Setkov, A., Loesch, A. and Audigier, R. PaDiM: a Patch Distribution Modeling Framework for Anomaly
+    Detection and Localization. ICPR Workshops 2021.
 """
 
 import math
@@ -20,23 +21,23 @@ from jaxunreg.features.network import FeatureError
 from jaxunreg.integers import check_integer
 from jaxunreg.signatures import check_fields, checked
 
-# Images whose distances are computed at once. More reuse the factors while they are in cache; 16 residuals of 57x57
-# places and 152 features take 32 MB.
+# Number of images whose distances are computed at once. With more, the factors are reused while they are in the cache.
+# 16 residuals of 57x57 places and 152 features take 32 MB.
 _CHUNK = 16
 
 
 @dataclass(frozen=True)
 class PaDiMConfig:
-    """A Gaussian a place.
+    """The settings of a `PaDiM`.
 
     Attributes:
       n_features: number of features drawn at random, the same for all places; None keeps all. The paper draws 100 of
         the 448 features of ResNet-18.
-      regularization: added to the diagonal of every covariance, in squared units of a feature. The paper has 0.01.
-      smoothing: sigma of the Gaussian by which the map is smoothed before its maximum becomes the score, in pixels; 0
-        for none. The paper has 4.
-      stride: pixels from one place of the map to the next; only smoothing needs it.
-      seed: not negative; decides which features are drawn.
+      regularization: added to the diagonal of every covariance, in squared units of a feature. The paper uses 0.01.
+      smoothing: sigma of the Gaussian that smooths the map before its maximum becomes the score, in pixels; 0 for none.
+        The paper uses 4.
+      stride: pixels from one place of the map to the next. Only smoothing needs it.
+      seed: seed of the choice of features, not negative.
 
     Raises:
       ArgumentTypeError: an integer field is not an integer.
@@ -64,15 +65,19 @@ class PaDiMConfig:
 class PaDiM:
     """The Mahalanobis distance of each place from the normal features of that place.
 
-    `sqrt((x - mu)^T (S + regularization I)^-1 (x - mu))` with the mean `mu` and the unbiased covariance `S` of the
-    place. The unit is one standard deviation of the normal features. The score of an image is the largest distance.
+    It is `sqrt((x - mu)^T (S + regularization I)^-1 (x - mu))` with the mean `mu` and the unbiased covariance `S` of
+    the place. The unit is one standard deviation of the normal features. The score of an image is the largest distance.
 
     Attributes:
       config: as given.
-      map_shape_: rows, columns and features of the maps it was fitted on.
-      features_: numbers of the features in use, ascending.
+      map_shape_: rows, columns and features of the maps of the fit.
+      features_: indices of the features in use, ascending.
       mean_: `mu`, `[rows, columns, d]` of the `d` features in use, float32.
       factor_: `U` with `U U^T = (S + regularization I)^-1`, upper triangular, `[rows, columns, d, d]`, float32.
+
+    References:
+      Defard, T. et al. PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization. ICPR
+        Workshops 2021.
 
     >>> import numpy as np
     >>> features = np.random.default_rng(0).normal(size=(50, 4, 6, 3)).astype(np.float32)
@@ -89,7 +94,7 @@ class PaDiM:
         self.config = PaDiMConfig() if config is None else config
 
     def fit(self, features: np.ndarray | Array) -> "PaDiM":
-        """Fits the mean and the covariance of each place, one row of the map after the other.
+        """Fit the mean and the covariance of each place, one row of the map after the other.
 
         Args:
           features: `[N, rows, columns, features]` of normal images, floating point.
@@ -100,7 +105,7 @@ class PaDiM:
         Raises:
           ArgumentTypeError: features that are not floating point.
           FeatureError: features of another rank or not finite; fewer than two images.
-          ArgumentError: `n_features` is more than there are.
+          ArgumentError: `n_features` is larger than the number of features.
         """
         config = self.config
         check_features(features)
@@ -122,7 +127,7 @@ class PaDiM:
         return self
 
     def scores(self, features: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """The largest distance in each map, after smoothing if the config asks for it, under the name "score".
+        """Return the largest distance in each map, after smoothing if the config asks for it, under the name "score".
 
         Args:
           features: `[N, rows, columns, features]` of the shape fitted on, floating point.
@@ -138,7 +143,7 @@ class PaDiM:
         return {"score": self.localize(features).score}
 
     def localize(self, features: np.ndarray | Array) -> Localization:
-        """The score of each image, and the distance of each place without smoothing.
+        """Return the score of each image, and the distance of each place without smoothing.
 
         Args:
           features: as for `scores`.
@@ -169,7 +174,7 @@ class PaDiM:
 
 
 def _places_first(row: np.ndarray) -> Array:
-    """A row of the maps of several images as `[columns, images, features]` in float32."""
+    """Return a row of the maps of several images as `[columns, images, features]` in float32."""
     return jnp.asarray(row.transpose(1, 0, 2), jnp.float32)
 
 
@@ -181,5 +186,5 @@ def _fit_row(row: Array, regularization: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def _row_of_distances(row: Array, mean: Array, factor: Array) -> Array:
-    # The residual first: x U - mu U would subtract two large numbers and lose digits in float32.
+    # The residual comes first: x U - mu U would subtract two large numbers and lose digits in float32.
     return jnp.linalg.norm((row - mean[:, None]) @ factor, axis=2)

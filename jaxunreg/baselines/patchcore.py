@@ -1,6 +1,8 @@
-"""PatchCore: the distance to the nearest of a few remembered normal features.
+"""PatchCore: the distance from the nearest of a few stored normal features.
 
-Roth, Pemula, Zepeda, Schoelkopf, Brox and Gehler, *Towards Total Recall in Industrial Anomaly Detection*, CVPR 2022.
+References:
+  Roth, K., Pemula, L., Zepeda, J., Schoelkopf, B., Brox, T. and Gehler, P. Towards Total Recall in Industrial Anomaly
+    Detection. CVPR 2022.
 """
 
 from dataclasses import dataclass
@@ -20,18 +22,18 @@ from jaxunreg.signatures import check_fields, checked
 
 @dataclass(frozen=True)
 class PatchCoreConfig:
-    """A memory bank that is thinned to a coreset.
+    """The settings of a `PatchCore`, whose memory bank is thinned to a coreset.
 
     Attributes:
-      coreset: fraction of the candidates that is kept, in (0, 1]; at least one is. The paper has 0.25, 0.1 and 0.01.
+      coreset: fraction of the candidates to keep, in (0, 1]; at least one is kept. The paper uses 0.25, 0.1 and 0.01.
         With 1 all are kept, in their order.
-      projection: features of a random Gaussian projection in which the coreset is chosen; None chooses it in the
-        features themselves. The authors' program projects 1,024 features to 128.
-      n_neighbors: the paper's `b`, at least 2: vectors of the bank that the score of an image is weighted by; None for
-        no weights.
-      candidates: number of vectors, drawn at random, from which the coreset is chosen; None, as in the paper, for the
-        vectors of all places of all images. The time of the choice grows with the square of their number.
-      seed: not negative; decides the projection, the candidates and the first vector of the coreset.
+      projection: number of features of a random Gaussian projection in which the coreset is chosen; None chooses it in
+        the features themselves. The authors' program projects 1,024 features to 128.
+      n_neighbors: the paper's `b`, at least 2: number of vectors of the bank that weight the score of an image; None
+        for no weights.
+      candidates: number of random vectors from which the coreset is chosen; None, as in the paper, for the vectors of
+        all places of all images. The time of the choice grows with the square of their number.
+      seed: seed of the projection, the candidates and the first vector of the coreset, not negative.
 
     Raises:
       ArgumentTypeError: an integer field is not an integer.
@@ -55,14 +57,14 @@ class PatchCoreConfig:
 
 
 class PatchCore:
-    """The distance of each place from the nearest vector of a bank of normal features, wherever in the image.
+    """The distance of each place from the nearest vector of a bank of normal features, from anywhere in an image.
 
-    The paper's features know their neighbourhood: a mean over 3x3 places, at two levels of a network. The maps of
-    `EfficientNetLite0` and `ResNet` are such, so they are taken as they are.
+    The paper's features include their neighbourhood: they are means over 3x3 places, at two levels of a network. The
+    maps of `EfficientNetLite0` and `ResNet` already are such means, so they are used unchanged.
 
     A place `x` has the distance `min_m |x - m|` over the bank, in the unit of the features. Let `x*` be the farthest
-    place of an image, `m*` its nearest vector of the bank, and `N` the `b` vectors of the bank nearest to `m*`, itself
-    among them. The score of the image is (eq. 6 and 7 of the paper)
+    place of an image, `m*` its nearest vector of the bank, and `N` the `b` vectors of the bank nearest to `m*`,
+    including `m*`. The score of the image is (eq. 6 and 7 of the paper)
 
         (1 - exp |x* - m*| / sum_{m in N} exp |x* - m|) |x* - m*|,
 
@@ -70,9 +72,12 @@ class PatchCore:
 
     Attributes:
       config: as given.
-      map_shape_: rows, columns and features of the maps it was fitted on.
-      bank_: `[vectors, features]`, float32, in the order in which they were chosen.
+      map_shape_: rows, columns and features of the maps of the fit.
+      bank_: `[vectors, features]`, float32, in the order of the choice.
       nearest_: finds the vector of the bank that is nearest to a place.
+
+    References:
+      Roth, K. et al. Towards Total Recall in Industrial Anomaly Detection. CVPR 2022.
 
     >>> import numpy as np
     >>> features = np.random.default_rng(0).normal(size=(20, 4, 6, 3)).astype(np.float32)
@@ -89,7 +94,7 @@ class PatchCore:
         self.config = PatchCoreConfig() if config is None else config
 
     def fit(self, features: np.ndarray | Array) -> "PatchCore":
-        """Fills the bank with the features of all places of all images, and thins it to the coreset.
+        """Fill the bank with the features of all places of all images, and thin it to the coreset.
 
         Args:
           features: `[N, rows, columns, features]` of normal images, floating point.
@@ -109,11 +114,11 @@ class PatchCore:
         return self
 
     def scores(self, features: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """The weighted distance of the farthest place in each map, under the name "score".
+        """Return the weighted distance of the farthest place in each map, under the name "score".
 
         Args:
-          features: `[N, rows, columns, features]` of the features fitted on, floating point. The maps may be of another
-            size.
+          features: `[N, rows, columns, features]` with the features of the fit, floating point. The maps may have
+            another size.
 
         Returns:
           One float64 array `[N]`, in the unit of the features; higher is more anomalous.
@@ -121,12 +126,12 @@ class PatchCore:
         Raises:
           NotFittedError: before `fit`.
           ArgumentTypeError: features that are not floating point.
-          FeatureError: features of another number or not finite.
+          FeatureError: the number of features differs, or they are not finite.
         """
         return {"score": self.localize(features).score}
 
     def localize(self, features: np.ndarray | Array) -> Localization:
-        """The score of each image, and the distance of each place.
+        """Return the score of each image, and the distance of each place.
 
         Args:
           features: as for `scores`.
@@ -147,14 +152,14 @@ class PatchCore:
         return Localization(score, maps)
 
     def _weight(self, place: Float32[np.ndarray, "features"], nearest: int) -> float:
-        """One less the softmax of the place's distance from `bank_[nearest]` among those from its neighbours."""
+        """Return 1 minus the softmax of the place's distance from `bank_[nearest]` among those from its neighbours."""
         if self.config.n_neighbors is None:
             return 1.0
         count = min(self.config.n_neighbors, len(self.bank_))
         from_nearest = np.linalg.norm(self.bank_ - self.bank_[nearest], axis=1)
         around = np.argpartition(from_nearest, count - 1)[:count]
         distances = np.linalg.norm(place - self.bank_[np.append(around, nearest)], axis=1).astype(np.float64)
-        distances -= distances.max()  # so that no exponential overflows
+        distances -= distances.max()  # no exponential overflows then
         return float(1.0 - np.exp(distances[-1]) / np.exp(distances[:-1]).sum())
 
 

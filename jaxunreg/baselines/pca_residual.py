@@ -20,12 +20,12 @@ class PCAResidualConfig:
     """Principal component analysis of whole images, or of patches.
 
     Attributes:
-      n_components: number of principal components. It must be below the number of training images and below the
-        number of values in an image, so that there is a residual.
-      solver: scikit-learn's `svd_solver`. "auto" takes an exact solver for few values, and the randomized solver, whose
-        last components are approximate, for many. On 24,776 SVHN digits with 500 components the ROC AUC on erased
-        4x4 squares is 0.8463 with the randomized one, and 0.8468 with the exact one.
-      seed: not negative; decides the randomized solver.
+      n_components: number of principal components. It must be below the numbers of training images and of values in an
+        image. Otherwise there is no residual.
+      solver: scikit-learn's `svd_solver`. "auto" takes an exact solver for few values and the randomized solver for
+        many. The last components of the randomized solver are approximate. On 24,776 SVHN digits with 500 components,
+        the ROC AUC on erased 4x4 squares is 0.8463 with the randomized solver and 0.8468 with the exact one.
+      seed: seed of the randomized solver, not negative.
 
     Raises:
       ArgumentTypeError: an integer field is not an integer.
@@ -49,9 +49,9 @@ class PCAResidual:
 
     Attributes:
       config: as given.
-      image_shape_: height, width and channels of the images it was fitted on.
+      image_shape_: height, width and channels of the images of the fit.
       mean_image_: float32, the mean of the training images as a vector.
-      pca_: the fitted `sklearn.decomposition.PCA`, of images less `mean_image_`.
+      pca_: the `sklearn.decomposition.PCA`, fitted to images minus `mean_image_`.
 
     >>> import numpy as np
     >>> brightness = np.linspace(0, 1, 100).reshape(100, 1, 1, 1) * np.ones((1, 4, 4, 1))
@@ -67,7 +67,7 @@ class PCAResidual:
         self.config = PCAResidualConfig() if config is None else config
 
     def fit(self, images: np.ndarray | Array) -> "PCAResidual":
-        """Finds the principal components.
+        """Find the principal components.
 
         Args:
           images: `[N, height, width, channels]`, uint8 or floating point in [0, 1]; assumed normal.
@@ -77,8 +77,8 @@ class PCAResidual:
 
         Raises:
           ArgumentTypeError: images that are neither uint8 nor floating point.
-          ArgumentError: images of another rank, not finite or out of range; not more of them, or of values in
-            each, than components.
+          ArgumentError: images of another rank, not finite or out of range; or there are not more images, or values in
+            an image, than components.
         """
         config = self.config
         check_images(images, (None, None, None, None))
@@ -86,12 +86,12 @@ class PCAResidual:
         if config.n_components >= min(flat.shape):
             raise ArgumentError(
                 argument("n_components", config.n_components),
-                f"at most {min(flat.shape) - 1} for {len(flat)} images of {flat.shape[1]} values, so that something is "
-                "left over",
+                f"at most {min(flat.shape) - 1} for {len(flat)} images of {flat.shape[1]} values, so that there is a "
+                "residual",
                 "lower it",
             )
         mean_image = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
-        # `flat` is our own copy: subtracting in place saves another copy of the training set.
+        # `flat` is our own copy, so subtracting in place saves another copy of the training set.
         flat -= mean_image
         pca = sklearn.decomposition.PCA(config.n_components, svd_solver=config.solver, random_state=config.seed)
         pca.fit(flat)
@@ -101,7 +101,7 @@ class PCAResidual:
         return self
 
     def scores(self, images: np.ndarray | Array) -> dict[str, Float64[np.ndarray, "n"]]:
-        """The squared residual, summed over the image, under the name "score".
+        """Return the squared residual, summed over the image, under the name "score".
 
         Args:
           images: `[N, height, width, channels]` of the shape fitted on, uint8 or floating point in [0, 1].
@@ -118,13 +118,14 @@ class PCAResidual:
         scores = []
         for rows in flatten_in_chunks(images):
             centred = rows - self.mean_image_
-            # The difference first: |x|^2 - |PCA(x)|^2 would subtract two large numbers and lose digits in float32.
+            # The difference comes first: |x|^2 - |PCA(x)|^2 would subtract two large numbers and lose digits in
+            # float32.
             centred -= self._projected(centred)
             scores.append(np.square(centred).sum(axis=1, dtype=np.float64))
         return {"score": np.concatenate(scores)}
 
     def reconstruct(self, images: np.ndarray | Array) -> Float32[np.ndarray, "n height width channels"]:
-        """The nearest point of the plane to each image, `PCA(x)`.
+        """Return the nearest point of the plane to each image, `PCA(x)`.
 
         Args:
           images: as for `scores`.

@@ -288,5 +288,7 @@ def test_checkpoints_that_never_stay_are_told(trained, tmp_path, monkeypatch):
         raise ju.CheckpointError("gone")
 
     monkeypatch.setattr(Checkpoints, "config", moved)
-    with pytest.raises(ju.CheckpointError, match="faster than they are read; expected a checkpoint that stays; wait until"):
+    with pytest.raises(
+        ju.CheckpointError, match="faster than they are read; expected a checkpoint that stays; wait until"
+    ):
         ju.load_model(tmp_path / "run")
