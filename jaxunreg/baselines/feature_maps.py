@@ -42,7 +42,7 @@ def check_features(features: np.ndarray | Array, shape: tuple[int | None, ...] =
     >>> check_features(np.zeros((2, 4, 4, 3), np.float32), (None, None, None, 152))
     Traceback (most recent call last):
     jaxunreg.features.network.FeatureError: got features of shape [2, 4, 4, 3]; expected [N, rows, columns, 152]; pass
-    maps of the network and of the image size that were fitted on
+    maps of the network and the image size of the fit
     """
     check_unmasked(features, "features")
     if not jnp.issubdtype(features.dtype, jnp.floating):
