@@ -1,12 +1,12 @@
-"""The one rule by which the scores of an image's patches make the score of the image.
+"""The rule that makes an image's score from the scores of its patches.
 
-It is the mean of the `k` highest patch scores, or of all of them where the image has fewer patches:
+It is the mean of the `k` highest patch scores, or of all if the image has fewer patches:
 
     s = 1/k' sum_{i <= k'} s_(i),    k' = min(k, patches),    s_(1) >= s_(2) >= ...
 
-A patch score that is NaN is never ranked away: the image's score is NaN, or an error where values can be read.
-`image_score` is the rule as a pure JAX function. `highest_scores` and `mean_of_highest` are the same rule on NumPy
-arrays in two steps, so that the highest scores can be kept and `k` chosen later.
+A patch score that is NaN is never ignored: the image's score is NaN, or an error if values can be read. `image_score`
+is the rule as a pure JAX function. `highest_scores` and `mean_of_highest` are the same rule on NumPy arrays in two
+steps, so that the highest scores can be kept and `k` chosen later.
 """
 
 import jax
@@ -21,21 +21,21 @@ from jaxunreg.masked import check_unmasked
 
 
 def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Float[Array, ""]:
-    """An image's score: the mean of its `top_k` highest patch scores, or of all where it has fewer patches.
+    """Return an image's score: the mean of its `top_k` highest patch scores, or of all if it has fewer patches.
 
-    Small images with fewer than `top_k` patches are no error, since they are common in folders of mixed sizes; an
-    `AnomalyDetector` scores them by the same rule. A pure function: it composes with `jit`, `vmap` and `grad`.
+    An image with fewer than `top_k` patches is no error, because such images are common in folders of mixed sizes. An
+    `AnomalyDetector` scores them by the same rule. This is a pure function: it composes with `jit`, `vmap` and `grad`.
 
     Args:
-      scores: of every patch, `[rows, columns]`.
+      scores: scores of every patch, `[rows, columns]`.
       top_k: how many patches count.
 
     Returns:
-      A scalar, in the units and the dtype of the scores; NaN where any patch score is NaN.
+      A scalar, in the units and the dtype of the scores; NaN if any patch score is NaN.
 
     Raises:
       ArgumentError: no patches, scores with another number of axes, or `top_k` below one.
-      ArgumentTypeError: scores that are no array of floating point, or `top_k` that is no integer.
+      ArgumentTypeError: scores that are not a floating-point array, or a `top_k` that is not an integer.
 
     >>> import jax.numpy as jnp
     >>> scores = jnp.array([[1.0, 5.0], [2.0, 3.0]])
@@ -53,12 +53,12 @@ def image_score(scores: Float[Array, "rows columns"], *, top_k: int = 1) -> Floa
         raise ArgumentError(f"patch scores of shape {list(scores.shape)}", expected, field="scores")
     flat = jnp.ravel(scores)
     mean = jnp.mean(jax.lax.top_k(flat, min(top_k, flat.size))[0])
-    # top_k ranks a NaN by its sign bit, and 0/0 on x86 gives one that it puts last.
+    # `jax.lax.top_k` ranks a NaN by its sign bit, and puts the NaN of 0/0 on x86 last.
     return jnp.where(jnp.any(jnp.isnan(flat)), jnp.asarray(jnp.nan, mean.dtype), mean)
 
 
 def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"]:
-    """The highest of an image's patch scores, descending, filled up with NaN where there are fewer; in their own dtype.
+    """Return the highest patch scores of an image, descending, in their dtype; NaN fills up missing ones.
 
     Raises:
       ArgumentError: a score is NaN.
@@ -81,7 +81,7 @@ def highest_scores(scores: np.ndarray, count: int) -> Float[np.ndarray, " count"
 
 
 def mean_of_highest(highest: Float[np.ndarray, "*images count"], top_k: int) -> Float64[np.ndarray, "*images"]:
-    """Scores of images from their highest patch scores; see `image_score` for the rule.
+    """Return the scores of images from their highest patch scores, by the rule of `image_score`.
 
     Args:
       highest: from `highest_scores`, of one image or stacked for several.
@@ -101,7 +101,7 @@ def mean_of_highest(highest: Float[np.ndarray, "*images count"], top_k: int) -> 
     _check_top_k(top_k)
     kept = highest.shape[-1]
     if top_k > kept:
-        raise ArgumentError(argument("top_k", top_k), f"at most {kept}, the scores that are kept of an image")
+        raise ArgumentError(argument("top_k", top_k), f"at most {kept}, the number of scores kept of an image")
     return np.asarray(np.nanmean(highest[..., :top_k], axis=-1, dtype=np.float64))
 
 

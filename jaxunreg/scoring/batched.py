@@ -17,15 +17,15 @@ from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
 from jaxunreg.scoring.until_error import one_behind
 from jaxunreg.typing import AnyImages
 
-# A call takes at most so many batches.
+# The most batches that a call takes.
 _BATCHES_A_CALL = 16
 
-# A call takes fewer batches if they are large, since every call is padded to full size: 100 MB of RGB in float32.
+# A call takes fewer large batches, because every call is padded to full size: 100 MB of RGB in float32.
 _PIXELS_A_CALL = 2**23
 
 
 def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
-    """D, A and M of any number of images, by one compiled program for a few images and another for any larger number.
+    """Score any number of images, by one compiled program for a few images and another for any larger number.
 
     Args:
       scorer: from `make_scorer`.
@@ -51,7 +51,7 @@ def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = 
 
 
 def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> np.ndarray:
-    """Reconstructions (`mu_x` at the posterior mean) of any number of images.
+    """Return reconstructions (`mu_x` at the posterior mean) of any number of images.
 
     Args:
       scorer: from `make_scorer`.
@@ -75,11 +75,11 @@ def reconstruct_images(scorer: Scorer, images: AnyImages, *, batch_size: int | N
 
 
 def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
-    """The batch size if one is given, else as many images as stay in a processor's cache.
+    """Return the given batch size, or the number of images that stay in a processor's cache.
 
     Raises:
       ArgumentTypeError: a batch size that is not an integer.
-      ArgumentError: one below one.
+      ArgumentError: a batch size below one.
     """
     if batch_size is None:
         return scorer.model.scoring_batch
@@ -87,13 +87,13 @@ def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
 
 
 def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL) -> int:
-    """How many batches of images or patches one call of the program takes."""
+    """Return how many batches of images or patches one call of the program takes."""
     return max(1, min(most, _PIXELS_A_CALL // (batch_size * math.prod(scorer.model.config.image_shape[:2]))))
 
 
 @partial(jax.jit, static_argnums=0)
 def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
-    """A model's results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`.
+    """Return a model's results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`.
 
     The results of all batches follow one another; those after the first `count` batches are zero.
     """
@@ -112,13 +112,13 @@ def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, co
 
 
 def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
-    """A model's results for any number of images, as a pytree of NumPy arrays, without the padding."""
+    """Return a model's results for any number of images, as a pytree of NumPy arrays, without the padding."""
     check_scorer(scorer)
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
     batch = images_a_batch(scorer, batch_size)
     if batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL):
-        batch = 1  # The weights are not folded, since that takes longer than such a call.
+        batch = 1  # The weights are not folded: that takes longer than such a call.
     else:
         scorer = fold_scorer(scorer)
     call = batch * batches_a_call(scorer, batch)
@@ -129,7 +129,7 @@ def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_s
 
 
 def one_call(method: apply.Method, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
-    """A model's results for at most `batches_a_call` batches of images, followed by results for padding."""
+    """Return a model's results for at most `batches_a_call` batches of images, followed by results for padding."""
     count = np.int32(-(-len(images) // batch_size))
     batches = batches_a_call(scorer, batch_size)
     images = filled(images, batch_size * batches)

@@ -28,18 +28,18 @@ def maps_each(
     pixel_stride: int | None = None,
     batch_size: int | None = None,
 ) -> Iterator[ImageMaps]:
-    """D, A and M of every patch, and of every pixel, of each of many images of any sizes.
+    """Yield D, A and M of every patch, and of every pixel, of each of many images of any sizes.
 
-    Each image is read once. Where both kinds of maps have the same stride, the network sees each patch once. Another
-    `pixel_stride` needs a second pass of the network. The maps are those of `score_each` and `heat_map_each`: those of
-    patches to the bit for a `VAE`, all others up to rounding.
+    Each image is read once. If both kinds of maps have the same stride, the network sees each patch once. Another
+    `pixel_stride` needs a second pass of the network. The maps equal those of `score_each` and `heat_map_each`, to the
+    bit for the patches of a `VAE`, and otherwise up to rounding.
 
     Args:
       scorer: from `make_scorer`.
       images: as for `score_each`.
       stride: pixels from one patch to the next.
       pixels: whether to make the maps of the pixels, too.
-      pixel_stride: stride of the patches that the maps of the pixels are averaged over, at most the size of a patch;
+      pixel_stride: stride of the patches over which the maps of the pixels are averaged, at most the size of a patch;
         by default `stride`.
       batch_size: patches at a time; by default as many as stay in a processor's cache.
 
@@ -60,7 +60,7 @@ def maps_each(
         check_integer("pixel_stride", pixel_stride, at_least=None)
     _check(scorer, images)
     if pixels and pixel_stride not in (None, stride):
-        # One pass may be ahead of the other by the images of a call, which `tee` keeps.
+        # One pass may be ahead of the other by the images of a call. `tee` keeps them.
         first, second = itertools.tee(images)
         by_pixel = heat_map_each(scorer, second, stride=pixel_stride, batch_size=batch_size)
         by_patch = maps_each(scorer, first, stride=stride, pixels=False, batch_size=batch_size)
@@ -78,10 +78,10 @@ def maps_each(
 def score_each(
     scorer: Scorer, images: Iterable[Array | np.ndarray], *, stride: int, batch_size: int | None = None
 ) -> Iterator[Decomposition]:
-    """D, A and M of every patch of each of many images of any sizes, by one compiled program.
+    """Yield D, A and M of every patch of each of many images of any sizes, by one compiled program.
 
     The maps are those of `score_image`. That function compiles for every new size of image and is for use inside other
-    JAX code; this one is for a folder of images.
+    JAX code. This one is for a folder of images.
 
     Args:
       scorer: from `make_scorer`.
@@ -110,7 +110,7 @@ def score_each(
 def heat_map_each(
     scorer: Scorer, images: Iterable[Array | np.ndarray], *, stride: int, batch_size: int | None = None
 ) -> Iterator[Decomposition]:
-    """Every term for each pixel of each of many images of any sizes, by one compiled program.
+    """Yield every term for each pixel of each of many images of any sizes, by one compiled program.
 
     The maps are those of `heat_map`, which is for use inside other JAX code.
 
@@ -151,7 +151,7 @@ def _over_patches(
     stride: int,
     batch_size: int | None,
 ) -> Iterator[StreamedMaps]:
-    """A method of the model on every patch; `split` parts its results into those of patches and those of pixels."""
+    """Apply a method of the model to every patch. `split` separates the results of patches from those of pixels."""
     height, width, channels = scorer.model.config.image_shape
     batch_size = images_a_batch(scorer, batch_size)
     folded = fold_scorer(scorer)

@@ -10,16 +10,16 @@ from jaxtyping import Float, Float64
 def enlarged(
     places: Float[np.ndarray, "rows columns"], size: tuple[int, int], working_size: tuple[int, int]
 ) -> Float64[np.ndarray, "{size[0]} {size[1]}"]:
-    """A term of places as a term of pixels, interpolated between the centres of the places.
+    """Return a term of places as a term of pixels, interpolated between the centres of the places.
 
     Args:
-      places: in nats a place.
-      size: height and width of the image as it came.
+      places: the term of each place, in nats a place.
+      size: height and width of the original image.
       working_size: height and width at which the network saw it.
 
     Returns:
-      In nats a pixel of the working image, so that pixels of images of several sizes can be compared. The mean over all
-      pixels is the sum over all places, divided by the number of pixels of the working image.
+      The term in nats a pixel of the working image, so that pixels of images of several sizes can be compared. The mean
+      over all pixels is the sum over all places, divided by the number of pixels of the working image.
 
     >>> pixels = enlarged(np.array([[32.0, 0.0]]), (2, 8), working_size=(4, 8))
     >>> float(pixels.mean()), pixels[0].tolist()
@@ -33,7 +33,7 @@ def enlarged(
 
 @functools.lru_cache(maxsize=16)
 def _shares(places: int, pixels: int) -> Any:
-    """The share of each place that each pixel of an axis has, by linear interpolation between the places' centres.
+    """Return the share of each place in each pixel of an axis, by linear interpolation between the places' centres.
 
     A sparse matrix `[pixels, places]`.
     """

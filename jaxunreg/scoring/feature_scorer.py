@@ -1,4 +1,4 @@
-"""A scorer whose x is what a frozen, pretrained network sees, and not the pixels."""
+"""A scorer whose x is the features of a frozen, pretrained network instead of pixels."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,19 +30,19 @@ PLACES_A_BOX = 4
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["network", "density"], meta_fields=["size", "channels"])
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, like a function, so that `jit` takes it.
 class FeatureScorer:
-    """A feature network and a density of its features as one callable pytree: image in, `Decomposition` out.
+    """A feature network and a density of its features as one callable pytree, from an image to a `Decomposition`.
 
     An image of any size is resized to the working size, the network makes a map of features of it, and each place of
     the map has D, A and M; see `jaxunreg.features.Whitening` and `MapVAE`. M is half the squared Mahalanobis distance
-    of the place's features from what is normal there.
+    of the place's features from the normal features there.
 
     Attributes:
       network: any feature network; its weights are leaves.
-      density: Gaussians, or a VAE on the map that starts there; leaves.
+      density: Gaussians, or a VAE on the map that starts from them; leaves.
       size: height and width of the working image, static.
-      channels: of the images, 1 or 3, static.
+      channels: channels of the images, 1 or 3, static.
 
     >>> import jax, numpy as np
     >>> from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
@@ -63,7 +63,7 @@ class FeatureScorer:
     channels: int
 
     def __call__(self, image: AnyImage) -> Decomposition:
-        """D, A and M of one image: the sums over its places.
+        """Return D, A and M of one image: the sums over its places.
 
         Args:
           image: `[height, width, channels]` of any size; uint8, or floating point in [0, 1].
@@ -72,12 +72,12 @@ class FeatureScorer:
           Float32 scalars, in nats, higher is more anomalous.
 
         Raises:
-          ArgumentError, ArgumentTypeError: the errors of `decompose`, but for the size.
+          ArgumentError, ArgumentTypeError: the errors of `decompose`, except that any size is allowed.
         """
         return jax.tree.map(jnp.sum, self.maps(image))
 
     def maps(self, image: AnyImage) -> Decomposition:
-        """D, A and M of each place of one image; a pure function.
+        """Return D, A and M of each place of one image; a pure function.
 
         Args:
           image: as above.
@@ -92,7 +92,7 @@ class FeatureScorer:
         return self.maps_of_features(features_of(self.network, resized(to_float(image), self.size)))
 
     def maps_of_features(self, features: FeatureMap) -> Decomposition:
-        """D, A and M of each place of a map that the network made before; a pure function.
+        """Return D, A and M of each place of a map that the network made before; a pure function.
 
         Args:
           features: `[rows, columns, features]`, floating point, of one image at the working size.
@@ -101,7 +101,7 @@ class FeatureScorer:
           Float32 `[rows, columns]`, in nats a place, higher is more anomalous.
 
         Raises:
-          FeatureError: a map of another shape.
+          FeatureError: the map has another shape.
         """
         return self.density(features)
 
@@ -117,22 +117,22 @@ class FeatureScorer:
 
     @property
     def stride(self) -> int:
-        """Pixels of the working image from one place to the next, the network's."""
+        """Pixels of the working image from one place to the next: the network's stride."""
         return self.network.stride
 
     @property
     def arithmetic(self) -> str:
-        """What the network computes matrix products in; all behind it is in float32."""
+        """Arithmetic of the network's matrix products. Everything after the network is in float32."""
         return arithmetic_of(self.network)
 
     @property
     def smallest_image(self) -> int:
-        """Height and width that an image has at least."""
+        """The least height and width of an image."""
         return SMALLEST_IMAGE
 
     @property
     def smoothing(self) -> float:
-        """Zero: between places, heat maps are interpolated."""
+        """Zero, because heat maps are interpolated between places."""
         return 0.0
 
     @property
@@ -141,7 +141,7 @@ class FeatureScorer:
         return self.density
 
     def describe(self) -> dict[str, Any]:
-        """Network and density."""
+        """Describe the network and the density."""
         return {
             "network": self.network.name,
             "sha256": self.network.sha256,
@@ -156,12 +156,12 @@ class FeatureScorer:
         """Refuse a stride that is not the network's.
 
         Args:
-          name: of the argument, for the error.
+          name: name of the argument, for the error.
           stride: pixels from one place to the next.
 
         Raises:
           ArgumentTypeError: it is not an integer.
-          ArgumentError: it is another.
+          ArgumentError: it is another stride.
         """
         if check_integer(name, stride, at_least=None) != self.stride:
             raise ArgumentError(
@@ -178,12 +178,12 @@ class FeatureScorer:
         pixels: bool = True,
         pixel_stride: int | None = None,
     ) -> Iterator[ImageMaps]:
-        """D, A and M of every place, and of every pixel, of each of many images of any sizes, by one compiled program.
+        """Yield D, A and M of every place, and of every pixel, of each of many images of any sizes, by one program.
 
         The value of a pixel is interpolated between places, in nats a pixel of the working image. So pixels of images
         of several sizes can be compared, and the mean over all pixels is the sum over all places, divided by the number
-        of pixels of the working image. On magnetic tiles of 1,225 sizes AUPRO is 0.74, and 0.66 with nats a pixel of
-        the image as it came.
+        of pixels of the working image. On magnetic tiles of 1,225 sizes AUPRO is 0.74. With nats a pixel of the
+        original image it is 0.66.
 
         Args:
           images: `[height, width, channels]` each; uint8, or floating point in [0, 1]. They are read one after another.
@@ -208,14 +208,14 @@ class FeatureScorer:
             yield ImageMaps(patches, by_pixel, _boxes(np.shape(patches.m), one.size))
 
 
-# Apart from the network, which takes seconds to compile and is there already where its features were learned.
+# Compiled apart from the network, which takes seconds to compile and is already compiled after a fit.
 @jax.jit
 def _terms_of(density: FeatureDensity, features: FeatureMaps) -> Decomposition:
     return jax.vmap(density)(features)
 
 
 def _boxes(shape: tuple[int, ...], size: tuple[int, int]) -> PatchGrid:
-    """The box of each place in the pixels of an image."""
+    """Return the box of each place in the pixels of an image."""
 
     def starts(places: int, pixels: int) -> tuple[np.ndarray, int, np.ndarray]:
         length = min(pixels, -(-PLACES_A_BOX * pixels // places))

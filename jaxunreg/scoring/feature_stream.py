@@ -1,4 +1,4 @@
-"""Many images of any sizes through a feature network, at the working size, in bounded memory."""
+"""A stream of many images of any sizes through a feature network, at the working size, in bounded memory."""
 
 import errno
 import itertools
@@ -20,10 +20,10 @@ from jaxunreg.progress import with_bar
 from jaxunreg.scoring.until_error import UntilError, one_behind
 from jaxunreg.scoring.working_size import WorkingImage, shrunk
 
-# So many pixels pass through the network at a time: more leave a processor's cache.
+# Number of pixels that pass through the network at a time. More do not fit a processor's cache.
 _PIXELS_A_CALL = 2**17
 
-# Larger sets of features wait in a file.
+# Larger sets of features are kept in a file.
 _BYTES_IN_MEMORY = 2**29
 
 
@@ -33,20 +33,20 @@ def stream_working_images(
     size: tuple[int, int],
     channels: int,
 ) -> Iterator[tuple[WorkingImage, Any]]:
-    """A compiled function of images at the working size, for each of many images of any sizes.
+    """Apply a compiled function of images at the working size to each of many images of any sizes.
 
     All calls have the same number of images, so the function compiles once.
 
     Args:
-      function: of float32 `[batch, *size, channels]` in [0, 1] to a pytree of arrays `[batch, ...]`. It may return
+      function: maps float32 `[batch, *size, channels]` in [0, 1] to a pytree of arrays `[batch, ...]`. It may return
         arrays that a device is still computing.
       images: `[height, width, channels]` each; uint8, or floating point in [0, 1]. They are read one after another.
       size: height and width of the working image.
-      channels: of the images.
+      channels: channels of the images.
 
     Yields:
-      For each image, in order, the image at the working size and the function's result as NumPy arrays. Images before
-      one that raises an error come first.
+      For each image, in order, the image at the working size and the function's result as NumPy arrays. If an image
+      raises an error, the images before it come first.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `check_images`.
@@ -61,7 +61,7 @@ def stream_working_images(
 
 
 def images_a_call(size: tuple[int, int]) -> int:
-    """How many images of a size pass through a network at a time.
+    """Return how many images of a size pass through a network at a time.
 
     >>> images_a_call((64, 64)), images_a_call((4096, 4096))
     (32, 1)
@@ -84,20 +84,21 @@ def feature_maps(
     *,
     progress: bool = False,
 ) -> Float16[np.ndarray, "{count} rows columns features"]:
-    """What a network sees in each of many images of any sizes, at the working size.
+    """Return the features of each of many images of any sizes, at the working size.
 
-    Features of more than 512 MB lie in a memory-mapped temporary file, which goes away with the array.
+    Features of more than 512 MB lie in a memory-mapped temporary file, which vanishes with the array.
 
     Args:
       network: any feature network.
       images: as for `stream_working_images`.
-      count: how many images there are.
+      count: number of images.
       size: height and width of the working image.
-      channels: of the images.
+      channels: channels of the images.
       progress: whether to show a progress bar.
 
     Raises:
-      FeatureError: the map is not as large as the network says, or a feature is NaN, infinite, or beyond float16.
+      FeatureError: the map does not have the size that the network states, or a feature is NaN, infinite, or beyond
+        float16.
       ArgumentError, ArgumentTypeError: the errors of `check_images`, and of the network.
       OSError: the disk has too little space for the file.
 
@@ -111,7 +112,7 @@ def feature_maps(
     if int(np.prod(shape)) * 2 <= _BYTES_IN_MEMORY:
         stored = np.empty(shape, np.float16)
     else:
-        # The array keeps the file, which has no name, until it goes away itself.
+        # The array keeps the nameless file until the array itself is deleted.
         with tempfile.TemporaryFile() as file:
             _reserve(file.fileno(), int(np.prod(shape)) * 2)
             stored = np.memmap(file, np.float16, mode="w+", shape=shape)
@@ -129,18 +130,18 @@ def feature_maps(
 
 
 def _reserve(descriptor: int, nbytes: int) -> None:
-    """Take the space on disk at once, where the system can: writing to a mapped file on a full disk kills a process."""
+    """Reserve the space on disk if the system can: writing to a mapped file on a full disk kills a process."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, nbytes)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of file systems that do not reserve
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # file systems that do not reserve
                 raise
 
 
 @jax.jit
 def seen(network: FeatureNetwork, images: Float[Array | np.ndarray, "batch _ _ _"]) -> FeatureMaps:
-    """What a network sees, by one compiled program for all who look at images of a size.
+    """Return the features of a network, by one compiled program that all callers share.
 
     >>> from jaxunreg.features import wrap
     >>> network = wrap(lambda weights, images: images[:, ::8, ::8], (), name="thinned")
@@ -151,7 +152,7 @@ def seen(network: FeatureNetwork, images: Float[Array | np.ndarray, "batch _ _ _
 
 
 def check_network(network: FeatureNetwork, size: tuple[int, int], channels: int) -> None:
-    """Refuse a network that does not take images of a size, before it is run.
+    """Refuse a network that does not take images of a size, before it runs.
 
     Raises:
       FeatureError: the map is not as large as the network says.
@@ -168,5 +169,5 @@ def check_network(network: FeatureNetwork, size: tuple[int, int], channels: int)
             f"a map of shape {list(found[1:])} from the feature network {network.name} for an image of "
             f"{size[0]}x{size[1]}",
             str(list(map_shape(network, *size))),
-            "make its stride and channels say what it returns",
+            "make its stride and channels agree with its result",
         )

@@ -11,9 +11,9 @@ class ImageMaps(NamedTuple):
 
     Attributes:
       patches: NumPy float32 maps `[rows, columns]`, in nats a patch. With features, a patch is a place of their map.
-      pixels: NumPy float64 maps `[height, width]`, in nats a pixel, with features a pixel of the resized image; None
-        where they were not asked for.
-      grid: where the patches lie, in pixels of the image.
+      pixels: NumPy float64 maps `[height, width]`, in nats a pixel (with features a pixel of the resized image); None
+        if they were not asked for.
+      grid: places of the patches, in pixels of the image.
     """
 
     patches: Decomposition

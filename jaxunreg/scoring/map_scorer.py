@@ -1,4 +1,4 @@
-"""What a detector needs of a scorer, whether its x is pixels or features."""
+"""What a detector needs of a scorer, for pixels and for features."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -11,19 +11,19 @@ from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.typing import AnyImage, PyTree
 
 Space: TypeAlias = Literal["features", "pixels"]
-"""What x is in `L(x) = D(x) + A(x) + M(x)`."""
+"""The space of x in `L(x) = D(x) + A(x) + M(x)`."""
 
 
 @runtime_checkable
 class MapScorer(Protocol):
-    """A scorer of images of any sizes: `Scorer`, whose x is pixels, or `FeatureScorer`, whose x is features.
+    """A scorer of images of any sizes: `Scorer` for pixels, or `FeatureScorer` for features.
 
     It is a pytree and a pure function of one image, so it composes with `jit`, `vmap`, `grad` and the like.
     """
 
     @property
     def space(self) -> Space:
-        """What x is."""
+        """The space of x."""
         ...
 
     @property
@@ -33,7 +33,7 @@ class MapScorer(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What matrix products are computed in: `"float32"`, or a narrower dtype and how it is computed."""
+        """Arithmetic of the matrix products: `"float32"`, or a narrower dtype and how it is computed."""
         ...
 
     @property
@@ -43,7 +43,7 @@ class MapScorer(Protocol):
 
     @property
     def smallest_image(self) -> int:
-        """Height and width that an image has at least, in pixels."""
+        """The least height and width of an image, in pixels."""
         ...
 
     @property
@@ -57,18 +57,18 @@ class MapScorer(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the scorer is made of, JSON data or tuples, for people."""
+        """Describe the scorer for people, in JSON data or tuples."""
         ...
 
     def check_stride(self, name: str, stride: int) -> None:
         """Refuse a stride that this scorer does not have.
 
         Args:
-          name: of the argument, for the error.
+          name: name of the argument, for the error.
           stride: pixels from one patch to the next.
 
         Raises:
-          ArgumentError: it does not have it.
+          ArgumentError: the scorer does not have this stride.
         """
         ...
 
@@ -80,13 +80,13 @@ class MapScorer(Protocol):
         pixels: bool = True,
         pixel_stride: int | None = None,
     ) -> Iterator[ImageMaps]:
-        """D, A and M of every patch, and of every pixel, of each of many images of any sizes.
+        """Yield D, A and M of every patch, and of every pixel, of each of many images of any sizes.
 
         Args:
           images: `[height, width, channels]` each; uint8, or floating point in [0, 1]. They are read one after another.
           stride: pixels from one patch to the next.
           pixels: whether to make the maps of the pixels, too.
-          pixel_stride: stride of the patches that the maps of the pixels are made of; by default `stride`.
+          pixel_stride: stride of the patches from which the maps of the pixels are made; by default `stride`.
 
         Yields:
           For each image, in order, its maps.
@@ -94,5 +94,5 @@ class MapScorer(Protocol):
         ...
 
     def __call__(self, image: AnyImage) -> Decomposition:
-        """D, A and M of one image."""
+        """Return D, A and M of one image."""
         ...

@@ -1,4 +1,4 @@
-"""Programs on each of several devices of this process, which do not communicate with each other."""
+"""Programs on each of several devices of this process. The devices do not communicate."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -16,14 +16,15 @@ Backend = Literal["shard_map", "pmap"]
 
 
 def mesh_of(devices: Sequence[jax.Device] | None, backend: str) -> Mesh:
-    """A mesh of those of some devices that belong to this process.
+    """Return a mesh of the devices, among some, that belong to this process.
 
     Args:
-      devices: by default all of this process.
-      backend: that will be used with it.
+      devices: devices; by default all of this process.
+      backend: backend that will be used with the mesh.
 
     Raises:
-      ArgumentError: no device, a device that is named twice, devices of other processes alone, or an unknown backend.
+      ArgumentError: there is no device, a device is named twice, all devices belong to other processes, or the backend
+        is unknown.
     """
     if backend not in get_args(Backend):
         raise ArgumentError(argument("backend", backend), f"one of {list(get_args(Backend))}")
@@ -37,12 +38,12 @@ def mesh_of(devices: Sequence[jax.Device] | None, backend: str) -> Mesh:
             "take jax.devices() or jax.local_devices()",
             field="devices",
         )
-    # With all devices where one is named twice, so that `data_mesh` refuses that even for devices of other processes.
+    # With all devices if one is named twice, so that `data_mesh` refuses that even for devices of other processes.
     return data_mesh(own if len(set(devices)) == len(devices) else devices)
 
 
 def copied(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
-    """A copy of each array on each device; for pmap, one array with an axis of devices."""
+    """Copy each array to each device. For pmap, return one array with an axis of devices."""
     if backend == "pmap":
         tree = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (mesh.size, *leaf.shape)), tree)
         return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
@@ -52,16 +53,16 @@ def copied(tree: PyTree, mesh: Mesh, backend: Backend) -> PyTree:
 def prepared(
     function: Callable[..., Any], tree: PyTree, shared: Any, split: Any, mesh: Mesh, backend: Backend
 ) -> tuple[Any, tuple[Any, ...]]:
-    """`function(tree, shared, split)` compiled for each device, and its arguments.
+    """Compile `function(tree, shared, split)` for each device, and place its arguments.
 
-    The leading axis of the result joins the results of the devices. With pmap, devices have an axis of their own before
+    The leading axis of the result joins the results of the devices. With pmap, the devices have a separate axis before
     it.
 
     Args:
-      function: pure, and the same object for each call, so that it compiles once.
-      tree: from `copied`.
-      shared: arrays that each device gets all of.
-      split: arrays; each device gets its part of the leading axis.
+      function: a pure function, the same object for each call, so that it compiles once.
+      tree: arrays from `copied`.
+      shared: arrays that each device gets whole.
+      split: arrays of which each device gets its part of the leading axis.
       mesh: the devices.
       backend: `shard_map` or `pmap`.
     """
@@ -85,12 +86,12 @@ def refuse_traced(images: Any) -> None:
     """Refuse images inside of a program.
 
     Raises:
-      ArgumentTypeError: they are.
+      ArgumentTypeError: the images are traced.
     """
     if isinstance(images, jax.core.Tracer):
         raise ArgumentTypeError(
             "images inside of jit, vmap or grad",
-            "arrays with values, since a sharded scorer starts programs of its own",
+            "arrays with values, since a sharded scorer starts its own programs",
             "inside of a program use the scorer itself, jax.vmap(scorer), and give jit the sharding of the images",
             field="images",
         )

@@ -12,16 +12,16 @@ from jaxunreg.scoring.patches import PatchGrid, check_stride, patch_grid
 from jaxunreg.scoring.until_error import UntilError, one_behind
 
 PatchFunction: TypeAlias = Callable[[np.ndarray], Any]
-"""Patches `[n, height, width, channels]` to a pytree of arrays with a leading axis of `n`."""
+"""A function from patches `[n, height, width, channels]` to a pytree of arrays with a leading axis of `n`."""
 
 
 class StreamedMaps(NamedTuple):
-    """What a function of patches gave for one image.
+    """The results of a function of patches for one image.
 
     Attributes:
       by_patch: pytree of NumPy arrays `[rows, columns, ...]`.
       by_pixel: pytree of float64 arrays `[height, width]`, the mean over the patches that cover a pixel.
-      grid: where the patches lie.
+      grid: places of the patches.
     """
 
     by_patch: Any
@@ -46,18 +46,18 @@ def map_patches(
     stride: int,
     patches_a_call: int,
 ) -> Iterator[Any]:
-    """A function of patches, mapped over every patch of images of any sizes, in bounded memory.
+    """Map a function of patches over every patch of images of any sizes, in bounded memory.
 
     A call takes patches of several images if one image does not fill it. So all calls but the last have the same number
-    of patches, and a compiled function compiles once for them, whatever the number and sizes of the images.
+    of patches, and a compiled function compiles once for them, for any number and sizes of images.
 
     Args:
-      function: of patches `[n, *patch, channels]`, `n` at most `patches_a_call`. It may return arrays that a device is
-        still computing.
-      images: `[height, width, channels]` each, in one dtype; read one after another.
+      function: a function of patches `[n, *patch, channels]`, `n` at most `patches_a_call`. It may return arrays that a
+        device is still computing.
+      images: `[height, width, channels]` each, in one dtype. They are read one after another.
       patch: height and width of a patch.
       stride: pixels from one patch to the next, as for `patch_grid`.
-      patches_a_call: patches that `function` is given at a time.
+      patches_a_call: number of patches in a call of `function`.
 
     Yields:
       For each image, in order, the function's results as NumPy arrays `[rows, columns, ...]`.
@@ -87,10 +87,10 @@ def average_patches(
     stride: int,
     patches_a_call: int,
 ) -> Iterator[Any]:
-    """A function that gives a value for each pixel of a patch, averaged for each pixel over the patches that cover it.
+    """Average a function's values for the pixels of patches, for each pixel over the patches that cover it.
 
     Args:
-      function: patches `[n, *patch, channels]` to a pytree of `[n, *patch]`; as for `map_patches`.
+      function: maps patches `[n, *patch, channels]` to a pytree of `[n, *patch]`; as for `map_patches`.
       images: as for `map_patches`.
       patch: as for `map_patches`.
       stride: pixels from one patch to the next, at most the size of a patch, so that every pixel is covered.
@@ -124,14 +124,14 @@ def stream_maps(
     stride: int,
     patches_a_call: int,
 ) -> Iterator[StreamedMaps]:
-    """`map_patches` and `average_patches` in one pass over the patches.
+    """Do `map_patches` and `average_patches` in one pass over the patches.
 
     Args:
-      function: patches `[n, *patch, channels]` to two pytrees: arrays `[n, ...]` to be mapped, and arrays `[n, *patch]`
-        to be averaged. Either may be empty.
+      function: maps patches `[n, *patch, channels]` to two pytrees: arrays `[n, ...]` to map, and arrays `[n, *patch]`
+        to average. Either may be empty.
       images: as for `map_patches`.
       patch: as for `map_patches`.
-      stride: as for `map_patches`; with something to average at most the size of a patch.
+      stride: as for `map_patches`; if there is something to average, at most the size of a patch.
       patches_a_call: as for `map_patches`.
 
     Yields:
@@ -172,7 +172,7 @@ def _as_maps(pieces: list[Any], shape: tuple[int, int]) -> Any:
 def _calls(
     images: Iterable[Array | np.ndarray], patch: tuple[int, int], stride: int, patches_a_call: int
 ) -> Iterator[tuple[list[_CallPart], np.ndarray]]:
-    """The patches of every call, and the images that they are of."""
+    """Yield the patches of every call, and the images they belong to."""
     parts: list[_CallPart] = []
     patches: list[np.ndarray] = []
     room = patches_a_call
@@ -196,7 +196,7 @@ def _calls(
 def _with_grid(
     images: Iterable[Array | np.ndarray], patch: tuple[int, int], stride: int
 ) -> Iterator[tuple[np.ndarray, PatchGrid]]:
-    """Each image, checked to be of one kind with those before it, and where its patches lie."""
+    """Yield each image and the places of its patches, after checking that it is like the images before it."""
     kind = None
     for k, image in enumerate(images):
         pixels = np.asarray(image)
@@ -213,7 +213,7 @@ def _with_grid(
 
 
 def _starts(length: int, first: int, rest: int) -> Iterator[int]:
-    """Where an image's patches are split into calls: the first part fills the call that has begun."""
+    """Return where an image's patches are split into calls. The first part fills the call that has begun."""
     yield 0
     yield from range(first, length, rest)
 
@@ -221,7 +221,7 @@ def _starts(length: int, first: int, rest: int) -> Iterator[int]:
 def _by_part(
     function: PatchFunction, calls: Iterable[tuple[list[_CallPart], np.ndarray]]
 ) -> Iterator[tuple[_CallPart, Any]]:
-    """The function's results, image by image, as NumPy arrays."""
+    """Yield the function's results, image by image, as NumPy arrays."""
     for parts, results in one_behind((parts, function(patches)) for parts, patches in calls):
         yield from _taken_apart(parts, results)
 

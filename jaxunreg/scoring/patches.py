@@ -13,11 +13,11 @@ from jaxunreg.integers import check_integer
 
 
 class PatchGrid(NamedTuple):
-    """Upper left corners of the patches; patch `[i, j]` starts at row `rows[i]` and column `columns[j]`.
+    """Upper left corners of the patches. Patch `[i, j]` starts at row `rows[i]` and column `columns[j]`.
 
     Attributes:
-      rows: first rows, rising.
-      columns: first columns, rising.
+      rows: first rows, ascending.
+      columns: first columns, ascending.
       height: height of a patch.
       width: width of a patch.
       seen: the middles of what the patches see, rows and columns, where a patch at the border was moved into the image;
@@ -41,16 +41,16 @@ class PatchGrid(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Number of rows and columns of patches."""
         return len(self.rows), len(self.columns)
 
     @property
     def corners(self) -> Int[np.ndarray, "patches 2"]:
-        """Row and column of every patch, row by row."""
+        """Return row and column of every patch, row by row."""
         return np.stack(np.meshgrid(self.rows, self.columns, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int32)
 
     def coverage(self, height: int, width: int) -> Int[np.ndarray, "height width"]:
-        """How many patches cover each pixel of an image of that size."""
+        """Return how many patches cover each pixel of an image of that size."""
 
         def count(starts: np.ndarray, patch: int, length: int) -> np.ndarray:
             steps = np.zeros(length + 1, np.int64)
@@ -62,16 +62,16 @@ class PatchGrid(NamedTuple):
 
 
 def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) -> PatchGrid:
-    """Patches every `stride` pixels. If a border is left over, one more row or column of patches is aligned to it.
+    """Place patches every `stride` pixels. If a border is left over, one more row or column is aligned to it.
 
     Args:
-      height: of the image.
-      width: of the image.
+      height: height of the image.
+      width: width of the image.
       patch: height and width of a patch.
       stride: pixels from one patch to the next.
 
     Returns:
-      A grid that covers every pixel, if the stride is no longer than the patch.
+      A grid, which covers every pixel if the stride is not longer than the patch.
 
     Raises:
       ArgumentTypeError: the stride is not an integer.
@@ -99,10 +99,10 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
 
 
 def check_stride(name: str, stride: int, patch: int) -> None:
-    """Refuse a stride that is no step, or with which some pixels would lie in no patch.
+    """Refuse a stride below one, or with which some pixels would lie in no patch.
 
     Args:
-      name: of the argument, for the error.
+      name: name of the argument, for the error.
       stride: pixels from one patch to the next.
       patch: height or width of a patch, whichever is smaller.
 
@@ -128,12 +128,12 @@ def extract_patches(
     corners: Int[Array | np.ndarray, "n 2"],
     patch: tuple[int, int],
 ) -> Num[Array, "n height width channels"]:
-    """The patches whose upper left corners are given.
+    """Cut out the patches with these upper left corners.
 
     Args:
       image: `[height, width, channels]`.
       corners: rows and columns, integer `[n, 2]`. As with `jax.lax.dynamic_slice`, a patch that would leave the image
-        is moved until it lies within.
+        is moved into it.
       patch: height and width of a patch.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A trained model taken apart into D, A and M: as a pure function, and as a callable pytree."""
+"""D, A and M of a trained model: as a pure function, and as a callable pytree."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,28 +22,28 @@ from jaxunreg.scoring.map_scorer import Space
 from jaxunreg.scoring.patches import check_stride
 from jaxunreg.typing import AnyImage, Variables
 
-# Standard deviation of the Gaussian by which shown heat maps are smoothed, in patches. A pixel's term depends on one
-# draw of its noise, and the eye looks for what goes on around the pixel.
+# Standard deviation of the Gaussian that smooths shown heat maps, in patches. A pixel's term depends on one draw of its
+# noise, and readers look at its surroundings.
 _SMOOTHING = 1 / 32
 
 
 def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposition:
-    """D, A and M of one image at the posterior mean.
+    """Decompose the score of one image into D, A and M, at the posterior mean.
 
-    `L(x) = D(x) + A(x) + M(x)` (eq. 5 and 6 of the paper). A pure, deterministic and differentiable function of its
-    arguments; `jax.vmap` makes it a function of a batch.
+    `L(x) = D(x) + A(x) + M(x)` (eq. 5 and 6 of the paper). This is a pure, deterministic and differentiable function of
+    its arguments. `jax.vmap` makes it a function of a batch.
 
     Args:
       model: a `VAE`, an `Autoencoder` or another `Model`.
       variables: what `model.init` or `fit` made.
-      image: `[height, width, channels]` as the model's config says; uint8, or floating point in [0, 1].
+      image: `[height, width, channels]` of the shape in the model's config; uint8, or floating point in [0, 1].
 
     Returns:
       Float32 scalars, in nats, higher is more anomalous. An autoencoder has its mean squared error as M.
 
     Raises:
-      ArgumentTypeError: an image that is neither uint8 nor floating point.
-      ArgumentError: another shape, or, outside of `jit` and `vmap`, values that are not finite or not in [0, 1].
+      ArgumentTypeError: the image is neither uint8 nor floating point.
+      ArgumentError: the shape differs, or, outside of `jit` and `vmap`, values are not finite or not in [0, 1].
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -59,11 +59,11 @@ def decompose(model: Model, variables: Variables, image: AnyImage) -> Decomposit
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["model"])
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, like a function, so that `jit` takes it.
 class Scorer:
-    """A model and its variables as one callable pytree: image in, `Decomposition` out.
+    """A model and its variables as one callable pytree, from an image to a `Decomposition`.
 
-    The variables are the leaves, so a scorer is an argument like any array: give it to `jit`, `vmap`, `grad`, or
+    The variables are the leaves, so a scorer is an argument like any array. Pass it to `jit`, `vmap` or `grad`, or
     stack several and `vmap` over them. See `make_scorer`.
 
     Attributes:
@@ -75,7 +75,7 @@ class Scorer:
     variables: Variables
 
     def __call__(self, image: AnyImage) -> Decomposition:
-        """D, A and M of one image `[height, width, channels]`; see `decompose`."""
+        """Return D, A and M of one image `[height, width, channels]`; see `decompose`."""
         return decompose(self.model, self.variables, image)
 
     @property
@@ -85,12 +85,12 @@ class Scorer:
 
     @property
     def unit(self) -> str:
-        """Unit of D, A and M, the model's."""
+        """Unit of D, A and M: the model's."""
         return self.model.unit
 
     @property
     def arithmetic(self) -> str:
-        """What matrix products are computed in, the model's."""
+        """Arithmetic of the matrix products: the model's."""
         return self.model.arithmetic
 
     @property
@@ -100,12 +100,12 @@ class Scorer:
 
     @property
     def smallest_image(self) -> int:
-        """Height and width of a patch, the model's."""
+        """Height and width of a patch: the model's."""
         return min(self.model.config.image_shape[:2])
 
     @property
     def smoothing(self) -> float:
-        """Standard deviation by which shown heat maps are smoothed, in pixels: 3 for patches of 96."""
+        """Standard deviation of the smoothing of shown heat maps, in pixels: 3 for patches of 96."""
         return self.smallest_image * _SMOOTHING
 
     @property
@@ -114,18 +114,18 @@ class Scorer:
         return self.variables
 
     def describe(self) -> dict[str, Any]:
-        """The model's config."""
+        """Return the model's config."""
         return dataclasses.asdict(self.model.config)
 
     def check_stride(self, name: str, stride: int) -> None:
-        """Refuse a stride that is no step or longer than a patch, and a model of images that are not square.
+        """Refuse a stride below one or longer than a patch, and a model of images that are not square.
 
         Args:
-          name: of the argument, for the error.
+          name: name of the argument, for the error.
           stride: pixels from one patch to the next.
 
         Raises:
-          ArgumentError: as above.
+          ArgumentError: the stride or the model is refused.
         """
         height, width, _ = self.model.config.image_shape
         if height != width:
@@ -145,21 +145,21 @@ class Scorer:
         pixels: bool = True,
         pixel_stride: int | None = None,
     ) -> Iterator[ImageMaps]:
-        """D, A and M of every patch, and of every pixel, of images of any sizes; see `jaxunreg.scoring.maps_each`."""
+        """Yield D, A and M of every patch and pixel of images of any sizes; see `jaxunreg.scoring.maps_each`."""
         from jaxunreg.scoring.each import maps_each  # is made of scorers
 
         return maps_each(self, images, stride=stride, pixels=pixels, pixel_stride=pixel_stride)
 
 
 def make_scorer(model: Model, variables: Variables) -> Scorer:
-    """A callable pytree that scores one image: `scorer(image)` is `decompose(model, variables, image)`.
+    """Make a callable pytree that scores one image: `scorer(image)` is `decompose(model, variables, image)`.
 
     Args:
       model: a `VAE`, an `Autoencoder` or another `Model`.
       variables: what `model.init` or `fit` made.
 
     Returns:
-      The scorer; a pure function of one image `[height, width, channels]`.
+      The scorer, a pure function of one image `[height, width, channels]`.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -174,17 +174,17 @@ def make_scorer(model: Model, variables: Variables) -> Scorer:
 
 
 def fold(model: Model, variables: Variables) -> Variables:
-    """Variables that score faster: batch normalisation folded into the weights, and the kernels prepared.
+    """Return variables that score faster: batch normalisation is folded into the weights, and kernels are prepared.
 
-    The scores are the same up to rounding. `score_images` folds once for all its images; call `fold` yourself before a
-    loop of your own. Folded variables cannot be trained.
+    The scores are the same up to rounding. `score_images` folds once for all its images. Call `fold` before your own
+    loop. Folded variables cannot be trained.
 
     Args:
       model: a `VAE`, an `Autoencoder` or another `Model`.
       variables: what `model.init` or `fit` made.
 
     Returns:
-      The variables with one more collection, `folded`. `decompose` and `make_scorer` accept them like the others.
+      The variables with one more collection, `folded`. `decompose` and `make_scorer` accept them too.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -201,15 +201,15 @@ def fold(model: Model, variables: Variables) -> Variables:
 
 @jax.jit
 def fold_scorer(scorer: Scorer) -> Scorer:
-    """A scorer of folded variables; see `fold`."""
+    """Return a scorer of folded variables; see `fold`."""
     return Scorer(scorer.model, fold(scorer.model, scorer.variables))
 
 
 def check_scorer(scorer: Scorer) -> None:
-    """Refuse what is no scorer of pixels.
+    """Refuse an argument that is not a scorer of pixels.
 
     Raises:
-      ArgumentTypeError: as said.
+      ArgumentTypeError: it is not a `Scorer`.
     """
     check_kind("scorer", scorer, Scorer, "a Scorer", "make it by ju.make_scorer(model, variables)")
 

@@ -25,7 +25,7 @@ from jaxunreg.scoring.until_error import one_behind
 from jaxunreg.typing import AnyImage, AnyImages
 
 # The most batches that a device takes in one call of the program. With one batch a call, a CPU is 0.8 times as fast,
-# since each call gets its memory anew. More batches would mean more padding for a small request.
+# because each call allocates its memory again. More batches would mean more padding for a small request.
 _BATCHES_A_CALL = 4
 
 
@@ -56,28 +56,28 @@ def sharded_scorer(
     backend: Backend = "shard_map",
     batch_size: int | None = None,
 ) -> "ShardedScorer | ShardedFeatureScorer":
-    """A scorer that computes on several devices: the same numbers as one device, in the same order.
+    """Make a scorer that computes on several devices. Numbers and order are the same as on one device.
 
-    This function folds batch normalisation into the weights and copies them to each device, once. The compiled programs
+    This function folds batch normalisation into the weights and copies them to each device once. The compiled programs
     do not communicate between devices.
 
     Args:
       scorer: from `make_scorer`, or a `FeatureScorer`.
-      devices: by default all. With several processes (`jaxunreg.parallel.start`), each process uses its own devices
-        and scores its own images, independently of the others.
-      backend: `shard_map`, or `pmap` for pipelines that are built on it. Both give the same numbers.
+      devices: the devices; by default all. With several processes (`jaxunreg.parallel.start`), each process uses its
+        own devices and scores its own images, independently of the others.
+      backend: `shard_map`, or `pmap` for pipelines that build on it. Both give the same numbers.
       batch_size: images a device takes at a time; by default as many as stay in a processor's cache. Requests are
         padded to a multiple of `batch_size` times the number of devices, so a smaller one answers small requests
         sooner.
 
     Returns:
-      A callable: images `[N, height, width, channels]` to a `Decomposition` of `[N]`. Of a `Scorer`, its methods
-      `score_image` and `heat_map` spread the patches of one image of any size. Of a `FeatureScorer`, its method `maps`
-      returns what each place has.
+      A callable from images `[N, height, width, channels]` to a `Decomposition` of `[N]`. For a `Scorer`, its methods
+      `score_image` and `heat_map` spread the patches of one image of any size. For a `FeatureScorer`, its method `maps`
+      returns D, A and M of each place.
 
     Raises:
-      ArgumentError: no device, a device that is named twice, devices of other processes alone, an unknown backend, or
-        a batch size below one.
+      ArgumentError: there is no device, a device is named twice, all devices belong to other processes, the backend is
+        unknown, or the batch size is below one.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -115,7 +115,7 @@ class ShardedScorer:
     batch_size: int
 
     def __call__(self, images: AnyImages) -> Decomposition:
-        """D, A and M of any number of images, even none, by one compiled program.
+        """Return D, A and M of any number of images, even none, by one compiled program.
 
         Args:
           images: `[N, height, width, channels]`; uint8, or floating point in [0, 1].
@@ -149,7 +149,7 @@ class ShardedScorer:
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *results)
 
     def _in_order(self, result: Decomposition, count: int) -> Decomposition:
-        """The scores of the first `count` batches of each device, in the order of their images."""
+        """Return the scores of the first `count` batches of each device, in the order of their images."""
 
         def take(leaf: np.ndarray) -> np.ndarray:
             return leaf.reshape(self.mesh.size, -1, self.batch_size)[:, :count].ravel()
@@ -159,7 +159,7 @@ class ShardedScorer:
     def score_image(
         self, image: AnyImage, *, stride: int, patch: int | None = None, batch_size: int | None = None
     ) -> Decomposition:
-        """`jaxunreg.score_image` with the patches spread over the devices.
+        """Do `jaxunreg.score_image` with the patches spread over the devices.
 
         Args:
           image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
@@ -189,7 +189,7 @@ class ShardedScorer:
         batch_size: int | None = None,
         term: Term = "m",
     ) -> Float[np.ndarray, "height width"]:
-        """`jaxunreg.heat_map` with the patches spread over the devices, whose maps are added on the host.
+        """Do `jaxunreg.heat_map` with the patches spread over the devices. The host adds their maps.
 
         Args:
           image: `[height, width, channels]`, at least as large as the model's; uint8, or floating point in [0, 1].
@@ -213,7 +213,7 @@ class ShardedScorer:
         parts = self._start(_patch_sum(term), image, (corners, weights.reshape(corners.shape[:2])))
         height, width = image.shape[:2]
         total = np.zeros((height, width), np.float32)
-        # One after another, since each part is as large as the image.
+        # One after another, because each part is as large as the image.
         for part in parts.addressable_shards:
             total += jax.device_get(part.data).reshape(height, width)
         return total / grid.coverage(height, width).astype(np.float32)

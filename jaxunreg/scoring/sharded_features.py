@@ -52,7 +52,7 @@ class ShardedFeatureScorer:
     batch_size: int
 
     def __call__(self, images: AnyImages) -> Decomposition:
-        """D, A and M of any number of images of one size, even none: the sums over their places.
+        """Return D, A and M of any number of images of one size, even none: the sums over their places.
 
         One program is compiled for each size of the images.
 
@@ -63,13 +63,13 @@ class ShardedFeatureScorer:
           NumPy float32 arrays `[N]`, in nats, higher is more anomalous.
 
         Raises:
-          ArgumentError, ArgumentTypeError: the errors of `decompose`, but for the size; also images inside of `jit` or
-            `vmap`.
+          ArgumentError, ArgumentTypeError: the errors of `decompose`, except that any size is allowed; also images
+            inside of `jit` or `vmap`.
         """
         return self._in_calls(_terms, images)
 
     def maps(self, images: AnyImages) -> Decomposition:
-        """D, A and M of each place of any number of images of one size.
+        """Return D, A and M of each place of any number of images of one size.
 
         Args:
           images: as above.
@@ -104,12 +104,12 @@ class ShardedFeatureScorer:
         return prepared(on_leaves, self.leaves, (), images, self.mesh, self.backend)
 
     def _in_order(self, leaf: np.ndarray) -> np.ndarray:
-        """One axis of images, where pmap has one of devices before it."""
+        """Join the axes of devices and images that pmap returns."""
         return leaf.reshape(-1, *leaf.shape[2:]) if self.backend == "pmap" else leaf
 
 
 def shard_features(scorer: FeatureScorer, mesh: Mesh, backend: Backend, batch_size: int | None) -> ShardedFeatureScorer:
-    """See `sharded_scorer`."""
+    """Spread a scorer of features over devices; see `sharded_scorer`."""
     if batch_size is None:
         batch_size = images_a_call(scorer.size)
     else:
@@ -118,7 +118,7 @@ def shard_features(scorer: FeatureScorer, mesh: Mesh, backend: Backend, batch_si
     return ShardedFeatureScorer(scorer, leaves, mesh, backend, batch_size)
 
 
-# A scorer has arrays of certain shapes, and pmap has one more axis until its program runs.
+# A scorer checks the shapes of its arrays, and pmap adds an axis until its program runs.
 @functools.lru_cache(maxsize=64)
 def _on_leaves(function: Callable[[FeatureScorer, Array], Decomposition], structure: Any) -> Callable[..., Any]:
     def program(leaves: list[Array], shared: Any, images: Array) -> Decomposition:

@@ -22,10 +22,10 @@ from jaxunreg.typing import AnyImage
 def score_image(
     scorer: Scorer, image: AnyImage, *, stride: int, patch: int | None = None, batch_size: int | None = None
 ) -> Decomposition:
-    """D, A and M of every patch of an image of any size, in memory that does not grow with the image.
+    """Score every patch of an image of any size, in memory that does not grow with the image.
 
     Patch `[i, j]` starts at row `i * stride` and column `j * stride`. If a border is left over, one more row or column
-    of patches is aligned to it. A pure function: it composes with `jit`, `vmap` and `grad`.
+    of patches is aligned to it. This is a pure function: it composes with `jit`, `vmap` and `grad`.
 
     Args:
       scorer: from `make_scorer`.
@@ -61,11 +61,11 @@ def heat_map(
     batch_size: int | None = None,
     term: Term = "m",
 ) -> Float[Array, "height width"]:
-    """A term for each pixel of an image of any size: the mean over the patches that cover the pixel.
+    """Return a term for each pixel of an image of any size: the mean over the patches that cover the pixel.
 
-    A pixel's M is the sum of `1/2 (x - mu)^2 / sigma^2` over its channels, its A that of `1/2 log(2 pi sigma^2)` (eq. 6
-    before the sum over pixels), and its D the patch's D divided by the patch's pixels. A pure function, in memory that
-    grows by three numbers a pixel.
+    A pixel's M is the sum of `1/2 (x - mu)^2 / sigma^2` over its channels, its A is the sum of `1/2 log(2 pi sigma^2)`
+    (eq. 6 before the sum over pixels), and its D is the patch's D divided by the patch's pixels. This is a pure
+    function. Its memory grows by three numbers a pixel.
 
     Args:
       scorer: from `make_scorer`.
@@ -94,7 +94,7 @@ def heat_map(
 
 
 def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
-    """The patches of `score_image`, after its arguments are checked.
+    """Check the arguments of `score_image`, and return its patches.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `score_image`.
@@ -112,7 +112,7 @@ def checked_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int
 
 
 def checked_covering_grid(scorer: Scorer, image: AnyImage, patch: int | None, stride: int) -> PatchGrid:
-    """The patches of `heat_map`, which cover every pixel, after its arguments are checked.
+    """Check the arguments of `heat_map`, and return its patches, which cover every pixel.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `score_image`; also a stride that skips pixels.
@@ -123,7 +123,7 @@ def checked_covering_grid(scorer: Scorer, image: AnyImage, patch: int | None, st
 
 
 def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[np.ndarray, "batches batch 2"]:
-    """The corners in batches of one size, the same number of batches for each device, padded with the last patch."""
+    """Return the corners in batches of one size, equally many for each device, padded with the last patch."""
     corners = grid.corners
     batch_size = min(batch_size, -(-len(corners) // devices))
     missing = -len(corners) % (batch_size * devices)
@@ -131,10 +131,10 @@ def batched_corners(grid: PatchGrid, batch_size: int, devices: int = 1) -> Int[n
 
 
 def patch_terms(scorer: Scorer, image: AnyImage, corners: Int[Array, "batches batch 2"]) -> Decomposition:
-    """D, A and M of the patches at some corners, `[batches, batch]`, one batch at a time."""
+    """Return D, A and M of the patches at some corners, `[batches, batch]`, one batch at a time."""
     size = scorer.model.config.image_shape[:2]
 
-    # Checkpointed, so that a gradient keeps one batch of activations and not all of them.
+    # Checkpointed, so that a gradient keeps the activations of one batch instead of all.
     @jax.checkpoint
     def terms(corners: jax.Array) -> Decomposition:
         patches = to_float(extract_patches(image, corners, size))
@@ -150,7 +150,7 @@ def sum_patches(
     weights: Float[Array, "batches batch"],
     term: Term,
 ) -> Float[Array, "height width"]:
-    """The sum over patches of a term of their pixels, each patch times its weight and at its place in the image."""
+    """Sum a term of the pixels over patches, each patch times its weight and at its place in the image."""
     size = scorer.model.config.image_shape[:2]
 
     @jax.checkpoint

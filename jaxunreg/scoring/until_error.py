@@ -1,4 +1,4 @@
-"""Streams that hand on all that was computed before an error, and then raise it."""
+"""Streams that pass on everything that was computed before an error, and then raise it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
@@ -7,12 +7,12 @@ T = TypeVar("T")
 
 
 class UntilError(Generic[T]):
-    """The items of an iterable, which end where an error ends them. `raise_error` raises it later.
+    """The items of an iterable up to an error. `raise_error` raises the error later.
 
-    A caller that collects several items at a time can so use those that came before the error.
+    So a caller that collects several items at a time can use the items before the error.
 
     Args:
-      items: what to take the items from.
+      items: the source of the items.
 
     >>> items = UntilError(10 // k for k in (2, 1, 0, 5))
     >>> list(items)
@@ -43,22 +43,22 @@ class UntilError(Generic[T]):
         """Raise the error that ended the items, if one did.
 
         Raises:
-          Exception: that error, as it was.
+          Exception: that error, unchanged.
         """
         if self._error is not None:
             raise self._error
 
 
 def one_behind(items: Iterable[T]) -> Iterator[T]:
-    """The items, each after the next one was begun.
+    """Yield the items, each after the next one was begun.
 
-    A device computes a call while the next one is prepared. No more than one waits, so that memory does not grow.
+    A device computes a call while the next one is prepared. At most one item waits, so memory does not grow.
 
     Args:
-      items: what to take the items from.
+      items: the source of the items.
 
     Yields:
-      The items in order, and those before an error before it is raised.
+      The items in order. If there is an error, the items before it come before it is raised.
 
     >>> began = []
     >>> first = next(one_behind(began.append(k) or k for k in range(3)))

@@ -1,4 +1,4 @@
-"""The size at which a feature network sees images, and images at that size."""
+"""The size at which a feature network sees images, and resizing to it."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from jaxunreg.images import check_images
 from jaxunreg.typing import Image
 
 SMALLEST_IMAGE = 16
-"""Height and width that an image has at least, in pixels: a smaller one shows a pretrained network next to nothing."""
+"""The least height and width of an image, in pixels. A smaller one shows a pretrained network next to nothing."""
 
 DEFAULT_RESOLUTION = 384
 """Square root of the number of pixels of a working image, if the user does not say."""
 
-# A working image has so many places at least in height and in width, even where it must be enlarged for it.
+# The least number of places of a working image in height and in width, even if the image must be enlarged.
 _FEWEST_PLACES = 4
 
-# Height and width are multiples of it, so that the maps of all levels of a network divide the image evenly.
+# Height and width are multiples of this, so that the maps of all levels of a network divide the image evenly.
 _MULTIPLE = 16
 
 
@@ -28,7 +28,7 @@ class WorkingImage(NamedTuple):
 
     Attributes:
       pixels: float32 `[height, width, channels]` in [0, 1], at the working size.
-      size: height and width of the image as it came.
+      size: height and width of the original image.
     """
 
     pixels: Float32[np.ndarray, "_ _ _"]
@@ -36,12 +36,12 @@ class WorkingImage(NamedTuple):
 
 
 def working_size(sizes: Int64[np.ndarray, "n 2"], resolution: int | None, stride: int) -> tuple[int, int]:
-    """Height and width at which images are looked at, with their median aspect ratio; multiples of 16.
+    """Return the working height and width of images, multiples of 16, with their median aspect ratio.
 
     Args:
       sizes: height and width of each image.
-      resolution: square root of the number of pixels. None is `DEFAULT_RESOLUTION` for images that are larger; those
-        that are smaller are not enlarged, but for a map of at least 4x4 places.
+      resolution: square root of the number of pixels. None is `DEFAULT_RESOLUTION` for images that are larger. Smaller
+        images are enlarged only for a map of at least 4x4 places.
       stride: the feature network's.
 
     >>> working_size(np.array([[450, 450]]), None, 8), working_size(np.array([[1250, 500]]), None, 8)
@@ -64,7 +64,7 @@ def working_size(sizes: Int64[np.ndarray, "n 2"], resolution: int | None, stride
 
 
 def resized(image: Image, size: tuple[int, int]) -> Float[Array, "_ _ channels"]:
-    """An image at another size, by linear interpolation with antialiasing; inside JAX.
+    """Resize an image by linear interpolation with antialiasing, inside JAX.
 
     >>> import jax.numpy as jnp
     >>> resized(jnp.ones((40, 30, 3)), (32, 48)).shape
@@ -76,12 +76,12 @@ def resized(image: Image, size: tuple[int, int]) -> Float[Array, "_ _ channels"]
 
 
 def shrunk(image: Num[Array | np.ndarray, "_ _ _"], size: tuple[int, int], channels: int) -> WorkingImage:
-    """The same on the host, to rounding, which compiles nothing for a new size of images.
+    """Do the same on the host, up to rounding. It compiles nothing for a new size of images.
 
     Args:
       image: `[height, width, channels]`; uint8, or floating point in [0, 1].
       size: height and width of the result.
-      channels: that the image must have.
+      channels: number of channels that the image must have.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `check_images`.
