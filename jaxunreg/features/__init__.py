@@ -1,4 +1,4 @@
-"""Feature networks, frozen and pretrained, and the Gaussians and VAEs of what they see."""
+"""Frozen, pretrained feature networks, and the Gaussians and VAEs of their features."""
 
 from jaxunreg.features.choosing import HeldOutNats, best_config, held_out_nats
 from jaxunreg.features.efficientnet_lite import EfficientNetLite0

@@ -1,4 +1,4 @@
-"""The choice of a Gaussian by the nats of normal images that it was not fitted on."""
+"""The choice of a Gaussian by the nats of normal images outside of its fit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,16 +30,16 @@ CANDIDATES = (
     WhiteningConfig(per_place=False),
     *(WhiteningConfig(per_place=True, shrinkage=s) for s in (0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)),
 )
-"""What `held_out_nats` tries by default."""
+"""The configs that `held_out_nats` tries by default."""
 
 
 class HeldOutNats(NamedTuple):
-    """How well a Gaussian predicts normal images that it was not fitted on.
+    """How well a Gaussian predicts normal images outside of its fit.
 
     Attributes:
-      config: which Gaussian.
+      config: the config of the Gaussian.
       nats: mean of A + M over held-out images and places, in nats a place; lower is better.
-      standard_error: of that mean, over images.
+      standard_error: standard error of that mean, over images.
     """
 
     config: WhiteningConfig
@@ -51,22 +51,22 @@ class HeldOutNats(NamedTuple):
 def held_out_nats(
     features: AnyFeatureMaps, held_out: HeldOutMaps, configs: Sequence[WhiteningConfig] = CANDIDATES
 ) -> tuple[HeldOutNats, ...]:
-    """How well each of several Gaussians, fitted to some normal images, predicts others.
+    """Return how well each of several Gaussians, fitted to some normal images, predicts others.
 
-    The densities are of the same features, so their nats can be compared. No defect and no label is needed. On a CPU
-    a place takes half a millisecond for each config, with 152 features; a regular subset of the places, such as
-    `features[:, ::2, ::2]`, tells as much in a quarter of the time.
+    All densities describe the same features, so their nats can be compared. No defect and no label is needed. On a CPU,
+    a place takes half a millisecond for each config, with 152 features. A regular subset of the places, such as
+    `features[:, ::2, ::2]`, says as much in a quarter of the time.
 
     Args:
-      features: of the images to fit to, `[images, rows, columns, features]`.
-      held_out: of other normal images.
+      features: features of the images to fit, `[images, rows, columns, features]`.
+      held_out: features of other normal images.
       configs: the Gaussians to try.
 
     Returns:
       An entry for each config, in that order.
 
     Raises:
-      FeatureError: as `fit_whitening`; also maps of another size, or of other features, held out.
+      FeatureError: the errors of `fit_whitening`; also held-out maps of another size or with other features.
 
     >>> import numpy as np
     >>> features = np.random.default_rng(0).normal(size=(40, 4, 6, 3)).astype(np.float32)
@@ -100,7 +100,7 @@ def held_out_nats(
 
 @checked
 def best_config(table: Sequence[HeldOutNats]) -> WhiteningConfig:
-    """The Gaussian with the fewest held-out nats, the first of equals.
+    """Return the config of the Gaussian with the fewest held-out nats, the first of equals.
 
     Raises:
       ArgumentError: an empty table.
@@ -110,13 +110,13 @@ def best_config(table: Sequence[HeldOutNats]) -> WhiteningConfig:
     WhiteningConfig(per_place=True, shrinkage=0.3)
     """
     if len(table) == 0:
-        raise ArgumentError("an empty table", "an entry at least", "give held_out_nats a config", field="table")
+        raise ArgumentError("an empty table", "at least one entry", "give held_out_nats a config", field="table")
     return min(table, key=lambda entry: entry.nats).config
 
 
 @jax.jit
 def _held_out_row(moments: Moments, held_out: Array, shared: Array, shrinkage: Array) -> Array:
-    """A + M of a row of places, summed over the row, for each held-out image."""
+    """Return A + M of a row of places, summed over the row, for each held-out image."""
     lower = jnp.linalg.cholesky(shrunk(moments.covariance, shared, shrinkage))
     residual = held_out - moments.mean[:, None]
     whitened = residual @ upper_factor(lower)
@@ -125,6 +125,6 @@ def _held_out_row(moments: Moments, held_out: Array, shared: Array, shrinkage: A
 
 @jax.jit
 def _nats_of_row(whitening: Whitening, held_out: Array) -> Array:
-    """The same with one Gaussian for all places."""
+    """Return the same with one Gaussian for all places."""
     terms = jax.vmap(whitening)(held_out.transpose(1, 0, 2)[:, None])
     return jnp.sum(terms.a + terms.m, axis=(1, 2))

@@ -14,7 +14,7 @@ from jaxunreg.features.whitening import Whitening
 
 
 class Projected(NamedTuple):
-    """Whitened maps, seen through components.
+    """Whitened maps, projected on components.
 
     Attributes:
       latent: `W y` of each image.
@@ -26,7 +26,7 @@ class Projected(NamedTuple):
 
 
 def whitened_rows(whitening: Whitening, features: AnyFeatureMaps) -> Iterator[Float[Array, "images columns features"]]:
-    """The whitened residuals of each row of the map, for all images.
+    """Yield the whitened residuals of each row of the map, for all images.
 
     Raises:
       FeatureError: NaN or infinity.
@@ -43,15 +43,16 @@ def _whitened(whitening: Whitening, row: Array) -> Array:
 def principal_components(
     whitening: Whitening, features: AnyFeatureMaps, count: int
 ) -> Float16[np.ndarray, "components rows columns features"]:
-    """The directions in which whitened maps of images vary most, orthonormal, falling.
+    """Return the directions in which whitened maps of images vary most, orthonormal, in decreasing order.
 
-    They come from the products of images with each other, since there are far fewer images than numbers in a map. No
-    mean is taken away: the whitening has done it.
+    They come from the inner products of images, because there are far fewer images than numbers in a map. No mean is
+    subtracted, because the whitening has done so.
 
     Args:
       whitening: of the features.
       features: of the images, `[images, rows, columns, features]`.
-      count: how many; no more come than vary, than there are images, less one, or than half the numbers of a map.
+      count: number of directions. It is limited to those that vary, to the number of images minus one, and to half the
+        numbers of a map.
 
     Raises:
       FeatureError: NaN or infinity.
@@ -64,7 +65,7 @@ def principal_components(
     order = np.argsort(values)[::-1][: min(count, images - 1, math.prod(features.shape[1:]) // 2)]
     order = order[values[order] > 1e-6 * values[-1]]
     mixing = jnp.asarray(vectors[:, order] / np.sqrt(values[order]), jnp.float32)
-    # Written into their places: a list of rows and their stack would take twice the memory.
+    # Written in place: a list of rows and their stack would take twice the memory.
     components = np.empty((len(order), *features.shape[1:]), np.float16)
     for k, row in enumerate(whitened_rows(whitening, features)):
         components[:, k] = _mixed(mixing, row)
@@ -85,7 +86,7 @@ def _mixed(mixing: Array, row: Array) -> Array:
 def project(
     whitening: Whitening, components: Float16[np.ndarray, "components rows columns features"], features: AnyFeatureMaps
 ) -> Projected:
-    """Latent values and energies of images.
+    """Return latent values and energies of images.
 
     Raises:
       FeatureError: NaN or infinity.
@@ -109,12 +110,12 @@ def energies_of_places(
     latent_means: Float64[np.ndarray, "images components"],
     features: AnyFeatureMaps,
 ) -> Float64[np.ndarray, "images rows columns"]:
-    """The squared length of what the components leave of each place.
+    """Return the squared length of each place's residual after the components.
 
     Args:
       whitening: of the features.
       components: `W`.
-      latent_means: how much of each component is taken away.
+      latent_means: how much of each component is subtracted.
       features: of the images.
 
     Raises:

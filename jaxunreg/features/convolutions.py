@@ -1,4 +1,4 @@
-"""Convolutions of frozen networks, with the batch normalisation that follows them folded in."""
+"""Convolutions of frozen networks, with their batch normalisation folded in."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -33,7 +33,7 @@ def fold_batch_norm(
     shape: tuple[int | None, int | None, int, int],
     epsilon: float,
 ) -> Convolution:
-    """A convolution and the batch normalisation behind it, as PyTorch stores them, made one.
+    """Fold a convolution and the batch normalisation after it, as PyTorch stores them, into one convolution.
 
     `scale (w * x - mean) / sqrt(variance + epsilon) + bias = (w g) * x + (bias - g mean)` with
     `g = scale / sqrt(variance + epsilon)`.
@@ -43,10 +43,10 @@ def fold_batch_norm(
       convolution: name of the convolution.
       norm: name of the batch normalisation.
       shape: expected shape of the kernel in PyTorch, `[c_out, c_in, k, k]`; `None` stands for any length.
-      epsilon: that of the batch normalisation.
+      epsilon: epsilon of the batch normalisation.
 
     Returns:
-      Float32 arrays. A kernel with `c_in = 1` and several outputs is that of a depthwise convolution.
+      Float32 arrays. A kernel with `c_in = 1` and several outputs is taken for a depthwise convolution.
 
     Raises:
       WeightsError: an array is missing, of another shape, not finite, or has a negative variance.
@@ -75,14 +75,14 @@ def convolve(
     padding: Padding = ((0, 0), (0, 0)),
     precision: Precision = "float32",
 ) -> Float[Array, "batch rows columns c_out"]:
-    """`y = conv(x, kernel) + bias` in the dtype of `x`; a 1x1 kernel is a matrix product.
+    """Return `y = conv(x, kernel) + bias` in the dtype of `x`. A 1x1 kernel is a matrix product.
 
     Args:
       x: `[batch, rows, columns, c_in]`.
       layer: a kernel `[k, k, c_in, c_out]` with its bias.
       stride: step between neighbouring outputs.
       padding: rows of zeros above and below, and columns left and right.
-      precision: of the operands. Products of bfloat16 are added up in the dtype of `x`.
+      precision: dtype of the operands. Products of bfloat16 are added up in the dtype of `x`.
 
     >>> import jax.numpy as jnp
     >>> layer = Convolution(jnp.ones((1, 1, 3, 2)), jnp.ones(2))

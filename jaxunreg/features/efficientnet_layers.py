@@ -13,7 +13,7 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class Stage(NamedTuple):
-    """Blocks that share a size: `repeats` of them, the first of which has the stride and changes the channels."""
+    """Blocks that share a size: `repeats` of them. The first has the stride and changes the channels."""
 
     repeats: int
     kernel: int
@@ -34,12 +34,12 @@ STAGES = (
 
 
 class Block(NamedTuple):
-    """An inverted bottleneck: 1x1 to more channels, depthwise, and 1x1 to few.
+    """An inverted bottleneck: 1x1 to more channels, depthwise, and 1x1 to few channels.
 
     Attributes:
-      expand: to `expansion` times as many channels, or None where that is once.
-      depthwise: a filter a channel.
-      project: to the block's channels, without an activation.
+      expand: convolution to `expansion` times as many channels, or None if that is one.
+      depthwise: one filter for each channel.
+      project: convolution to the block's channels, without an activation.
     """
 
     expand: Convolution | None
@@ -60,7 +60,7 @@ class Weights(NamedTuple):
 
 
 def layers_of_stages() -> list[tuple[Layer, ...]]:
-    """The layers with a kernel up to each stage, with the padding that even heights and widths get by `same_padding`.
+    """Return the layers with a kernel up to each stage, with the padding of `same_padding` for even sizes.
 
     >>> [len(layers) for layers in layers_of_stages()]
     [2, 4, 6, 9, 12]
@@ -75,7 +75,7 @@ def layers_of_stages() -> list[tuple[Layer, ...]]:
 
 
 def fold_weights(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """The weights with batch normalisation folded in.
+    """Return the weights with batch normalisation folded in.
 
     Args:
       tensors: see `EfficientNetLite0.from_tensors`.

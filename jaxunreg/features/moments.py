@@ -14,31 +14,31 @@ from jaxunreg.features.network import FeatureError
 from jaxunreg.features.triangular import inverse_lower
 from jaxunreg.masked import check_unmasked
 
-# Added to each variance, relative to the mean variance of a channel: keeps the Cholesky factor of float32 positive
-# where channels are copies of each other, or never active.
+# Added to each variance, relative to the mean variance of a channel. It keeps the Cholesky factor of float32 positive
+# if channels are copies of each other or never active.
 RIDGE = 1e-5
 
 AnyFeatureMaps = Float[Array | np.ndarray, "images rows columns features"]
-"""Maps of several images; a memory-mapped file, or float16, will do."""
+"""Maps of several images; may be float16 or a memory-mapped file."""
 
 HeldOutMaps = Float[Array | np.ndarray, "held_out ..."]
-"""Those of other images, `[images, rows, columns, features]`; another number of them."""
+"""Maps of other images, `[images, rows, columns, features]`, of any number."""
 
 
 class Moments(NamedTuple):
-    """A mean `[..., features]` and a covariance `[..., features, features]`, with axes of places or none."""
+    """A mean `[..., features]` and a covariance `[..., features, features]`, with or without axes of places."""
 
     mean: Array
     covariance: Array
 
 
 def as_array(number: float) -> Array:
-    """A number as a float32 scalar, so that another one compiles nothing."""
+    """Return a number as a float32 scalar, so that another number compiles nothing."""
     return jnp.asarray(number, jnp.float32)
 
 
 def checked_rows(features: Array | np.ndarray) -> Iterator[Array]:
-    """Each row of the map for all images, places first: `[columns, images, features]` in float32, checked."""
+    """Yield each row of the map for all images, places first: `[columns, images, features]` in float32, checked."""
     check_unmasked(features, "features")
     for k in range(features.shape[1]):
         row = np.asarray(features[:, k])
@@ -53,7 +53,7 @@ def checked_rows(features: Array | np.ndarray) -> Iterator[Array]:
 
 
 def unlike_fitted(features: AnyFeatureMaps, held_out: HeldOutMaps) -> FeatureError:
-    """The error for held-out maps that are none, or that have another shape than those to fit to."""
+    """Return the error for held-out maps that are missing, or whose shape differs from the maps of the fit."""
     return FeatureError(
         f"held-out features of shape {list(held_out.shape)}",
         f"{['images', *features.shape[1:]]}, as those to fit to".replace("'", ""),
@@ -62,7 +62,7 @@ def unlike_fitted(features: AnyFeatureMaps, held_out: HeldOutMaps) -> FeatureErr
 
 
 def moments_of_all(features: AnyFeatureMaps, per_place: bool) -> Moments:
-    """Mean and covariance for all places; with `per_place`, of the residuals from the mean of each place."""
+    """Return mean and covariance for all places; with `per_place`, of the residuals from the mean of each place."""
     images, height, width, channels = features.shape
     if images < 2:
         raise FeatureError(f"{images} images to fit to", "at least 2", "add normal images")
@@ -90,7 +90,7 @@ def moments_of_all(features: AnyFeatureMaps, per_place: bool) -> Moments:
 
 
 def total_of(parts: Iterator[Array]) -> Array:
-    """The sum of arrays that come one after another."""
+    """Return the sum of arrays that come one after another."""
     return functools.reduce(jnp.add, parts)
 
 
@@ -108,15 +108,15 @@ def _scatter_around(row: Array, mean: Array) -> Array:
 
 @jax.jit
 def moments_of_row(row: Array) -> Moments:
-    """Unbiased mean and covariance of each place of a row, over images."""
+    """Return the unbiased mean and covariance of each place of a row, over images."""
     mean = jnp.mean(row, axis=1)
     residual = row - mean[:, None]
     return Moments(mean, jnp.swapaxes(residual, 1, 2) @ residual / (row.shape[1] - 1))
 
 
 def shrunk(covariance: Array, shared: Array, shrinkage: Array) -> Array:
-    """`(1 - s) S_place + s S_all` for each place of a row, regularised by `RIDGE`."""
-    # The shared covariance has its ridge already, and a place needs one where it is not shrunk.
+    """Return `(1 - s) S_place + s S_all` for each place of a row, regularised by `RIDGE`."""
+    # The shared covariance already has its ridge, and a place needs one for its own share.
     channels = shared.shape[0]
     ridge = (1.0 - shrinkage) * RIDGE * jnp.trace(shared) / channels
     return (
@@ -125,11 +125,11 @@ def shrunk(covariance: Array, shared: Array, shrinkage: Array) -> Array:
 
 
 def upper_factor(lower: Array) -> Array:
-    """`U = L^-T` of `Sigma = L L^T`, so that `U U^T = Sigma^-1`."""
+    """Return `U = L^-T` of `Sigma = L L^T`, so that `U U^T = Sigma^-1`."""
     return jnp.swapaxes(inverse_lower(lower), -1, -2)
 
 
 def log_normalizer_of(lower: Array) -> Array:
-    """`1/2 log det(2 pi Sigma)` of `Sigma = L L^T`."""
+    """Return `1/2 log det(2 pi Sigma)` of `Sigma = L L^T`."""
     diagonal = jnp.diagonal(lower, axis1=-2, axis2=-1)
     return 0.5 * LOG_2PI * lower.shape[-1] + jnp.sum(jnp.log(diagonal), axis=-1)

@@ -1,4 +1,4 @@
-"""What a feature network must offer, and how a function of a user's own becomes one."""
+"""What a feature network must offer, and a wrapper that makes one of a user's function."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,31 +19,31 @@ from jaxunreg.signatures import checked
 from jaxunreg.typing import Images, PyTree
 
 FeatureMap = Float[Array, "rows columns features"]
-"""What a network sees in one image."""
+"""The features of one image."""
 
 FeatureMaps = Float[Array, "batch rows columns features"]
-"""What a network sees in each image of a batch."""
+"""The features of each image of a batch."""
 
 
 class FeatureError(JaxunregError, ValueError):
-    """Features that cannot be used: of another shape than expected, too few, or not finite."""
+    """Features cannot be used: their shape is not as expected, they are too few, or not finite."""
 
 
 @runtime_checkable
 class FeatureNetwork(Protocol):
     """A frozen network as a pure function from images to maps of features.
 
-    It is a pytree whose leaves are its weights. So it is an argument like any array: give it to `jit`, `vmap`, `grad`
+    It is a pytree whose leaves are its weights. So it is an argument like any array: pass it to `jit`, `vmap`, `grad`
     and `shard_map`. `EfficientNetLite0` and `ResNet` are feature networks, and `wrap` makes one of any function.
 
     It may offer more: `arithmetic`, see `arithmetic_of`, `native()`, see `native_of`, and `tiling`, see `tiling_of`.
 
     Attributes:
-      name: what it is, for people.
+      name: its name, for people.
       channels: values at each place of the map.
       stride: pixels from one place of the map to the next. An image `[height, width]` has a map of
         `ceil(height / stride)` rows and `ceil(width / stride)` columns.
-      sha256: SHA-256 of its weights, as 64 hexadecimal digits. Features of another network mean something else.
+      sha256: SHA-256 of its weights, as 64 hexadecimal digits. Features of another network have another meaning.
     """
 
     @property
@@ -59,12 +59,12 @@ class FeatureNetwork(Protocol):
     def sha256(self) -> str: ...
 
     def __call__(self, images: Images) -> FeatureMaps:
-        """Features of images `[batch, height, width, 1 or 3]`, floating point in [0, 1]."""
+        """Return the features of images `[batch, height, width, 1 or 3]`, floating point in [0, 1]."""
         ...
 
 
 def arithmetic_of(network: FeatureNetwork) -> str:
-    """What a network computes matrix products in: its `arithmetic` if it has one, else `"float32"`.
+    """Return the arithmetic of a network's matrix products: its `arithmetic` if it has one, else `"float32"`.
 
     >>> arithmetic_of(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned"))
     'float32'
@@ -73,7 +73,7 @@ def arithmetic_of(network: FeatureNetwork) -> str:
 
 
 def native_of(network: FeatureNetwork) -> FeatureNetwork:
-    """The same network in float32 with XLA's own convolutions: what its `native()` returns if it has one, else itself.
+    """Return the network in float32 with XLA's own convolutions: its `native()` if it has one, else itself.
 
     >>> network = wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned")
     >>> native_of(network) is network
@@ -84,7 +84,7 @@ def native_of(network: FeatureNetwork) -> FeatureNetwork:
 
 
 def tiling_of(network: FeatureNetwork) -> Tiling | None:
-    """How its image may be cut into tiles: its `tiling` if it has one, else None.
+    """Return how its image may be cut into tiles: its `tiling` if it has one, else None.
 
     >>> tiling_of(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned", tiling=Tiling(0, 4)))
     Tiling(halo=0, multiple=4)
@@ -95,12 +95,12 @@ def tiling_of(network: FeatureNetwork) -> Tiling | None:
 
 @checked
 def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, int, int]:
-    """Rows, columns and channels of the map of an image.
+    """Return rows, columns and channels of the map of an image.
 
     Args:
       network: any feature network.
-      height: of the image, in pixels.
-      width: of the image, in pixels.
+      height: height of the image, in pixels.
+      width: width of the image, in pixels.
 
     >>> map_shape(wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned"), 30, 40)
     (8, 10, 3)
@@ -115,14 +115,14 @@ def map_shape(network: FeatureNetwork, height: int, width: int) -> tuple[int, in
     data_fields=["weights"],
     meta_fields=["function", "name", "sha256", "sizes", "tiling"],
 )
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, like a function, so that `jit` takes it.
 class WrappedNetwork:
-    """A function of a user's own as a feature network; see `wrap`.
+    """A user's function as a feature network; see `wrap`.
 
     Attributes:
       function: `function(weights, images)`, static.
       weights: its weights, the leaves.
-      name: what it is, for people.
+      name: its name, for people.
       sha256: SHA-256 of its weights.
       sizes: channels and stride.
       tiling: see `tiling_of`.
@@ -146,7 +146,7 @@ class WrappedNetwork:
         return self.sizes[1]
 
     def __call__(self, images: Images) -> FeatureMaps:
-        """Features of images `[batch, height, width, channels]`, floating point in [0, 1]."""
+        """Return the features of images `[batch, height, width, channels]`, floating point in [0, 1]."""
         return self.function(self.weights, images)
 
 
@@ -161,23 +161,23 @@ def wrap(
 ) -> WrappedNetwork:
     """Make a feature network of any function from images to maps.
 
-    Channels and stride are found by `jax.eval_shape`, so the function does not run.
+    `jax.eval_shape` finds channels and stride, so the function does not run.
 
     Args:
       function: `function(weights, images)`, pure and traceable, from images `[batch, height, width, channels]` in
         float32 to maps `[batch, ceil(height / stride), ceil(width / stride), channels]`.
-      weights: a pytree of arrays, `()` for none. Arrays that the function closes over are no part of `sha256`.
-      name: what it is, for people.
-      image_channels: channels of the images it takes.
-      tiling: how large images may be cut into tiles, if the function sees no farther than a halo. Without it they are
-        seen as a whole, however large they are.
+      weights: a pytree of arrays, `()` for none. Arrays that the function closes over are not part of `sha256`.
+      name: its name, for people.
+      image_channels: channels of the images that it takes.
+      tiling: how large images may be cut into tiles, if a place does not see farther than a halo. Without it, images of
+        any size are seen as a whole.
 
     Returns:
       A feature network.
 
     Raises:
-      ArgumentTypeError: weights that are no numbers.
-      ArgumentError: tiles that do not begin at places of the map.
+      ArgumentTypeError: the weights are not numbers.
+      ArgumentError: the tiles do not begin at places of the map.
       FeatureError: the function does not return maps, or no stride explains their size.
 
     >>> import jax.numpy as jnp
@@ -205,7 +205,7 @@ def wrap(
             "return a map for each image, channels last",
         )
     stride = -(-height // maps[1])
-    # An odd size tells a stride from a division that rounds down.
+    # An odd size distinguishes a stride from a division that rounds down.
     odd = _shape_of_maps(function, weights, (2, height + 1, width + 1, image_channels))
     for (rows, columns), (tall, wide) in ((maps[1:3], (height, width)), (odd[1:3], (height + 1, width + 1))):
         if (rows, columns) != (-(-tall // stride), -(-wide // stride)):
@@ -242,15 +242,15 @@ def _sha256(weights: PyTree) -> str:
 
 @checked
 def to_rgb(images: Images, smallest: int) -> Float[Array, "batch height width 3"]:
-    """Check the images that a network was given, and repeat gray ones to three channels.
+    """Check the images for a network, and repeat gray images to three channels.
 
     Args:
       images: `[batch, height, width, channels]`, floating point in [0, 1].
       smallest: height and width that the network needs, in pixels.
 
     Raises:
-      ArgumentTypeError: no array of floating point.
-      ArgumentError: another number of axes, neither 1 nor 3 channels, or smaller images.
+      ArgumentTypeError: the images are not a floating-point array.
+      ArgumentError: the number of axes differs, there are neither 1 nor 3 channels, or the images are smaller.
 
     >>> import jax.numpy as jnp
     >>> to_rgb(jnp.ones((1, 32, 32, 1)), 32).shape

@@ -1,4 +1,4 @@
-"""How far a place of a map sees, from the layers that made it."""
+"""The receptive field of a place of a map, from the layers that made it."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ class Layer(NamedTuple):
     """A convolution or a pooling along one axis.
 
     Attributes:
-      kernel: how many neighbours it looks at.
+      kernel: number of neighbours that it sees.
       stride: step between neighbouring outputs.
-      before: zeros in front of the first neighbour.
+      before: zeros before the first neighbour.
     """
 
     kernel: int
@@ -20,11 +20,11 @@ class Layer(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """How the image of a network may be cut into tiles, so that the map is that of the whole image.
+    """How the image of a network may be cut into tiles, so that the map equals that of the whole image.
 
     Attributes:
-      halo: pixels around a tile that its places see besides, a multiple of `multiple`.
-      multiple: tiles begin and end at multiples of so many pixels: the coarsest stride inside of the network.
+      halo: pixels around a tile that its places also see, a multiple of `multiple`.
+      multiple: tiles begin and end at multiples of this number of pixels, the coarsest stride inside of the network.
     """
 
     halo: int
@@ -32,10 +32,10 @@ class Tiling(NamedTuple):
 
 
 def tiling_of_levels(levels: Sequence[Sequence[Layer]]) -> Tiling:
-    """The tiling of a network whose levels are joined by `join_levels`.
+    """Return the tiling of a network whose levels are joined by `join_levels`.
 
-    A place sees its own neighbours of 3x3 at each level, and at coarser levels those of the two places that it is
-    interpolated between. Each layer widens what it sees by its kernel and its stride.
+    A place sees its 3x3 neighbours at each level. At coarser levels it is interpolated between two places and sees the
+    neighbours of both. Each layer widens the view by its kernel and its stride.
 
     Args:
       levels: the layers up to each level, the finest first. Layers with a kernel of one may be left out.

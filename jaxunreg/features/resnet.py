@@ -1,7 +1,10 @@
 """Residual networks in torchvision's layout up to `layer3`, from a file that the user has.
 
-He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016; Zagoruyko and Komodakis, *Wide Residual Networks*,
-BMVC 2016. PaDiM and PatchCore are published with ResNet-18 and wide ResNet-50-2.
+The papers of PaDiM and PatchCore use ResNet-18 and wide ResNet-50-2.
+
+References:
+  He, K. et al. Deep Residual Learning for Image Recognition. CVPR 2016.
+  Zagoruyko, S. and Komodakis, N. Wide Residual Networks. BMVC 2016.
 """
 
 import dataclasses
@@ -31,10 +34,10 @@ from jaxunreg.signatures import checked
 from jaxunreg.typing import Images
 
 BATCH_NORM_EPSILON = 1e-5
-# Mean and standard deviation of ImageNet's red, green and blue, which torchvision's networks are trained with.
+# Mean and standard deviation of ImageNet's red, green and blue, as in the training of torchvision's networks.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Of the image, in pixels: at stride 16 that are two places.
+# The least height and width of an image, in pixels: two places at stride 16.
 SMALLEST_IMAGE = 32
 _LAYERS = 3
 
@@ -43,8 +46,8 @@ class Block(NamedTuple):
     """A residual block: two 3x3 convolutions, or in a bottleneck 1x1, 3x3 and 1x1.
 
     Attributes:
-      convolutions: those of the residual.
-      shortcut: a 1x1 convolution of the input, or None where the input is added as it is.
+      convolutions: the convolutions of the residual.
+      shortcut: a 1x1 convolution of the input, or None if the input is added unchanged.
     """
 
     convolutions: tuple[Convolution, ...]
@@ -64,18 +67,18 @@ class Weights(NamedTuple):
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["name", "sha256", "precision"])
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, as a function is, so that `jit` takes it.
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity, like a function, so that `jit` takes it.
 class ResNet:
     """A residual network as a `FeatureNetwork` at stride 8: PatchCore's `layer2` and `layer3`, joined.
 
-    ResNet-18 has 128 + 256 = 384 channels and wide ResNet-50-2 has 512 + 1024 = 1536. Depth and widths are those of
-    the weights, so ResNet-34, 50, 101 and 152 are read too. Gray images are repeated to three channels.
+    ResNet-18 has 128 + 256 = 384 channels and wide ResNet-50-2 has 512 + 1024 = 1536. Depth and widths follow from the
+    weights, so it also reads ResNet-34, 50, 101 and 152. Gray images are repeated to three channels.
 
     Attributes:
       weights: the leaves.
-      name: what it is, for people.
+      name: its name, for people.
       sha256: SHA-256 of the file of weights.
-      precision: of the operands of all matrix products; see `EfficientNetLite0`.
+      precision: dtype of the operands of all matrix products; see `EfficientNetLite0`.
     """
 
     weights: Weights
@@ -92,14 +95,14 @@ class ResNet:
         """Read weights in torchvision's layout from a `.safetensors` file.
 
         Args:
-          path: the file, which gives the network its name. With PyTorch it is made by
-            `safetensors.torch.save_file(torchvision.models.resnet18(weights="DEFAULT").state_dict(), path)`.
-          sha256: SHA-256 that the file must have, or None where any will do.
+          path: the file, which gives the network its name. In PyTorch,
+            `safetensors.torch.save_file(torchvision.models.resnet18(weights="DEFAULT").state_dict(), path)` writes it.
+          sha256: SHA-256 that the file must have, or None for any file.
           precision: see the attribute.
 
         Raises:
-          ArgumentError, ArgumentTypeError: no path.
-          WeightsError: no such file, another SHA-256, another format, or the weights of another network.
+          ArgumentError, ArgumentTypeError: `path` is not a path.
+          WeightsError: there is no such file, or its SHA-256, format or network is not the expected one.
         """
         path = given_path("path", path)
         content, found = read_weights(path, sha256)
@@ -117,12 +120,12 @@ class ResNet:
     @classmethod
     @checked
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], *, name: str, sha256: str) -> "ResNet":
-        """The network with weights by their names in torchvision.
+        """Make the network of weights by their names in torchvision.
 
         Args:
           tensors: kernels `[out, in, k, k]`, and scale, bias, mean and variance of each batch norm. `layer4` and `fc`
             are ignored.
-          name: what it is, for people.
+          name: its name, for people.
           sha256: SHA-256 of the file they are from.
 
         Raises:
@@ -142,7 +145,7 @@ class ResNet:
 
     @property
     def tiling(self) -> Tiling:
-        """How large images are cut into tiles: at multiples of 16 pixels, with a halo that depends on the depth."""
+        """Large images are cut into tiles at multiples of 16 pixels, with a halo that depends on the depth."""
         layers = [Layer(7, 2, 3), Layer(3, 2, 1)]
         levels = []
         for number, blocks in enumerate(self.weights.layers):
@@ -160,7 +163,7 @@ class ResNet:
         return self.precision
 
     def native(self) -> "ResNet":
-        """The same network in float32, for export."""
+        """Return the same network in float32, for export."""
         return dataclasses.replace(self, precision="float32")
 
     def __call__(self, images: Images) -> FeatureMaps:
@@ -173,12 +176,12 @@ class ResNet:
           `[batch, ceil(height / 8), ceil(width / 8), channels]`, the dtype of the images.
 
         Raises:
-          ArgumentError: images of another number of channels, or smaller ones.
+          ArgumentError: the images have another number of channels, or are smaller.
         """
         return join_levels(self.levels(images)[1:])
 
     def levels(self, images: Images) -> tuple[FeatureMaps, ...]:
-        """What `layer1`, `layer2` and `layer3` return, as it is, at stride 4, 8 and 16.
+        """Return the outputs of `layer1`, `layer2` and `layer3`, at stride 4, 8 and 16.
 
         Args:
           images: as above.
@@ -189,13 +192,13 @@ class ResNet:
         return _levels(self.precision, self.weights, to_rgb(images, SMALLEST_IMAGE))
 
 
-# Outside of a program of the user's own, one compiled program and not one for each operation.
+# Outside of a user's program, this is one compiled program instead of one for each operation.
 @partial(jax.jit, static_argnums=0)
 def _levels(precision: Precision, weights: Weights, images: Array) -> tuple[Array, ...]:
     mean, std = (jnp.asarray(values, images.dtype).reshape(1, 1, 1, 3) for values in (IMAGENET_MEAN, IMAGENET_STD))
     x = jax.nn.relu(convolve((images - mean) / std, weights.stem, 2, ((3, 3), (3, 3)), precision))
     border = ((0, 0), (1, 1), (1, 1), (0, 0))
-    # A constant of NumPy, in which JAX recognises the maximum, whose gradient it knows.
+    # With a NumPy constant, JAX recognises a maximum pooling, whose gradient it knows.
     x = lax.reduce_window(x, np.asarray(-np.inf, x.dtype), lax.max, (1, 3, 3, 1), (1, 2, 2, 1), border)
     outputs = []
     for number, blocks in enumerate(weights.layers):
@@ -218,7 +221,7 @@ def _block(x: Array, block: Block, stride: int, precision: Precision) -> Array:
 
 
 def _strided(block: Block) -> int:
-    """The number of the convolution that takes the step: of the first 3x3, the first of two or the second of three."""
+    """Return the index of the convolution with the stride, the first 3x3: the first of two or the second of three."""
     return len(block.convolutions) - 2
 
 

@@ -1,4 +1,4 @@
-"""A sigma that follows the image: the log-variance of each place, linear in the latent variables and their squares."""
+"""A sigma that depends on the image: each place's log-variance is linear in the latent variables and their squares."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,16 @@ from jaxtyping import Float64, Int64
 
 from jaxunreg.features.map_vae import log_variance_of, standardised
 
-# How much ridge regression is held back, relative to the mean squared length of its inputs.
+# The penalty of the ridge regression, relative to the mean squared length of its inputs.
 _STRENGTHS = (2.0, 8.0, 32.0, 128.0)
 
 
 class Sigma(NamedTuple):
-    """How `log sigma^2` is made; see `MapVAE.log_variance`.
+    """The coefficients of `log sigma^2`; see `MapVAE.log_variance`.
 
     Attributes:
-      weights: for each place; zeros where a sigma of one is as good.
-      gain: by how much the nats of held-out images fall, in nats a place; 0 with a sigma of one.
+      weights: weights for each place; zeros if a sigma of one is as good.
+      gain: decrease of the nats of held-out images, in nats a place; 0 with a sigma of one.
     """
 
     weights: Float64[np.ndarray, "weights rows columns"]
@@ -33,14 +33,14 @@ def fit_sigma(
     *,
     folds: Int64[np.ndarray, " images"],
 ) -> Sigma:
-    """Learn by ridge regression how much is left of each place in an image with these latent variables.
+    """Learn by ridge regression the size of each place's residual from an image's latent variables.
 
     Args:
-      latent: `W y` of images that nothing else was fitted on, in units of the noise.
+      latent: `W y` of images that no other fit used, in units of the noise.
       signal: `v`.
-      energies: the squared length of what the components leave of each place.
-      features: how many numbers a place has.
-      folds: the number of the turn in which each image is judged by what the others taught.
+      energies: the squared length of each place's residual after the components.
+      features: number of features of a place.
+      folds: number of the turn in which each image is judged by estimates from the others.
 
     Returns:
       The weights with the lowest nats in turns; zeros if none is clearly better than a sigma of one.
@@ -54,11 +54,11 @@ def fit_sigma(
         for fold in range(int(folds.max()) + 1):
             weights = _ridge(inputs[folds != fold], targets[folds != fold], strength)
             predicted[folds == fold] = log_variance_of(jnp.asarray(inputs[folds == fold]), jnp.asarray(weights))
-        # The mean of a logarithm is below the logarithm of the mean; a constant makes up for it.
+        # The mean of a logarithm is below the logarithm of the mean. A constant corrects this.
         level = np.log(np.mean(flat * np.exp(-predicted)) / features)
         nats = 0.5 * (features * (predicted + level) + flat * np.exp(-predicted - level))
         gains = np.mean(0.5 * flat - nats, axis=1)
-        # What may be chance is not kept: the gain must be two standard errors above zero.
+        # The gain must be two standard errors above zero. Otherwise it may be chance, and is not kept.
         if gains.mean() > max(best.gain, 2.0 * gains.std(ddof=1) / np.sqrt(len(gains))):
             weights = _ridge(inputs, targets, strength)
             weights[0] += level
@@ -67,7 +67,7 @@ def fit_sigma(
 
 
 def _ridge(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
-    """Weights of ridge regression around the mean of all targets, through the products of images with each other."""
+    """Return weights of ridge regression around the mean of all targets, from the inner products of images."""
     level = targets.mean()
     products = inputs[:, 1:] @ inputs[:, 1:].T
     held_back = products + strength * np.mean(np.diagonal(products)) * np.eye(len(products))

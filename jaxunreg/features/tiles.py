@@ -1,8 +1,8 @@
 """A network's map of a large image, tile by tile, in bounded memory.
 
-A tile is seen with a halo around it, and only the places of the tile itself are kept. With a halo as wide as a place
-sees, they are those of the whole image, to rounding. At the border of the image a tile has no halo, so that it is
-padded there as the whole image is.
+The network sees a tile with a halo around it, and only the places of the tile itself are kept. If the halo is as wide
+as the view of a place, they equal those of the whole image up to rounding. At the border of the image a tile has no
+halo, so it is padded there like the whole image.
 """
 
 from typing import Any, NamedTuple
@@ -17,16 +17,16 @@ from jaxunreg.features.network import FeatureMap, FeatureMaps, FeatureNetwork, t
 from jaxunreg.features.receptive_field import Tiling
 from jaxunreg.typing import Image, Images
 
-# Of an image that is seen as a whole. EfficientNet-Lite0 takes 190 bytes a pixel.
+# Most pixels of an image that is seen as a whole. EfficientNet-Lite0 takes 190 bytes a pixel.
 _MOST_PIXELS = 2**21
 
-# Height and width of a tile with its halo, in pixels; more where the halo is wide. Of the pixels of a tile of 1440 with
-# the halo of EfficientNet-Lite0, half are its own.
+# Height and width of a tile with its halo, in pixels, or more if the halo is wide. With the halo of EfficientNet-Lite0,
+# half of the pixels of a tile of 1440 are its own.
 _SIDE = 1536
 
 
 class CutAxis(NamedTuple):
-    """How an axis is cut: `own` pixels from each of `owns` on are kept of the `seen` pixels from each of `seens` on."""
+    """The cuts of an axis: of the `seen` pixels from each of `seens` on, the `own` pixels from `owns` on are kept."""
 
     own: int
     seen: int
@@ -35,18 +35,17 @@ class CutAxis(NamedTuple):
 
 
 def look_at(network: FeatureNetwork, images: Images) -> FeatureMaps:
-    """What a network sees in images, in tiles where they are large.
+    """Return the features of images, in tiles if the images are large.
 
-    An image of more than 2 million pixels is seen in tiles of at most 1536x1536 pixels. It is seen as a whole if its
-    height or width is not a multiple of what the tiles are, or if the network does not say how it may be cut, see
-    `tiling_of`.
+    The network sees an image of more than 2 million pixels in tiles of at most 1536x1536 pixels. It sees it as a whole
+    if height or width is not a multiple like the tiles, or if the network has no tiling; see `tiling_of`.
 
     Args:
       network: any feature network.
-      images: as the network takes them.
+      images: images for the network.
 
     Returns:
-      What `network(images)` returns, to rounding.
+      The same as `network(images)`, up to rounding.
 
     Raises:
       ArgumentError: the errors of the network.
@@ -62,7 +61,7 @@ def look_at(network: FeatureNetwork, images: Images) -> FeatureMaps:
 
 
 def cut_of(network: FeatureNetwork, height: int, width: int) -> tuple[CutAxis, CutAxis] | None:
-    """How `look_at` cuts an image of a size, or None where the network sees it as a whole.
+    """Return how `look_at` cuts an image of a size, or None if the network sees it as a whole.
 
     >>> from jaxunreg.features import Tiling, wrap
     >>> network = wrap(lambda weights, images: images[:, ::4, ::4], (), name="thinned", tiling=Tiling(8, 4))
@@ -76,7 +75,7 @@ def cut_of(network: FeatureNetwork, height: int, width: int) -> tuple[CutAxis, C
 
 
 def features_of(network: FeatureNetwork, image: Image) -> FeatureMap:
-    """The map of one image, for programs that add the batch axis by `jax.vmap`.
+    """Return the map of one image, for programs that add the batch axis by `jax.vmap`.
 
     >>> import jax.numpy as jnp
     >>> from jaxunreg.features import wrap
@@ -92,7 +91,7 @@ def _cut(length: int, tiling: Tiling) -> CutAxis:
     count = -(-length // (side - 2 * tiling.halo))
     own = -(-length // (count * tiling.multiple)) * tiling.multiple
     seen = min(length, own + 2 * tiling.halo)
-    # The last tile ends with the image, and has places in common with the one before.
+    # The last tile ends with the image, and shares places with the one before.
     owns = [min(k * own, length - own) for k in range(count)]
     return CutAxis(own, seen, owns, [min(max(0, start - tiling.halo), length - seen) for start in owns])
 
@@ -101,7 +100,7 @@ def _in_tiles(network: FeatureNetwork, images: Images, rows: CutAxis, columns: C
     batch, height, width, channels = images.shape
     stride = network.stride
     shape = (batch, rows.seen, columns.seen, channels)
-    # Without the checkpoint a gradient would keep what is inside of the network for all tiles.
+    # Without the checkpoint, a gradient would keep the activations of all tiles.
     look = jax.checkpoint(lambda tile: network(tile))
     kept = jax.eval_shape(look, jax.ShapeDtypeStruct(shape, images.dtype))
     size = (batch, rows.own // stride, columns.own // stride, kept.shape[3])

@@ -1,9 +1,9 @@
-"""Reads the tensors of a PyTorch file in the serialisation before version 1.6, without PyTorch.
+"""The tensors of a PyTorch file in the serialisation before version 1.6, read without PyTorch.
 
 Such a file is a sequence of pickles (magic number, version, description of the machine, the object, the names of the
 storages), followed by the bytes of each storage. A pickle can run any code. So the SHA-256 of the file must be known,
-nothing is unpickled before it is checked, and even then the unpickler knows three things by name: ordered
-dictionaries, tensors, and the types of their storages.
+and nothing is unpickled before it is checked. Even then, the unpickler knows only three names: ordered dictionaries,
+tensors, and the types of their storages.
 """
 
 import collections
@@ -44,8 +44,8 @@ def read_torch_tensors(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
       Arrays by name, in the file's order. They are read-only views of one copy of the file.
 
     Raises:
-      WeightsError: no such file, another SHA-256, another serialisation, a file that is cut short, or one that holds
-        anything but a dictionary of tensors.
+      WeightsError: there is no such file, its SHA-256 or serialisation differs, it is cut short, or it holds anything
+        other than a dictionary of tensors.
     """
     content, _ = read_weights(path, sha256)
     if content.startswith(b"PK"):
@@ -58,7 +58,7 @@ def read_torch_tensors(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
         return _read(content)
     except WeightsError as error:
         raise WeightsError(f"{path} with {error.got}", error.expected, "do not use this file") from error
-    # A pickle that was tampered with can make the unpickler raise almost anything.
+    # A manipulated pickle can make the unpickler raise almost anything.
     except Exception as error:
         raise WeightsError(
             f"{path}, which cannot be read ({type(error).__name__}: {error})",
@@ -85,7 +85,7 @@ class _Tensor(NamedTuple):
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    """What stands for `torch._utils._rebuild_tensor_v2`: only notes where the tensor lies."""
+    """Replace `torch._utils._rebuild_tensor_v2`: only note where the tensor lies."""
     lengths = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(length) is int and length >= 0 for length in lengths):
         raise WeightsError("a tensor without a place in a storage", "tensors alone")
@@ -99,7 +99,7 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows ordered dictionaries, tensors and the types of storages. It refuses every other name."""
+    """An unpickler that knows ordered dictionaries, tensors and the types of storages. It refuses every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):

@@ -1,22 +1,22 @@
 """The inverse of many triangular matrices by matrix products.
 
 On a CPU, `jax.lax.linalg.triangular_solve` calls BLAS for each matrix of a batch. For 152x152 and an identity on the
-right that takes 28 ms a matrix on two busy cores, and what stands below 0.25 ms in the same run.
+right, that takes 28 ms a matrix on two busy cores. The method below takes 0.25 ms in the same run.
 """
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Blocks on the diagonal that are inverted row by row, all at once.
+# Size of the blocks on the diagonal, which are inverted row by row, all at once.
 _LARGEST_BLOCK = 10
 
 
 def inverse_lower(lower: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
-    """The inverse of lower triangular matrices.
+    """Return the inverse of lower triangular matrices.
 
-    `[[A, 0], [B, C]]^-1 = [[A^-1, 0], [-C^-1 B A^-1, C^-1]]`, from small blocks on the diagonal to pairs of blocks, and
-    pairs of pairs.
+    It applies `[[A, 0], [B, C]]^-1 = [[A^-1, 0], [-C^-1 B A^-1, C^-1]]` to small blocks on the diagonal, then to pairs
+    of blocks, and to pairs of pairs.
 
     Args:
       lower: lower triangular with a positive diagonal, floating point.
@@ -53,7 +53,7 @@ def _pad_with_identity(lower: Array, size: int) -> Array:
 
 
 def _diagonal_blocks(matrix: Array, block: int) -> Array:
-    """`[..., n, n]` to `[..., n / block, block, block]`."""
+    """Return the blocks on the diagonal: `[..., n, n]` to `[..., n / block, block, block]`."""
     starts = range(0, matrix.shape[-1], block)
     return jnp.stack([matrix[..., k : k + block, k : k + block] for k in starts], axis=-3)
 

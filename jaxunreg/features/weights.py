@@ -1,4 +1,4 @@
-"""Finds the weights of EfficientNet-Lite0 in the installed package that carries them, without running its code."""
+"""The weights of EfficientNet-Lite0 in the installed package that carries them, read without running its code."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -21,20 +21,20 @@ _BYTES = 18_826_032
 
 
 def efficientnet_lite0_tensors() -> Mapping[str, np.ndarray]:
-    """The weights of EfficientNet-Lite0, trained on ImageNet, by their names in PyTorch.
+    """Return the weights of EfficientNet-Lite0, trained on ImageNet, by their names in PyTorch.
 
     Returns:
       Read-only float32 arrays: kernels `[out, in, k, k]`, and scale, bias, mean and variance of each batch norm.
 
     Raises:
       MissingPackageError: the package is not installed, or lacks the file.
-      WeightsError: the file is cut short or another one.
+      WeightsError: the file is cut short or not the expected one.
     """
     return read_torch_tensors(weights_path(), SHA256)
 
 
 def weights_path() -> Path:
-    """Where the installed package has the file of weights.
+    """Return the path of the file of weights in the installed package.
 
     Raises:
       MissingPackageError: the package is not installed, or lacks the file.

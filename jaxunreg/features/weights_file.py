@@ -1,4 +1,4 @@
-"""Files of weights: their bytes, known by their SHA-256, and the arrays in them, checked."""
+"""Files of weights: their bytes, checked by SHA-256, and their arrays, checked too."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _ANOTHER = "the file is of another network; pass the one of this network"
 
 
 class WeightsError(JaxunregError, ValueError):
-    """A file of weights that is missing, cut short, altered, or not what was expected."""
+    """A file of weights is missing, cut short, altered, or not the expected one."""
 
 
 class Content(NamedTuple):
@@ -25,14 +25,14 @@ class Content(NamedTuple):
 
 
 def read_weights(path: Path, sha256: str | None = None) -> Content:
-    """The bytes of a file, if they are the expected ones.
+    """Return the bytes of a file, if they are the expected ones.
 
     Args:
       path: the file.
-      sha256: SHA-256 that its bytes must have, as 64 hexadecimal digits, or None where any will do.
+      sha256: SHA-256 that its bytes must have, as 64 hexadecimal digits, or None for any bytes.
 
     Raises:
-      WeightsError: no such file, or one of other bytes.
+      WeightsError: there is no such file, or its bytes are not the expected ones.
 
     >>> read_weights(Path("none.safetensors"))
     Traceback (most recent call last):
@@ -55,12 +55,12 @@ def read_weights(path: Path, sha256: str | None = None) -> Content:
 
 
 def array_of(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """One array by its name, checked.
+    """Return one array by its name, checked.
 
     Args:
       tensors: arrays by their names.
-      name: which one.
-      shape: what is expected; `None` stands for any length.
+      name: name of the array.
+      shape: the expected shape; `None` stands for any length.
 
     Raises:
       WeightsError: the array is missing, of another shape, or not finite.
