@@ -1,7 +1,7 @@
 """Unsupervised image anomaly detection with the unregularized score of a variational autoencoder.
 
-The public names are those of `__init__.pyi`. They bring JAX, Flax and Orbax with them, which take a second to import.
-So each is imported when it is first asked for, and `jaxunreg --help` does without.
+`__init__.pyi` lists the public names. They need JAX, Flax and Orbax, which take a second to import. So each name is
+imported when it is first used, and `jaxunreg --help` imports none.
 """
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""`python -m jaxunreg`, for where the command `jaxunreg` is not on the path."""
+"""`python -m jaxunreg`, for machines where the command `jaxunreg` is not on the path."""
 
 import sys
 

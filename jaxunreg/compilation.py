@@ -19,8 +19,7 @@ def keep_compiled(directory: str | Path | None = None) -> Path | None:
     program only if its own version, the compiler's flags and the processor are the same.
 
     Args:
-      directory: where to keep compiled programs; by default `jaxunreg` in the user's cache directory
-        (`XDG_CACHE_HOME`).
+      directory: folder for compiled programs; by default `jaxunreg` in the user's cache directory (`XDG_CACHE_HOME`).
 
     Returns:
       The directory in use, or None for a user without a home, whose programs are not kept.
@@ -34,13 +33,13 @@ def keep_compiled(directory: str | Path | None = None) -> Path | None:
                 return None
         current = str(directory)
         jax.config.update(_OPTION, current)
-        # A program that compiles in less time is compiled sooner than found.
+        # A program that compiles in less time is faster to compile than to find.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     return Path(current)
 
 
 class QuickProgram:
-    """The result of `quick_jit`. It is called like a function of `jax.jit`, and has its `lower` and `clear_cache`."""
+    """The result of `quick_jit`. Call it like a function of `jax.jit`. It has `lower` and `clear_cache`, too."""
 
     def __init__(self, function: Callable[..., Any], level: int, options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, function)
@@ -49,7 +48,7 @@ class QuickProgram:
 
     def _program(self, *arguments: Any) -> Any:
         arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
-        # A program inside another one cannot have options of its own, and compilers for other devices have other ones.
+        # A program inside another one cannot have its own options, and compilers for other devices have other options.
         inside = any(isinstance(array, jax.core.Tracer) for array in arrays)
         if inside or _LEVEL in os.environ.get("XLA_FLAGS", ""):
             return self._plain
@@ -68,7 +67,7 @@ class QuickProgram:
 
 
 def quick_jit(*, level: int, **options: Any) -> Callable[[Callable[..., Any]], QuickProgram]:
-    """`jax.jit` as a decorator, for a program that a CPU's compiler need not optimise fully.
+    """Decorate like `jax.jit`, for a program that a CPU's compiler need not optimise fully.
 
     Args:
       level: LLVM's optimisation level, 0 to 3. It is used if all arrays are on CPUs, and if `XLA_FLAGS` sets none.

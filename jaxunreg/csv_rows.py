@@ -1,4 +1,4 @@
-"""Rows of CSV in which no name of a file or folder can be run by a spreadsheet."""
+"""Rows of CSV in which a spreadsheet cannot run the name of a file or folder."""
 
 import csv
 import re
@@ -16,14 +16,14 @@ _CUT = re.compile(rf";(?=[\s\"']*{_SIGNS})")
 
 
 class CsvRows:
-    r"""Writes rows of CSV into a text file.
+    r"""A writer of rows of CSV into a text file.
 
     Text that would be a formula in a spreadsheet gets `'` in front, and a path `./`, so that it is still the path.
     Control characters become escapes, and so does a semicolon before a formula. Numbers stay as they are.
 
     Args:
       file: a text file that was opened with `newline=""`.
-      paths: which columns hold paths.
+      paths: the columns that hold paths.
 
     >>> import sys
     >>> rows = CsvRows(sys.stdout, paths=[0])

@@ -44,7 +44,7 @@ class AllTerms(NamedTuple):
 
     Attributes:
       images: leaves `[N]`, in nats an image.
-      pixels: leaves `[N, height, width]`, in nats a pixel; summed over an image they are its terms, up to rounding.
+      pixels: leaves `[N, height, width]`, in nats a pixel. Their sums over an image are its terms, up to rounding.
     """
 
     images: Decomposition
@@ -52,7 +52,7 @@ class AllTerms(NamedTuple):
 
 
 def kl_to_standard_normal(mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    r"""KL divergence of `N(mean, exp(log_var))` from `N(0, 1)`, elementwise.
+    r"""Return the KL divergence of `N(mean, exp(log_var))` from `N(0, 1)`, elementwise.
 
     Each element is one summand of D (eq. 6): `1/2 (mu^2 + sigma^2 - 1 - log sigma^2)`.
 
@@ -67,12 +67,12 @@ def kl_to_standard_normal(mean: Float[Array, "*shape"], log_var: Float[Array, "*
     >>> kl_to_standard_normal(jnp.array([0.0, 1.0]), jnp.array([0.0, 0.0])).tolist()
     [0.0, 0.5]
     """
-    # expm1 keeps the digits that exp(v) - 1 - v loses around v = 0, where an unused latent unit sits.
+    # expm1 keeps the digits that exp(v) - 1 - v loses around v = 0, the value of an unused latent unit.
     return 0.5 * (jnp.square(mean) + jnp.expm1(log_var) - log_var)
 
 
 def log_normalizer(log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Log-normalizing constant of a Gaussian, elementwise.
+    """Return the log-normalizing constant of a Gaussian, elementwise.
 
     Each element is one summand of A (eq. 6): `1/2 log(2 pi sigma^2)`.
 
@@ -92,7 +92,7 @@ def log_normalizer(log_var: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def half_squared_distance(
     x: Float[Array, "*shape"], mean: Float[Array, "*shape"], log_var: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Half squared normalized distance of `x` from a Gaussian, elementwise.
+    """Return half the squared normalized distance of `x` from a Gaussian, elementwise.
 
     Each element is one summand of M (eq. 6): `1/2 (x - mu)^2 / sigma^2`.
 
@@ -120,7 +120,7 @@ def decompose_gaussian(
     z_log_var: Float[Array, "*latent"],
     x_inverse_var: Float[Array, "*pixels"] | None = None,
 ) -> Decomposition:
-    """D, A and M of one image, reduced: the sums of eq. 6 over latent units and over pixels.
+    """Return D, A and M of one image: the sums of eq. 6 over latent units and over pixels.
 
     Args:
       x: the image, of any shape, e.g. `[height, width, channels]`.
@@ -131,11 +131,11 @@ def decompose_gaussian(
       x_inverse_var: `exp(-x_log_var)`, same shape as `x`; computed here by default.
 
     Returns:
-      Scalars, in nats. `jax.vmap` adds a batch axis, which is never reduced over.
+      Scalars, in nats. `jax.vmap` adds a batch axis. It is never summed over.
 
     Raises:
-      ArgumentTypeError: an argument that is no array of floating point.
-      ArgumentError: shapes that differ.
+      ArgumentTypeError: an argument is not a floating-point array.
+      ArgumentError: the shapes differ.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.ones((2, 2, 1))
@@ -170,10 +170,10 @@ TERMS: tuple[Term, ...] = ("nelbo", "d", "a", "m")
 
 
 def check_term(term: str) -> None:
-    """Refuse a name that is no term.
+    """Refuse a name that is not a term.
 
     Raises:
-      ArgumentError: as said.
+      ArgumentError: it is not a term.
 
     >>> check_term("l")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Checks of what public functions are given, before anything is made of it."""
+"""Checks of the arguments of public functions, before they are used."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from jaxunreg.typing import PRNGKey
 
 
 def check_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str, advice: str) -> None:
-    """Check that an argument is of a kind.
+    """Check the kind of an argument.
 
     Args:
-      name: of the argument.
+      name: name of the argument.
       value: what was given for it.
       kind: a class, or a protocol that can be checked.
       expected: the kind in words.
-      advice: how to come by it.
+      advice: how to get one.
 
     Raises:
       ArgumentTypeError: it is of another kind.
@@ -33,10 +33,10 @@ def check_kind(name: str, value: object, kind: type | tuple[type, ...], expected
 
 
 def check_key(name: str, key: PRNGKey | Any) -> None:
-    """Check that an argument is one PRNG key, of the new style or the old.
+    """Check that an argument is one PRNG key, of the new or the old style.
 
     Raises:
-      ArgumentTypeError: it is not.
+      ArgumentTypeError: it is not a key.
 
     >>> check_key("key", 0)
     Traceback (most recent call last):
@@ -54,10 +54,10 @@ def check_key(name: str, key: PRNGKey | Any) -> None:
 
 
 def given_array(name: str, value: object, what: str = "") -> np.ndarray:
-    """What was given as an array, or as a nesting of lists, as a NumPy array.
+    """Convert an argument, an array or nested lists, to a NumPy array.
 
     Args:
-      name: of the argument.
+      name: name of the argument.
       value: what was given for it.
       what: what it is, for the error; by default the name.
 
@@ -76,8 +76,8 @@ def given_array(name: str, value: object, what: str = "") -> np.ndarray:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ArgumentTypeError(
-            f"{what} of type {type(value).__name__} that are no array",
-            "rows of one length, of numbers or texts or truth values",
+            f"{what} of type {type(value).__name__} that are not an array",
+            "rows of one length, of numbers, texts or truth values",
             "see what np.asarray makes of it",
             name,
         ) from error

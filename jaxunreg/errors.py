@@ -1,28 +1,29 @@
-"""The base class of all errors that this package raises on purpose, and how their texts name an argument.
+"""The base class of all errors that this package raises on purpose, and references to arguments in their texts.
 
-An error carries what was got, what was expected and what to do as data. Each edge puts them into words for its reader:
-Python by `str`, the command line by `JaxunregError.worded`, which turns the names of arguments into options.
+An error carries what was got, what was expected and what to do as data. Each edge words them for its readers: Python by
+`str`, and the command line by `JaxunregError.worded`, which turns the names of arguments into options.
 """
 
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-# Private-use characters, which no name, number or sentence has. Between them stand a name and perhaps its value.
+# Private-use characters, which no name, number or sentence contains. A name, perhaps with its value, stands between
+# them.
 _OPEN, _BETWEEN, _CLOSE = "\ue000", "\ue001", "\ue002"
 
 _ARGUMENT = re.compile(f"{_OPEN}([^{_CLOSE}{_BETWEEN}]*)(?:{_BETWEEN}([^{_CLOSE}]*))?{_CLOSE}")
 
 Wording = Callable[[str, str | None], str]
-"""The name of an argument and its value, or None without one, as a reader knows them."""
+"""A function from the name of an argument and its value, or None, to the words of a reader."""
 
 
 def argument(name: str, value: object = None) -> str:
-    """A reference to an argument inside an error's text, in the words of whoever reads the error.
+    """Make a reference to an argument for an error's text. Each reader sees it in familiar words.
 
     Args:
-      name: as in Python.
-      value: what it was or should be; strings are quoted in Python.
+      name: name of the argument in Python.
+      value: its actual or right value; Python quotes strings.
 
     Returns:
       Text to put into `got`, `expected` or `advice` of a `JaxunregError`.
@@ -37,7 +38,7 @@ def argument(name: str, value: object = None) -> str:
 
 
 def in_python(name: str, value: str | None) -> str:
-    """An argument as a Python programmer knows it.
+    """Word an argument for a Python programmer.
 
     >>> in_python("stride", "0"), in_python("stride", None)
     ('stride=0', 'stride')
@@ -48,12 +49,12 @@ def in_python(name: str, value: str | None) -> str:
 class JaxunregError(Exception):
     """The base of all errors that this package raises on purpose.
 
-    `str(error)` is `got ...; expected ...; advice`. An error with a `got` alone, such as one that another library
-    worded, is shown as it is.
+    `str(error)` is `got ...; expected ...; advice`. An error that has only `got`, such as the text of another library,
+    is shown unchanged.
 
     Args:
       got: what was found, without the word `got` in front. `argument` names an argument in it.
-      expected: what would have been right, without the word `expected`.
+      expected: what would be right, without the word `expected`.
       advice: what to do.
       field: name of the argument or of the file's entry that is wrong.
 
@@ -65,7 +66,7 @@ class JaxunregError(Exception):
     """
 
     leading: ClassVar[str] = "got "
-    """The word in front of `got`."""
+    """The word before `got`."""
 
     def __init__(self, got: str, expected: str = "", advice: str = "", field: str | None = None) -> None:
         named = _ARGUMENT.search(got)
@@ -75,10 +76,10 @@ class JaxunregError(Exception):
         super().__init__(str(self))
 
     def worded(self, wording: Wording) -> str:
-        """The error in one sentence, with its arguments named as the reader knows them.
+        """Word the error in one sentence, with its arguments named for the reader.
 
         Args:
-          wording: from an argument's name and value to text.
+          wording: makes text of an argument's name and value.
         """
         parts = [
             f"{self.leading}{self.got}" if self.expected else self.got,
@@ -92,24 +93,24 @@ class JaxunregError(Exception):
         return self.worded(in_python)
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        # By default an exception is pickled as its text, without the data.
+        # By default, an exception is pickled as its text, without the data.
         return type(self), (self.got, self.expected, self.advice, self.field)
 
 
 class ArgumentError(JaxunregError, ValueError):
-    """A value that is out of its range, or does not fit the others."""
+    """A value is out of its range, or does not fit the others."""
 
 
 class ArgumentTypeError(JaxunregError, TypeError):
-    """A value of a kind that cannot be used."""
+    """A value is of a kind that cannot be used."""
 
 
 class MissingPackageError(JaxunregError, ImportError):
-    """A package of an extra that is not installed."""
+    """A package of an extra is not installed."""
 
 
 class CheckpointError(JaxunregError):
-    """A checkpoint that is missing, cut short, altered, or of another config than the one asked for."""
+    """A checkpoint is missing, cut short, altered, or has another config than the requested one."""
 
 
 class NonFiniteLossError(JaxunregError, FloatingPointError):

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that one process holds."""
+"""Files that appear whole or not at all, and folders that only one process holds."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary sibling of `path`, and move it to `path` at the end.
+    """Give the body a temporary sibling of `path`, and move it to `path` at the end.
 
-    A reader sees the old file or the new one, never half of one. If the body raises, the temporary file is removed and
+    A reader sees the old file or the new file, never half a file. If the body raises, the temporary file is removed and
     `path` stays as it was. A symbolic link at `path` is replaced; the file that it points to is not changed.
 
     Args:
@@ -45,10 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def growing(path: Path) -> Iterator[Path]:
-    """Hand out the file `PATH.part`, empty, and move it to `path` at the end.
+    """Give the body the empty file `PATH.part`, and move it to `path` at the end.
 
-    Unlike the file of `replacing` it is one that a user can see. If the body raises, or the process is killed, it
-    stays with all that was written into it.
+    Unlike the file of `replacing`, a user can see it. If the body raises or the process is killed, it stays with
+    everything that was written into it.
 
     Args:
       path: the file, in a folder that exists.
@@ -69,7 +69,7 @@ def growing(path: Path) -> Iterator[Path]:
     ['a.csv']
     """
     part = path.with_name(f"{path.name}.part")
-    # A link that someone else put there is not followed.
+    # A link that somebody else made there is not followed.
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666))
     with held(part):
         os.truncate(part, 0)
@@ -78,7 +78,7 @@ def growing(path: Path) -> Iterator[Path]:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A hidden name beside `path` that no other thread, process or machine uses. It is short even if `path` is long.
+    """Return a hidden name beside `path` that no other thread, process or machine uses. It is short for any `path`.
 
     >>> temporary_sibling(Path("a.txt")) == temporary_sibling(Path("a.txt"))
     False
@@ -87,11 +87,11 @@ def temporary_sibling(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path, *, seconds: float = 86_400.0) -> None:
-    """Remove what processes that were killed left in a folder, under names of `temporary_sibling`.
+    """Remove the files of `temporary_sibling` that killed processes left in a folder.
 
     Args:
-      folder: which one. Nothing is done where it cannot be read.
-      seconds: how old a leftover is at least; 0 for a folder that no other process writes into.
+      folder: the folder. If it cannot be read, nothing is done.
+      seconds: the least age of a file to remove; 0 for a folder that no other process writes into.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def remove_leftovers(folder: Path, *, seconds: float = 86_400.0) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder with all that is in it, or a symbolic link and not what it points to, if one is there.
+    """Remove a file, a folder with its contents, or a symbolic link without its target, if it exists.
 
     Raises:
       OSError: it cannot be removed.
@@ -122,13 +122,13 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold an existing folder while the body runs, so that no other process holds it. No file is written for it.
+    """Hold an existing folder while the body runs, so that no other process holds it. This writes no file.
 
-    The folder is also let go when the process dies.
+    The folder is also released when the process dies.
 
     Args:
-      folder: which one.
-      wait: whether to wait until another holder lets the folder go.
+      folder: the folder.
+      wait: whether to wait until another holder releases the folder.
 
     Yields:
       Whether the folder is certainly held. Windows and some network file systems have no such locks.

@@ -1,4 +1,4 @@
-"""One check of learned arrays, before they are written anywhere and after they are read."""
+"""One check of learned arrays, before they are written and after they are read."""
 
 import jax
 import numpy as np
@@ -8,14 +8,14 @@ from jaxunreg.typing import PyTree
 
 
 def check_finite(arrays: PyTree, field: str = "variables") -> None:
-    """Refuse learned arrays with NaN or infinities, with which every score would be NaN.
+    """Refuse learned arrays with NaN or infinities: they would make every score NaN.
 
     Args:
-      arrays: a pytree; leaves that are not floating point are not looked at.
-      field: what the arrays are, for the error.
+      arrays: a pytree. Leaves that are not floating point are not checked.
+      field: name of the arrays, for the error.
 
     Raises:
-      ArgumentError: some of the values are not finite.
+      ArgumentError: some values are not finite.
 
     >>> import numpy as np
     >>> check_finite({"w": np.array([1.0, np.nan])})

@@ -1,4 +1,4 @@
-"""The one place where images are checked and converted to floating point."""
+"""The only place that checks images and converts them to floating point."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxunreg.masked import check_unmasked
 
 
 def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
-    """Check dtype, shape and, where they can be read, values of an image or of a batch of images.
+    """Check dtype, shape and, if they can be read, values of an image or of a batch of images.
 
     Values inside a traced function (`jit`, `vmap`, `grad`) cannot be read, so only dtype and shape are checked there.
 
@@ -21,8 +21,8 @@ def check_images(images: Any, shape: tuple[int | None, ...]) -> None:
       shape: the expected shape; `None` stands for any length above zero.
 
     Raises:
-      ArgumentTypeError: not an array, or neither uint8 nor floating point.
-      ArgumentError: another shape, an empty array, masked values, NaN or infinity, or a value outside [0, 1].
+      ArgumentTypeError: it is not an array, or neither uint8 nor floating point.
+      ArgumentError: the shape differs, the array is empty or masked, or a value is NaN, infinite or outside [0, 1].
 
     >>> import numpy as np
     >>> check_images(np.zeros((5, 8, 8, 3), np.uint8), (None, 8, 8, 3))

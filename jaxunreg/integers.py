@@ -4,21 +4,21 @@ import numpy as np
 
 from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 
-# Seeds of NumPy have as many. More have no meaning anywhere, and errors of their own in each library.
+# Seeds of NumPy have this many bits. More bits have no meaning anywhere, and each library has its own errors for them.
 _MOST_BITS = 128
 
 
 def check_integer(name: str, value: object, *, at_least: int | None, advice: str | None = None) -> int:
-    """The value as a Python integer.
+    """Check that a value is an integer, and return it as a Python integer.
 
     Args:
-      name: of the argument or field.
+      name: name of the argument or field.
       value: what was given for it.
-      at_least: the lowest that is allowed, or None where the caller checks that.
-      advice: what to do where it is lower; default: to raise it.
+      at_least: the lowest allowed value, or None if the caller checks that.
+      advice: what to do if it is lower; default: to raise it.
 
     Raises:
-      ArgumentTypeError: it is not an integer. A truth value is none.
+      ArgumentTypeError: it is not an integer. A truth value is not one.
       ArgumentError: it is too low, or has more than 128 bits.
 
     >>> check_integer("n", 0, at_least=1, advice="ask for one image or more")

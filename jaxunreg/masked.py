@@ -1,4 +1,4 @@
-"""One refusal of NumPy's masked arrays, whose mask JAX and most of NumPy drop without a word."""
+"""The refusal of NumPy's masked arrays. JAX and most of NumPy silently drop their mask."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from jaxunreg.errors import ArgumentError
 
 
 def check_unmasked(array: Any, field: str) -> None:
-    """Refuse a masked array in which something is masked; any other object passes.
+    """Refuse a masked array with masked values. Any other object passes.
 
     Args:
-      array: of any kind.
-      field: what it is, for the error.
+      array: any object.
+      field: its name, for the error.
 
     Raises:
-      ArgumentError: some of its values are masked.
+      ArgumentError: some values are masked.
 
     >>> check_unmasked(np.ma.masked_greater(np.array([1.0, 9.0]), 5), "scores")
     Traceback (most recent call last):
@@ -26,6 +26,6 @@ def check_unmasked(array: Any, field: str) -> None:
         raise ArgumentError(
             f"{field} of which {int(np.ma.count_masked(array))} of {array.size} values are masked",
             "an array without a mask",
-            "leave out what is masked, or say what stands there with `.filled(value)`",
+            "leave out masked values, or replace them with `.filled(value)`",
             field=field,
         )

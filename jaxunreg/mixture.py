@@ -13,11 +13,11 @@ def gmm_component_terms(
     means: Float[Array, "components features"],
     precisions_cholesky: Float[Array, "components features features"],
 ) -> Decomposition:
-    r"""D, A and M of one sample under every component of a Gaussian mixture (eq. 8, for each `k`).
+    r"""Return D, A and M of one sample under every component of a Gaussian mixture (eq. 8, for each `k`).
 
     `D_k = -log w_k`, `A_k = 1/2 log((2 pi)^N |Sigma_k|)`, `M_k = 1/2 (x - mu_k)^T Sigma_k^-1 (x - mu_k)`, so
-    that `D_k + A_k + M_k = -log p(x, z = k)`; their log-sum-exp over `k` is `log p(x)` and their softmax `p(z
-    | x)`, both of the negated sum.
+    that `D_k + A_k + M_k = -log p(x, z = k)`. The log-sum-exp of the negated sum over `k` is `log p(x)`, and its
+    softmax is `p(z | x)`.
 
     Args:
       x: one sample, floating point. `jax.vmap` makes this a function of a batch, with matrix products.
@@ -44,10 +44,10 @@ def gmm_component_terms(
 
 
 def gmm_map_component(terms: Decomposition) -> Int[Array, ""]:
-    """The maximum a posteriori component, `k = argmax_z p(z | x)`, of one sample.
+    """Return the maximum a posteriori component, `k = argmax_z p(z | x)`, of one sample.
 
-    The evidence `p(x)` is common to all components, so this is the component with the least `D_k + A_k + M_k`, the
-    first one of equals.
+    The evidence `p(x)` is common to all components, so this is the component with the smallest `D_k + A_k + M_k`, the
+    first of equals.
 
     Args:
       terms: leaves `[components]`, as `gmm_component_terms` returns them.
@@ -69,7 +69,7 @@ def gmm_decompose_with_component(
     means: Float[Array, "components features"],
     precisions_cholesky: Float[Array, "components features features"],
 ) -> tuple[Decomposition, Int[Array, ""]]:
-    """`gmm_decompose`, and the component that its terms are of.
+    """Return `gmm_decompose`, and the component of its terms.
 
     >>> import jax.numpy as jnp
     >>> mixture = jnp.array([0.5, 0.5]), jnp.array([[1.0], [3.0]]), jnp.ones((2, 1, 1))
@@ -88,7 +88,7 @@ def gmm_decompose(
     means: Float[Array, "components features"],
     precisions_cholesky: Float[Array, "components features features"],
 ) -> Decomposition:
-    """D, A and M of one sample at its maximum a posteriori component (eq. 7 and 8).
+    """Return D, A and M of one sample at its maximum a posteriori component (eq. 7 and 8).
 
     `D + A + M = -log p(x, z = k)` with `k = argmax_z p(z | x)`. With one component D vanishes and M is half
     the squared Mahalanobis distance. The terms are differentiable wherever the component does not change.
@@ -111,7 +111,7 @@ def gmm_decompose(
     return gmm_decompose_with_component(x, weights, means, precisions_cholesky)[0]
 
 
-# Compiled here, since outside of a jit every call of lax.map would compile its body anew.
+# Compiled here, because outside of a jit every call of lax.map would compile its body again.
 @jax.jit
 def _half_squared_mahalanobis(
     x: Float[Array, "features"],
@@ -120,8 +120,9 @@ def _half_squared_mahalanobis(
 ) -> Float[Array, "components"]:
     def of_component(component: tuple[Array, Array]) -> Array:
         mean, factor = component
-        # The residual first: x @ U - mu @ U would subtract two large numbers and lose digits in float32.
+        # The residual comes first: x @ U - mu @ U would subtract two large numbers and lose digits in float32.
         return 0.5 * jnp.sum(jnp.square((x - mean) @ factor))
 
-    # One component after the other, so that under vmap a batch holds one residual per image and not one per component.
+    # One component after the other, so that under vmap a batch holds one residual per image instead of one per
+    # component.
     return jax.lax.map(of_component, (means, precisions_cholesky))

@@ -4,14 +4,14 @@ import numpy as np
 
 
 def filled(rows: np.ndarray, length: int, axis: int = 0) -> np.ndarray:
-    """An array with zeros appended until it has the given length, so that one compiled program serves all lengths.
+    """Append zeros to an array up to the given length, so that one compiled program serves all lengths.
 
     Zeros are a valid image, so scoring them cannot fail or make a NaN.
 
     Args:
-      rows: at most `length` of them.
-      length: wanted, along `axis`.
-      axis: where the zeros are appended.
+      rows: the array, with at most `length` entries along `axis`.
+      length: length of the result along `axis`.
+      axis: axis along which zeros are appended.
 
     >>> import numpy as np
     >>> filled(np.ones(2), 3).tolist()

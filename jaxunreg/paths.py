@@ -1,4 +1,4 @@
-"""Paths that users give, and files that they name."""
+"""Paths from users, and the files at these paths."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from jaxunreg.errors import ArgumentError, ArgumentTypeError, JaxunregError, arg
 
 
 class NotAFileError(JaxunregError, OSError):
-    """What is no regular file, and cannot be read as one."""
+    """A path does not lead to a regular file, and cannot be read as one."""
 
     def __init__(self, got: str, expected: str = "", advice: str = "", field: str | None = None) -> None:
         super().__init__(got, expected, advice, field)
@@ -19,15 +19,15 @@ class NotAFileError(JaxunregError, OSError):
 
 
 def given_path(name: str, value: str | os.PathLike[str]) -> Path:
-    """A path that a user gave for an argument; `~` at its beginning is the user's home, unless it is a file's name.
+    """Check a user's path for an argument. `~` at its beginning is the user's home, unless a file has that name.
 
     Args:
-      name: of the argument.
+      name: name of the argument.
       value: what was given for it.
 
     Raises:
-      ArgumentTypeError: it is no path.
-      ArgumentError: it is empty, or has a null byte in it.
+      ArgumentTypeError: it is not a path.
+      ArgumentError: it is empty, or holds a null byte.
 
     >>> given_path("directory", "parts").name
     'parts'
@@ -49,7 +49,7 @@ def given_path(name: str, value: str | os.PathLike[str]) -> Path:
         try:
             return path.expanduser()
         except RuntimeError:
-            return path  # There is no such user, or no home.
+            return path  # There is no such user or home.
     return path
 
 
@@ -63,14 +63,14 @@ _KINDS = {
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file; see `open_file`."""
+    """Return the bytes of a regular file; see `open_file`."""
     with open_file(path) as file:
         return file.read()
 
 
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file to read it. Pipes, sockets and devices are refused, from which reading might never end.
+    """Open a regular file to read it. Pipes, sockets and devices are refused: reading them might never end.
 
     Args:
       path: the file, or a link to it.
@@ -80,7 +80,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
       OSError: it cannot be read.
     """
     _check_regular(os.stat(path).st_mode)
-    # The file may have been replaced in the meantime. Opening a pipe without this flag waits for a writer.
+    # The file may have been replaced in the meantime. Without this flag, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
         _check_regular(os.fstat(descriptor).st_mode)

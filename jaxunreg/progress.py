@@ -51,7 +51,7 @@ class ProgressBar:
 
 
 def with_bar(items: Iterable[_T], total: int | None, description: str, *, visible: bool) -> Iterator[_T]:
-    """The items, with a progress bar on stderr that leaves stdout alone; in a log file, an occasional line."""
+    """Yield the items, with a progress bar on stderr, or an occasional line in a log file. stdout stays unused."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -74,7 +74,7 @@ def with_bar(items: Iterable[_T], total: int | None, description: str, *, visibl
 
 @contextlib.contextmanager
 def status(visible: bool, description: str) -> Iterator[None]:
-    """Describe on stderr a task whose progress cannot be counted; in a log file, by one line."""
+    """Describe on stderr a task whose progress cannot be counted. In a log file, it is one line."""
     console = Console(stderr=True)
     if not visible:
         yield

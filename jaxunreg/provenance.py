@@ -1,4 +1,4 @@
-"""Versions and device that numbers were made with, for the record of a run."""
+"""The versions and the devices behind numbers, for the record of a run."""
 
 import importlib.metadata
 import os
@@ -11,7 +11,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Versions of Python, of this package and of other packages, by name.
+    """Return the versions of Python, of this package and of other packages, by name.
 
     >>> sorted(versions(("numpy",)))
     ['jaxunreg', 'numpy', 'python']
@@ -21,6 +21,6 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 def device() -> str:
-    """Number and kind of the devices that the networks run on, and the number of CPU cores."""
+    """Return number and kind of the devices that run the networks, and the number of CPU cores."""
     devices = jax.devices()
     return f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores"

@@ -14,7 +14,7 @@ from jaxunreg.typing import PyTree
 
 
 def to_json(value: Any) -> Any:
-    """A value as plain JSON data: tuples become lists, NumPy scalars become Python's, paths become strings.
+    """Convert a value to plain JSON data: tuples become lists, NumPy scalars become Python's, paths become strings.
 
     >>> to_json({"image_shape": (32, 32, 3)})
     {'image_shape': [32, 32, 3]}
@@ -31,10 +31,10 @@ def to_json(value: Any) -> Any:
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON data with a further entry, `sha256`: of all the others, as `json.dumps` writes them.
+    """Return JSON data with a further entry: `sha256` of all the others, as `json.dumps` writes them.
 
     Args:
-      content: what `to_json` makes JSON data of.
+      content: data for `to_json`.
 
     >>> without_checksum(with_checksum({"threshold": 666.0}))
     {'threshold': 666.0}
@@ -44,10 +44,10 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_checksum(content: Any) -> dict[str, Any]:
-    """The data that `with_checksum` was given.
+    """Check the data of `with_checksum`, and return them without their checksum.
 
     Raises:
-      ArgumentError: the data were altered since, or are none of that kind.
+      ArgumentError: the data were altered, or have no checksum.
 
     >>> without_checksum({**with_checksum({"threshold": 666.0}), "threshold": 966.0})
     Traceback (most recent call last):
@@ -60,12 +60,13 @@ def without_checksum(content: Any) -> dict[str, Any]:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    # Python writes a floating-point number such that the same one is read, and keeps the order of the entries.
+    # Python writes a floating-point number so that reading gives the same number, and it keeps the order of the
+    # entries.
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file below a folder, by its path there, in the order of the paths.
+    """Return SHA-256 of each file below a folder, by its path there, in the order of the paths.
 
     Raises:
       OSError: a file cannot be read.
@@ -84,7 +85,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def fingerprint(tree: PyTree) -> str:
-    """SHA-256 over the names, shapes, dtypes and bytes of a pytree's arrays.
+    """Return SHA-256 over the names, shapes, dtypes and bytes of a pytree's arrays.
 
     >>> import numpy as np
     >>> fingerprint({"a": np.zeros(3, np.float32)}) == fingerprint({"b": np.zeros(3, np.float32)})
@@ -94,6 +95,6 @@ def fingerprint(tree: PyTree) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype.str}".encode())
-        # A view, since a copy of a memory-mapped file may not fit into memory.
+        # A view, because a copy of a memory-mapped file may not fit into memory.
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

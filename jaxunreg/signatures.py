@@ -1,4 +1,4 @@
-"""Checks of what public functions and configs are given against what their annotations say."""
+"""Checks of the arguments of public functions and configs against their annotations."""
 
 import functools
 import inspect
@@ -22,15 +22,15 @@ _ARRAYS = (np.ndarray, jax.Array)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a public function refuse arguments of another kind than its annotations say.
+    """Make a public function refuse arguments whose kind differs from its annotations.
 
     Kinds are text, numbers, arrays with their dtype and number of axes, classes, and mappings, sequences and tuples of
-    them. The function itself checks values and how they fit each other. NumPy's and JAX's arrays stand for each other,
-    an integer for a number, and what an annotation of another sort says is not checked.
+    these. The function itself checks values and how they fit each other. Arrays of NumPy and JAX are interchangeable,
+    and an integer is a number. Annotations of other kinds are not checked.
 
     Raises:
       ArgumentTypeError: an argument, or a part of it, is of another kind.
-      ArgumentError: an array with another number of axes, or with masked values.
+      ArgumentError: an array has another number of axes, or masked values.
 
     >>> @checked
     ... def draw(values: Mapping[str, float], title: str) -> None: ...
@@ -51,7 +51,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:
-            return function(*args, **kwargs)  # Python says which argument is missing, or is one too many.
+            return function(*args, **kwargs)  # Python says which argument is missing or superfluous.
         for name, value in given.items():
             if name in annotations:
                 check_annotated(name, value, annotations[name])
@@ -61,10 +61,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def check_fields(config: Any) -> None:
-    """Refuse a dataclass with a field of another kind than its annotation says.
+    """Refuse a dataclass with a field whose kind differs from its annotation.
 
     Args:
-      config: the dataclass. Its own checks say what is in range.
+      config: the dataclass. Its own checks cover ranges.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `checked`.
@@ -82,7 +82,7 @@ def check_annotated(name: str, value: Any, annotation: Any) -> None:
     """Check a value against an annotation.
 
     Args:
-      name: of the argument, with the place in it: `values['tiles'][0]`.
+      name: name of the argument, with the place in it: `values['tiles'][0]`.
       value: what was given.
       annotation: a class, a protocol, an array of jaxtyping, or a container or a union of them.
 
@@ -141,7 +141,7 @@ def _check_parts(name: str, parts: Sequence[Any], kinds: Mapping[Any, Any], kind
 
 
 def _listed(name: str, value: Any) -> Sequence[Any]:
-    """The parts of a sequence or of an array; of an array of numbers the first alone, since the others are alike."""
+    """Return the parts of a sequence or an array. For an array of numbers the first is enough: the others are alike."""
     if _is_array(value) and value.ndim:
         return list(value[:1] if _is_numeric(value) else value)
     if isinstance(value, str | bytes | Mapping | jax.Array) or not isinstance(value, Collection):
@@ -195,11 +195,11 @@ def _check_class(name: str, value: Any, kind: type) -> None:
 
 
 def check_number(name: str, value: Any) -> None:
-    """Check that an argument is a real number, NaN and infinities among them.
+    """Check that an argument is a real number. NaN and infinities are allowed.
 
     Raises:
-      ArgumentTypeError: it is not. A truth value is none.
-      ArgumentError: an integer beyond what floating point holds.
+      ArgumentTypeError: it is not a number. A truth value is not one.
+      ArgumentError: it is an integer that floating point cannot hold.
 
     >>> check_number("confidence", "high")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Large arrays made of parts that come one after another, which lie in memory once."""
+"""Large arrays made of parts that come one after another, in memory only once."""
 
 import itertools
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from jaxunreg.typing import PyTree
 
 
 def stacked(parts: Iterable[PyTree], count: int) -> PyTree:
-    """`jnp.stack` of parts that are made one after another, without a list of them.
+    """Stack parts like `jnp.stack`, while they are made one after another, without a list of them.
 
-    A list and the stack together would take twice the memory. Here each part is written into its place.
+    A list and the stack together would take twice the memory. Here each part is written in place.
 
     Args:
       parts: pytrees of arrays, all of one structure with the same shapes and dtypes; at least one.
-      count: how many there are.
+      count: number of parts.
 
     Returns:
       A pytree of arrays `[count, ...]`.

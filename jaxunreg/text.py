@@ -6,7 +6,7 @@ _TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def rounded(number: float) -> str:
-    """A score or a loss as text: with one decimal from 100 on, and with four significant digits below.
+    """Return a score or a loss as text: with one decimal from 100 on, and with four significant digits below.
 
     >>> rounded(-10713.26), rounded(200.0), rounded(0.081234)
     ('-10713.3', '200', '0.08123')
@@ -15,7 +15,7 @@ def rounded(number: float) -> str:
 
 
 def printable(name: str) -> str:
-    r"""A name that does nothing to a terminal, a log or a table, and can be written as UTF-8.
+    r"""Return a name that is harmless in a terminal, a log or a table, and can be written as UTF-8.
 
     Control characters, ends of lines, signs that turn the direction of text, and bytes that are not UTF-8 become
     escapes.
@@ -27,7 +27,7 @@ def printable(name: str) -> str:
 
 
 def is_utf8(name: str) -> bool:
-    r"""Whether a name can be written as UTF-8.
+    r"""Return whether a name can be written as UTF-8.
 
     >>> is_utf8("caf\u00e9.png"), is_utf8("caf\udce9.png")
     (True, False)
