@@ -67,8 +67,8 @@ def given_array(name: str, value: object, what: str = "") -> np.ndarray:
 
     >>> given_array("labels", [[1], [2, 3]])
     Traceback (most recent call last):
-    jaxunreg.errors.ArgumentTypeError: got labels of type list that are no array; expected rows of one length, of
-    numbers or texts or truth values; see what np.asarray makes of it
+    jaxunreg.errors.ArgumentTypeError: got labels of type list that are not an array; expected rows of one length,
+    of numbers, texts or truth values; see what np.asarray makes of it
     """
     what = what or name
     check_unmasked(value, what)

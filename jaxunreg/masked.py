@@ -20,7 +20,7 @@ def check_unmasked(array: Any, field: str) -> None:
     >>> check_unmasked(np.ma.masked_greater(np.array([1.0, 9.0]), 5), "scores")
     Traceback (most recent call last):
     jaxunreg.errors.ArgumentError: got scores of which 1 of 2 values are masked; expected an array without a mask; leave
-    out what is masked, or say what stands there with `.filled(value)`
+    out masked values, or replace them with `.filled(value)`
     """
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ArgumentError(

@@ -241,7 +241,7 @@ def test_maps_that_do_not_fit_end_in_a_sentence():
     with pytest.raises(FeatureError, match="11 features a place; expected 12, .* use the feature network that it was"):
         whitening(jnp.zeros((ROWS, COLUMNS, 11)))
     with pytest.raises(
-        FeatureError, match="a map of 3x5; expected 3x4, since each place has a Gaussian of its own; resi"
+        FeatureError, match="a map of 3x5; expected 3x4, since each place has its own Gaussian; resi"
     ):
         whitening(jnp.zeros((ROWS, 5, CHANNELS)))
 
