@@ -68,7 +68,9 @@ def test_the_config_is_json_beside_the_weights(trained, tmp_path):
 def test_what_could_not_be_loaded_again_is_not_saved(trained, tmp_path):
     model, variables = trained
     larger = dataclasses.replace(model, config=dataclasses.replace(model.config, latent_dim=5))
-    with pytest.raises(ValueError, match=r"not belong to the model: .* is \(.*\); expected \(.*\) \(\d+ differ in all\)"):
+    with pytest.raises(
+        ValueError, match=r"not belong to the model: .* is \(.*\); expected \(.*\) \(\d+ differ in all\)"
+    ):
         ju.save_model(tmp_path / "model", larger, variables)
     with pytest.raises(ValueError, match=r"is missing; expected \(|; expected none"):
         ju.save_model(tmp_path / "model", model, fold(model, variables))
