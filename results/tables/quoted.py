@@ -1,6 +1,6 @@
 """The name of everything that a page can quote."""
 
-from results.tables import digits, parts, speed
+from results.tables import digits, line, parts, speed
 
 QUOTED = {
     function.__name__: function
@@ -19,6 +19,7 @@ QUOTED = {
         parts.magnetic_tile_pixels,
         parts.magnetic_tile_by_defect,
         parts.magnetic_tile_top_k,
+        line.drift_delays,
         speed.throughput,
         speed.throughput_short,
         speed.sweep,
