@@ -1,4 +1,4 @@
-"""What the studies' command lines share: options from a config, the command as text, and how a study ends."""
+"""Shared parts of the studies' command lines: options from a config, the command as text, and the end of a study."""
 
 import dataclasses
 import shlex
@@ -21,13 +21,13 @@ _PACKAGE = __name__.rpartition(".")[0]  # `experiments` in a clone, `jaxunreg.ex
 
 
 def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, description: str | None) -> ConfigT:
-    """The config from the command line: that of the preset, with the options put over it.
+    """Make the config from the command line: the preset's, overridden by the options.
 
     Args:
       presets: a config for each name; `quick` is the default.
       args: the command line.
       experiment: name of the package in `experiments`.
-      description: what `--help` says first.
+      description: the first text of `--help`.
     """
     preset = "quick"
     for position, arg in enumerate(args):
@@ -42,18 +42,18 @@ def parse(presets: Mapping[str, ConfigT], args: list[str], *, experiment: str, d
 
 
 def command_line(experiment: str, args: list[str]) -> str:
-    """The command that makes the run again."""
+    """Return the command that repeats the run."""
     return shlex.join(["python", "-m", f"{_PACKAGE}.{experiment}", *args])
 
 
 def in_options(config_class: type) -> Wording:
-    """How a study's command line names arguments: a field of its config is an option.
+    """Return the names of arguments on a study's command line: a field of its config is an option.
 
     Args:
       config_class: the dataclass of the study's settings.
 
     Returns:
-      For `JaxunregError.worded`.
+      A wording for `JaxunregError.worded`.
 
     >>> Config = dataclasses.make_dataclass("Config", ["on_error"])
     >>> worded = in_options(Config)
@@ -75,7 +75,7 @@ def run_command(main: Callable[[], Any], config_class: type) -> None:
     """Run a study's `main` as a command.
 
     An error that the package raises on purpose, or that the operating system reports, ends the process with one line.
-    An interrupt ends it with how to go on. Any other error is a bug and shows its traceback.
+    After an interrupt, a line says how to go on. Any other error is a bug and shows its traceback.
 
     Args:
       main: runs the study.

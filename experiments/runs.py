@@ -1,4 +1,4 @@
-"""The folder of a run, which goes on where it stopped, and the record of what it ran on."""
+"""The folder of a run, which goes on where it stopped, and the record of data, versions and devices."""
 
 import contextlib
 import dataclasses
@@ -21,16 +21,16 @@ from .commands import command_line, console
 ConfigT = TypeVar("ConfigT")
 
 OUTSIDE = ("runs_dir", "name", "progress")
-"""Settings that say where a run goes and how it looks, and nothing of what it computes."""
+"""Settings for the place and the display of a run. They do not change what it computes."""
 
 
 class RunError(JaxunregError):
-    """A run that cannot be started or continued; its text speaks of options of the command line."""
+    """A run cannot be started or continued. Its text names options of the command line."""
 
 
 @dataclasses.dataclass
 class Run(Generic[ConfigT]):
-    """A run's folder: stages that are done are read back instead of being done again."""
+    """A run's folder. Finished stages are read back instead of being done again."""
 
     directory: Path
     config: ConfigT
@@ -38,7 +38,7 @@ class Run(Generic[ConfigT]):
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def stage(self, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Arrays of stage `name`: from its file where it was done before, otherwise computed and stored."""
+        """Return the arrays of stage `name`: read them from its file, or compute and store them."""
         path = self.directory / "scores" / f"{name}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as file:
@@ -58,7 +58,7 @@ class Run(Generic[ConfigT]):
         return arrays
 
     def training_records(self, model: str) -> list[dict[str, Any]]:
-        """What `fit` logged of a network in `models/<model>`; nothing where none was trained."""
+        """Return what `fit` logged for a network in `models/<model>`, or nothing if none was trained."""
         return MetricsLog(self.directory / "models" / model / "metrics.jsonl").read()
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
@@ -70,14 +70,14 @@ class Run(Generic[ConfigT]):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What `config.json` says: the command, the settings, the versions, the device, the data."""
+        """Return the content of `config.json`: the command, the settings, the versions, the device, the data."""
         return json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
 
     def record_data(self, description: Mapping[str, Any]) -> None:
         """Note the data in `config.json`.
 
         Args:
-          description: of the data, JSON data with at least its `name` and `fingerprint`.
+          description: description of the data, JSON data with at least `name` and `fingerprint`.
 
         Raises:
           RunError: the run began on other data.
@@ -87,14 +87,14 @@ class Run(Generic[ConfigT]):
         if before["fingerprint"] != description["fingerprint"]:
             raise RunError(
                 f"{self.directory}, whose run began on other data ({before['name']})",
-                f"the data of now ({description['name']})",
+                f"the present data ({description['name']})",
                 "choose another --name, or delete the folder",
             )
         self.write_json("config.json", {**record, "data": description})
 
     @contextlib.contextmanager
     def removed_if_refused(self) -> Iterator[None]:
-        """After an error in the body, remove the folder if it holds only what `open_run` made and no data is noted."""
+        """After an error in the body, remove the folder if it holds only files of `open_run` and no noted data."""
         try:
             yield
         except Exception:
@@ -117,7 +117,7 @@ def open_run(
       config: a dataclass.
       args: the command line.
       experiment: name of the module in `experiments`.
-      free: settings that may differ when the run is started again, beside those that say where it goes.
+      free: settings that may differ when the run is started again, besides those for its place and display.
 
     Raises:
       RunError: the folder holds a run with other settings or something else, or cannot be written.
@@ -156,7 +156,7 @@ def open_run(
             if now != before[-1]:
                 console.print("[yellow]other versions or another device than before[/]; config.json lists both")
                 before.append(now)
-            # The versions and the device that began the run stand first; all later ones are listed.
+            # The versions and the device that began the run come first. All later ones are listed.
             record |= before[0] | ({"continued": before[1:]} if before[1:] else {})
         elif any(directory.iterdir()):
             raise RunError(

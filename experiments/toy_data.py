@@ -17,7 +17,7 @@ from .runs import RunError
 
 
 class ToyDataConfig(Protocol):
-    """The settings that the data depend on, which are options of a study; see `svhn_toy.ToyConfig`."""
+    """The settings of a study that the data depend on; see `svhn_toy.ToyConfig`."""
 
     @property
     def dataset(self) -> Literal["auto", "svhn", "synth_digits"]: ...
@@ -48,10 +48,10 @@ class Data(NamedTuple):
 
 
 def load_toy_data(config: ToyDataConfig) -> Data:
-    """Digits, the toy anomaly, and the split of the training digits into those to train on and those held out.
+    """Load digits with the toy anomaly, and split the training digits into those to train on and those held out.
 
     Raises:
-      RunError: more digits are to be held out than there are.
+      RunError: there are fewer digits than should be held out.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DatasetFallbackWarning)
@@ -92,7 +92,7 @@ def load_toy_data(config: ToyDataConfig) -> Data:
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """What the results say of the data."""
+    """Describe the data for the results."""
     return {
         "name": dataset.name,
         "requested": dataset.requested,

@@ -1,1 +1,1 @@
-"""What each part of the recipe of the toy study is worth."""
+"""The value of each part of the recipe of the toy study."""

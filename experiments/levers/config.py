@@ -36,19 +36,19 @@ class LeversConfig:
     """Everything that a run depends on.
 
     Attributes:
-      preset: which set of defaults to start from; every other option overrides it.
-      seed: seed of the networks and of everything that is drawn in training.
-      dataset: `auto` takes SVHN where it is prepared or can be fetched, and otherwise the embedded digits, with a
+      preset: the set of defaults to start from. Every other option overrides it.
+      seed: seed of the networks and of all random draws in training.
+      dataset: `auto` takes SVHN if it is prepared or can be fetched. Otherwise it takes the embedded digits, with a
         warning.
       data_dir: folder with a local copy of SVHN, the official `.mat` pair or an `.npz` pair.
       train_size: training images, all by default.
-      test_size: test images; the study does not look at them.
+      test_size: test images. The study does not use them.
       data_seed: seed of the embedded digits and of subsets.
-      validation_size: training digits that are held out; every number is measured on them.
+      validation_size: number of held-out training digits. Every number is measured on them.
       erase: the toy anomaly.
       vae: the VAE's network.
       train: the recipe.
-      levers: which rows to run.
+      levers: the rows to run.
       runs_dir: folder of all runs.
       name: folder of this run in it; by default preset, data set and seed.
       progress: show progress bars.
@@ -76,7 +76,7 @@ class LeversConfig:
 
     @property
     def directory(self) -> Path:
-        """Where the run's files go."""
+        """The folder for the run's files."""
         return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{self.dataset}-seed{self.seed}")
 
 
@@ -90,7 +90,7 @@ PRESETS = {
     "quick": _preset(
         "quick", {"steps": 200, "warmup_steps": 50}, train_size=6_000, test_size=1_000, validation_size=1_000
     ),
-    # The toy study's own recipe has since taken the lower rate and the smaller batches together, and more steps.
+    # The toy study's own recipe now has the lower rate together with the smaller batches, and more steps.
     "paper": _preset("paper", {"steps": 400, "batch_size": 128, "learning_rate": 1e-5, "warmup_steps": 150}),
 }
 

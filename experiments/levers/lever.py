@@ -18,7 +18,7 @@ class Lever(NamedTuple):
 
 
 def lever(config: LeversConfig, name: LeverName) -> Lever:
-    """The recipe with one thing changed; the number of images that it trains on stays, to rounding.
+    """Return the recipe with one change. Up to rounding, it trains on the same number of images.
 
     >>> from experiments.levers.config import PRESETS
     >>> lever(PRESETS["paper"], "small_batch").title
@@ -28,7 +28,7 @@ def lever(config: LeversConfig, name: LeverName) -> Lever:
     change = functools.partial(dataclasses.replace, train)
     rate, steps, warmup = train.learning_rate, train.steps, train.warmup_steps
     random: dict[str, Any] = {"start": "random", "batch_statistics": "batch"}
-    # Twice the steps of half the batch, or the other way round.
+    # Twice the steps with half the batch, or the reverse.
     half = {"batch_size": train.batch_size // 2, "steps": 2 * steps, "warmup_steps": 2 * warmup}
     double = {"batch_size": 2 * train.batch_size, "steps": steps // 2, "warmup_steps": warmup // 2}
     rows: dict[LeverName, tuple[str, ju.VAEConfig, ju.TrainConfig]] = {

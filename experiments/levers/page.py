@@ -14,7 +14,7 @@ from .config import LeversRun
 
 
 def table(results: Mapping[str, Any]) -> Table:
-    """The table, from `results.json`."""
+    """Make the table from `results.json`."""
     return Table(
         "One lever a row",
         ["lever", "steps", "negative ELBO, nats", "AUC of L", "AUC of M", "M - L"],
@@ -30,13 +30,13 @@ def table(results: Mapping[str, Any]) -> Table:
             for row in results["rows"]
         ],
         best=None,
-        note=f"Each row that trains does so on about {results['images']:,} images, and each is measured on "
-        f"{results['validation']:,} training digits that were held out, each once with and once without a square.",
+        note=f"Each row that trains uses about {results['images']:,} images. Each is measured on "
+        f"{results['validation']:,} held-out training digits, each once with and once without a square.",
     )
 
 
 def write(run: LeversRun, data: Data, results: Mapping[str, Any], command: str) -> Path:
-    """The page: the table, and the learning curve of each row."""
+    """Write the page: the table, and the learning curve of each row."""
     config, fallback = run.config, data.dataset
     figures = Figures(run.directory / "figures")
     for row in results["rows"]:
@@ -48,7 +48,7 @@ def write(run: LeversRun, data: Data, results: Mapping[str, Any], command: str) 
             row["title"][:1].upper() + row["title"][1:],
             plots.training_curves(records, title=row["title"]),
             "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
-            "the held-out digits (at the posterior mean), and the ROC AUC on those once with and once without a "
+            "the held-out digits (at the posterior mean), and the ROC AUC on these digits with and without a "
             "square.",
         )
     best = max(results["rows"], key=lambda row: row["auc"]["m"])
@@ -59,7 +59,7 @@ def write(run: LeversRun, data: Data, results: Mapping[str, Any], command: str) 
         subtitle=f"{fallback.name}, preset {config.preset}, seed {config.seed}",
         command=command,
         warning=fallback.fallback_reason if fallback.fell_back else None,
-        summary=f"Of {len(results['rows'])} rows the highest ROC AUC of M, {best['auc']['m']:.3f}, is that of: "
+        summary=f"The highest ROC AUC of M in {len(results['rows'])} rows, {best['auc']['m']:.3f}, belongs to: "
         f"{best['title']}.",
         tables=[table(results)],
         sections=figures.sections,

@@ -1,12 +1,12 @@
-"""What each part of the toy study's recipe is worth: one lever a row, the same number of training images in each.
+"""The value of each part of the toy study's recipe: one lever a row, with equally many training images.
 
     python -m experiments.levers --preset quick     # the quick preset's network on the embedded digits
     python -m experiments.levers --preset paper     # the paper's network on SVHN
 
-A row trains a short form of the recipe of `experiments.svhn_toy` with one thing changed, and measures nats and ROC AUC
-on training digits that are held out, once with and once without a square. The test digits are not looked at. Every
-field of `LeversConfig` is an option (`--help`). A run writes `runs/levers/<name>/` (configuration, results, the table
-as CSV, Markdown and LaTeX, learning curves, `index.html`) and goes on where it stopped when it is started again.
+A row trains a short form of the recipe of `experiments.svhn_toy` with one change. It measures nats and ROC AUC on
+held-out training digits, each once with and once without a square. The test digits are not used. Every field of
+`LeversConfig` is an option (`--help`). A run writes `runs/levers/<name>/` (configuration, results, the table as CSV,
+Markdown and LaTeX, learning curves, `index.html`) and goes on where it stopped when it is started again.
 """
 
 import sys
@@ -32,7 +32,7 @@ from .lever import lever
 
 
 def main(args: list[str] | None = None) -> Path:
-    """Run the study; returns the path of the page."""
+    """Run the study, and return the path of the page."""
     args = sys.argv[1:] if args is None else args
     config = parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
     began = time.perf_counter()
@@ -54,7 +54,7 @@ def main(args: list[str] | None = None) -> Path:
 
 
 def train_lever(run: LeversRun, data: Data, name: LeverName) -> Scores:
-    """Scores of the held-out digits after training with one thing changed; read back where that was done before."""
+    """Return scores of the held-out digits after training with one change, or read them back."""
     config = run.config
     changed = lever(config, name)
     model, key = ju.VAE(changed.vae), jax.random.key(config.seed)
@@ -82,7 +82,7 @@ def train_lever(run: LeversRun, data: Data, name: LeverName) -> Scores:
 
 
 def summarise(run: LeversRun, scores: Mapping[LeverName, Scores]) -> dict[str, Any]:
-    """The content of `results.json`."""
+    """Return the content of `results.json`."""
     config, record = run.config, run.record
     return {
         "experiment": EXPERIMENT,

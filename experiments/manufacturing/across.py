@@ -1,4 +1,4 @@
-"""The results of several data sets as one: for each figure of merit, model and data set the value of each trial."""
+"""The joint results of several data sets: for each figure of merit, model and data set the value of each trial."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -14,9 +14,9 @@ class Merit(NamedTuple):
     Attributes:
       key: its name in `results.json`.
       label: for people.
-      best: whether a high or a low value is good, or neither.
-      part: the entry of the value, where it has an interval too.
-      digits: after the point.
+      best: whether a high value, a low value, or neither is good.
+      part: the entry of the value, if it also has an interval.
+      digits: digits after the point.
       of_model: whether all scores of a model share it.
     """
 
@@ -44,14 +44,14 @@ MERITS = (
 """The blocks of the table over data sets, in their order."""
 
 Values = Mapping[str, Mapping[str, list[float]]]
-"""Model with its score to data set to the value of each trial."""
+"""For each model with its score and each data set the value of each trial."""
 
 
 def across(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of `results.json` of a run over several data sets.
+    """Return the content of `results.json` of a run over several data sets.
 
     Args:
-      results: data set to the content of its `results.json`.
+      results: for each data set the content of its `results.json`.
     """
     return {
         "data": list(results),
@@ -75,7 +75,7 @@ def _values(results: Mapping[str, Mapping[str, Any]], merit: Merit) -> dict[str,
 
 
 def mean_over_sets(values: Values, label: str) -> float | None:
-    """The mean of a model over data sets, each the mean of its trials; None if it lacks one that another model has."""
+    """Return a model's mean over data sets of the means of trials, or None if it lacks a data set of others."""
     measured = {name for of_model in values.values() for name in of_model}
     if set(values[label]) != measured:
         return None

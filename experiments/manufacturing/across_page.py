@@ -18,7 +18,7 @@ from .tables import HOW_COSTS_ARE_MEASURED, RULES
 
 _OURS = named("features", "m")
 
-# The others are so far off, in the table, that a figure with them would not tell these apart.
+# The others in the table are so far away that a figure with them would not separate these.
 _COMPARED = (
     named("features", "nelbo"),
     _OURS,
@@ -27,7 +27,7 @@ _COMPARED = (
 
 _DRAWN = {
     "auc": "How well the scores of images rank defects above normal parts; right is better.",
-    "missed": "The share of the defects at or below the threshold, which was set on normal parts that no model learned "
+    "missed": "The share of the defects at or below the threshold. It was set on normal parts that no model learned "
     "from; left is better.",
     "aupro": "How well the heat maps overlap with the masks, each defect with the same weight; right is better.",
 }
@@ -37,9 +37,9 @@ def write(path: Path, results: Mapping[str, Any], command: str, *, record: Mappi
     """Write the page.
 
     Args:
-      path: where to, beside the folders of the data sets.
+      path: the file, beside the folders of the data sets.
       results: the content of `results.json`.
-      command: that made the run.
+      command: the command that made the run.
       record: the content of `config.json`.
     """
     splits = results["splits"]
@@ -76,7 +76,7 @@ def write(path: Path, results: Mapping[str, Any], command: str, *, record: Mappi
 
 
 def _lowered(results: Mapping[str, Any]) -> str:
-    """Where too few images are held out for the rate that was asked for."""
+    """Say for which data sets too few images are held out for the requested rate."""
     texts = []
     for name, split in results["splits"].items():
         wanted, rate = split["false_positive_rate_wanted"], calibrated_rate(split)
@@ -89,7 +89,7 @@ def _lowered(results: Mapping[str, Any]) -> str:
 
 
 def _summary(results: Mapping[str, Any]) -> str:
-    """The result in words."""
+    """Return the result in words."""
     auc: Values = results["merits"]["auc"]
     means = {label: mean for label in auc if (mean := mean_over_sets(auc, label)) is not None}
     text = []
@@ -143,21 +143,21 @@ def _drawn(folder: Path, results: Mapping[str, Any]) -> list[Section]:
                 label=merit.label,
                 highlighted=(_OURS,),
             ),
-            f"A dot for each trial and a line at their mean. {_DRAWN[merit.key]} Each data set has a range of its own. "
+            f"A dot for each trial and a line at their mean. {_DRAWN[merit.key]} Each data set has its own range. "
             "Other models are in the table.",
         )
     return figures.sections
 
 
 def _heat_maps(folder: Path, results: Mapping[str, Any]) -> list[Section]:
-    """Fig. 11 of each data set that has one."""
+    """Return Fig. 11 of each data set that has one."""
     found = [(name, folder / name / "figures" / f"{FIG_11}.png") for name in results["data"]]
     return [
         Section(
             f"Heat maps on {name}",
             path,
-            "The image whose score is the median of those with a mask, and what each model makes of each pixel, on a "
-            "scale of its own: brighter is more anomalous.",
+            "The image with the median score of those with a mask, and the heat map of each model, on its own "
+            "scale: brighter is more anomalous.",
         )
         for name, path in found
         if path.exists()

@@ -1,4 +1,4 @@
-"""The setting of each model of pixels and score that is reported."""
+"""The reported setting of each model of pixels and score."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -21,14 +21,14 @@ def choose(
     *,
     on: Literal["validation", "test"] = "validation",
 ) -> Chosen:
-    """For each model and score the setting with the best ROC AUC, as the mean over the trials.
+    """Choose for each model and score the setting with the best mean ROC AUC over the trials.
 
     Args:
       config: of the study.
       splits: the images of each trial.
-      scores: of all candidates.
-      on: whether the validation images decide or, as in the paper, the test images. The test images also decide where
-        no validation images are set apart.
+      scores: scores of all candidates.
+      on: whether the validation images decide or, as in the paper, the test images. The test images also decide if no
+        validation images are set apart.
     """
     if not splits[0].is_validation.any():
         on = "test"
@@ -42,5 +42,5 @@ def choose(
 
 
 def headline_candidate(chosen: Chosen, model: PixelModel, trial: int) -> Candidate:
-    """A model in the setting that was chosen by its headline score."""
+    """Return a model in the setting that its headline score chose."""
     return Candidate(model, chosen[model, MODELS[model].headline], trial)

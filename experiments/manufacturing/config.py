@@ -15,7 +15,7 @@ from ..runs import Run
 EXPERIMENT = "manufacturing"
 
 FeatureModel: TypeAlias = Literal["features", "gaussian", "padim", "patchcore_1", "patchcore_10"]
-"""The models of what a pretrained network sees, in the order of the table."""
+"""The models of a pretrained network's features, in the order of the table."""
 
 PixelModel: TypeAlias = Literal["vae", "ae", "gmm", "pca", "forest", "svm"]
 """The models of patches of pixels, in the order of the table."""
@@ -30,41 +30,41 @@ KEPT = 20
 class ManufacturingConfig:
     """Everything that a run of the manufacturing study depends on.
 
-    The paper chooses each model's hyper-parameters by the ROC AUC on the test images. Here those of the models of
-    pixels are chosen on a share of the test images that is set apart (`validation_fraction`), and measured on the rest.
-    The figures that the paper's way gives stand beside them. The models of features have nothing that is chosen by
-    labels.
+    The paper chooses each model's hyper-parameters by the ROC AUC on the test images. Here, those of the models of
+    pixels are chosen on a separate share of the test images (`validation_fraction`), and measured on the rest. The
+    figures by the paper's method stand beside them. Labels choose nothing for the models of features.
 
     Attributes:
-      preset: which set of defaults to start from; every other option overrides it.
-      data: folders of images; without any, parts are generated. Several folders share one table and one page.
-      parts: generated training images; a fifth as many normal test images, and as many of either defect.
-      color: gray or RGB, for all images; `auto` is gray if all images are.
+      preset: the set of defaults to start from. Every other option overrides it.
+      data: folders of images. Without any, parts are generated. Several folders share one table and one page.
+      parts: number of generated training images. There are a fifth as many test images of each kind: normal and both
+        defects.
+      color: gray or RGB, for all images; `auto` is gray if all images are gray.
       on_error: `skip` leaves out images that cannot be used and lists them in the results.
-      seed: of the generated parts, and of the first trial. Trial t has `seed + t`: the split where it is not on disk,
-        the parts that are held out, and the models of features and of scikit-learn. The networks and all crops of
-        pixels have `fold_in(key(seed), t)`.
-      protocol: `trials` splits anew for each trial, or holds out other normal parts where the split is on disk; `folds`
-        cross-validates over the normal images, as on the paper's gears.
-      trials: trials, or folds.
-      pixel_trials: in how many of them the models of pixels run; by default in all.
+      seed: seed of the generated parts, and of the first trial. Trial t uses `seed + t` for the split (if it is not on
+        disk), the held-out parts, and the models of features and of scikit-learn. The networks and all crops of pixels
+        use `fold_in(key(seed), t)`.
+      protocol: `trials` makes a new split for each trial, or holds out other normal parts if the split is on disk.
+        `folds` cross-validates over the normal images, as for the paper's gears.
+      trials: number of trials or folds.
+      pixel_trials: number of trials in which the models of pixels run; by default all.
       calibration_fraction: share of the normal training parts that set the threshold. No model is trained on them.
-      false_positive_rate: share of normal images that may be called anomalous. Where too few parts are held out for it,
-        the lowest rate that they support is taken, and the page says so.
-      validation_fraction: share of the test groups that the settings are chosen on; with 0 they are chosen on the test
-        images, and the page says so. None are set apart where no model has several settings.
+      false_positive_rate: share of normal images that may be called anomalous. If too few parts are held out for it,
+        the study takes the lowest rate that they support, and the page says so.
+      validation_fraction: share of the test groups on which settings are chosen. With 0 they are chosen on the test
+        images, and the page says so. If no model has several settings, none are set apart.
       resolution: images are resized to about resolution**2 pixels for the feature network; see `jaxunreg fit`. By
         default generated parts, whose cracks are one to three pixels wide, are enlarged to 384.
       coreset_candidates: number of places, drawn at random, from which PatchCore chooses its coreset; by default all.
       patch: height and width of a patch.
       stride: pixels from one patch to the next when scoring.
-      top_k: how many of an image's most anomalous patches its score is the mean of.
-      heat_map_stride: stride of the maps that pixel figures are measured on.
+      top_k: the score of an image is the mean of this many of its most anomalous patches.
+      heat_map_stride: stride of the maps for pixel figures.
       figure_stride: stride of the maps of Fig. 11.
       depth: layers of encoder and decoder.
       base_channels: N_c of VAE and AE to choose from.
       latent_dims: N_z of VAE and AE to choose from.
-      vae: the other settings of the VAE; its sizes are those above.
+      vae: the other settings of the VAE. The fields above set its sizes.
       vae_train: the VAE's training.
       ae_train: the AE's training.
       patches_per_image: random patches of each training image for the other models.
@@ -72,14 +72,14 @@ class ManufacturingConfig:
       gmm_components: numbers of components of the mixtures to choose from.
       gmm: the other settings of the mixtures.
       residual_components: components of the PCA residual to choose from.
-      forest: the Isolation Forest. Its contamination moves only its threshold and no AUC, so nothing is chosen.
+      forest: the Isolation Forest. Its contamination changes only its threshold and no AUC, so nothing is chosen.
       svm_nu: nu of the one-class SVM to choose from.
       svm: its other settings.
-      models: which models to run.
-      memory: measure the memory of the fits of the first trial, each in a process of its own; on a CPU only.
+      models: the models to run.
+      memory: measure the memory of the fits of the first trial, each in a separate process; on a CPU only.
       bootstrap: resamples of the test images behind each interval.
       runs_dir: folder of all runs.
-      name: folder of this run in it; by default preset, data and seed.
+      name: folder of this run below `runs_dir`; by default preset, data and seed.
       progress: show progress bars.
     """
 
@@ -154,11 +154,11 @@ class ManufacturingConfig:
 
     @property
     def directory(self) -> Path:
-        """Where the run's files go."""
+        """The folder for the run's files."""
         return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{'-'.join(self.data_names)}-seed{self.seed}")
 
     def detector(self, trial: int) -> ju.DetectorConfig:
-        """The settings that `jaxunreg fit` has for the features of a trial."""
+        """Return the settings of `jaxunreg fit` for the features of a trial."""
         return ju.DetectorConfig(
             resolution=self.resolution if self.data or self.resolution else DEFAULT_RESOLUTION,
             calibration_fraction=self.calibration_fraction,
@@ -167,7 +167,7 @@ class ManufacturingConfig:
         )
 
 
-# As in the toy study: 2,000 steps from random weights end far short of where the linear start begins.
+# As in the toy study: after 2,000 steps, random weights are far behind the linear start.
 _recipe = functools.partial(ju.TrainConfig, batch_size=64, learning_rate=3e-5, start="linear", batch_statistics="fixed")
 
 PRESETS = {

@@ -22,31 +22,31 @@ PART_SIZE = 256
 
 
 def check_folders(folders: Sequence[Path]) -> None:
-    """Refuse folders without normal images to train on, or without both kinds to test on, before any image is read.
+    """Refuse folders that lack normal images to train on, or either kind to test on, before any image is read.
 
     Raises:
       RunError: a folder is missing, or lacks images of a kind.
       FolderError: the layout of a folder is unknown.
     """
     if len(folders) < 2:
-        return  # What is wrong with the only one is found at once when it is loaded.
+        return  # Errors of a single folder are found at once when it is loaded.
     for folder in folders:
         if not folder.is_dir():
-            raise RunError(f"{folder}, which is no folder", "a folder of images", "leave it out of --data")
+            raise RunError(f"{folder}, which is not a folder", "a folder of images", "leave it out of --data")
         found = find_layout(folder)
         if not found.train or not any(file.label != GOOD for file in found.test):
             raise RunError(
                 f"{folder} with {len(found.train)} normal images to train on and {len(found.test)} to test on",
-                "normal ones to train on, and normal and anomalous ones to tell apart",
+                "normal ones to train on, and normal and anomalous ones to test on",
                 "leave it out of --data",
             )
 
 
 def load_data(run: ManufacturingRun) -> FolderDataset:
-    """The images of the run's one folder, or generated parts, noted in its `config.json`.
+    """Load the images of the run's one folder, or generate parts, and note them in its `config.json`.
 
     Raises:
-      RunError: the test images have no labels to tell apart, or the run began on other data.
+      RunError: the test images are not both normal and anomalous, or the run began on other data.
       ImageFileError: an image cannot be used.
       OSError: the folder cannot be read.
     """
@@ -76,11 +76,11 @@ def load_data(run: ManufacturingRun) -> FolderDataset:
     if GOOD not in labels or labels == {GOOD}:
         raise RunError(
             f"{folder} with test images of {sorted(labels)}",
-            "normal and anomalous ones to tell apart",
-            "use `jaxunreg fit` and `jaxunreg score` where there are no labels",
+            "normal and anomalous ones",
+            "use `jaxunreg fit` and `jaxunreg score` if there are no labels",
         )
     described = data.describe()
-    # With the groups, which decide what is kept together in a split.
+    # With the groups, which splits keep together.
     parts = [described["train"]["fingerprint"], described["test"]["fingerprint"]]
     parts += [file.group for file in (*data.train.files, *data.test.files)]
     run.record_data({"fingerprint": hashlib.sha256("\0".join(parts).encode()).hexdigest(), **described})

@@ -13,14 +13,14 @@ from .models import MODELS
 def in_pixels(
     model: FeatureModel, places: np.ndarray, working_size: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
-    """The map of one image in pixels, `[height, width]`, float32.
+    """Return the map of one image in pixels, `[height, width]`, float32.
 
-    The terms of a density are interpolated between places, as the detector does. The distances of PaDiM and PatchCore
-    are enlarged to the working image and smoothed there by a Gaussian of 4 pixels, as in their papers.
+    The terms of a density are interpolated between places, as in the detector. The distances of PaDiM and PatchCore are
+    enlarged to the working image and smoothed there by a Gaussian of 4 pixels, as in their papers.
 
     Args:
-      model: whose map.
-      places: `[rows, columns]`.
+      model: the model of the map.
+      places: the map of places, `[rows, columns]`.
       working_size: height and width at which the network saw the image.
       size: height and width of the image.
     """

@@ -1,4 +1,4 @@
-"""The models of features, each fitted to the same maps: the detector, its Gaussian, and its peers."""
+"""The models of features, all fitted to the same maps: the detector, its Gaussian, and its peers."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,12 +24,12 @@ _PATCHCORE_SHARE = {"patchcore_1": 0.01, "patchcore_10": 0.1}
 
 
 class ScoredMap(NamedTuple):
-    """What a model makes of the features of one image.
+    """The results of a model for the features of one image.
 
     Attributes:
-      scores: of the image, by name.
-      places: a map `[rows, columns]` for each score; both scores of a model by two rules have the same.
-      nats: the negative log-likelihood of a place, the mean over the map; None where the model is no density.
+      scores: scores of the image, by name.
+      places: a map `[rows, columns]` for each score. The two scores of a model with two rules share a map.
+      nats: the mean negative log-likelihood of a place over the map; None if the model is not a density.
     """
 
     scores: dict[str, float]
@@ -57,10 +57,10 @@ def fit_to_stored(
 
     Args:
       config: of the study.
-      model: which.
-      stored: features of all images. They are read from their file, so that `maps` need not be pickled along.
-      numbers: of the images that the trial learns from, in the order of `learning_order`.
-      apart: the part that each image shows that the detector sets apart for its choice; they stand last.
+      model: the model.
+      stored: features of all images. They are read from their file, so that `maps` need not be pickled.
+      numbers: indices of the images that the trial learns from, in the order of `learning_order`.
+      apart: for each image that the detector sets apart for its choice, the part that it shows. These images come last.
       trial: number of the trial.
 
     Raises:
@@ -76,7 +76,7 @@ def fit_to_stored(
             )
             return _Density(partial(_terms_of_detector, learned.scorer), MODELS[model].scores, rule)
         case "gaussian":
-            # To the same images as the detector's, so that the two differ by the VAE alone.
+            # Fitted to the same images as the detector's, so that the two differ only by the VAE.
             fitted = len(maps) - len(apart)
             whitening = fit_whitening(maps[:fitted], best_config(try_gaussians(maps, fitted)))
             whitening = jax.tree.map(jnp.asarray, whitening)
@@ -101,7 +101,7 @@ def _terms_of_gaussian(whitening: Whitening, features: Array) -> Decomposition:
 
 
 def _by_detectors_rule(places: np.ndarray, *, top_k: int) -> float:
-    """The score of an image as an `AnomalyDetector` makes it of a map."""
+    """Return the score of an image that an `AnomalyDetector` makes of a map."""
     return float(mean_of_highest(kept_scores(places, top_k), top_k))
 
 
@@ -121,7 +121,7 @@ class _Density:
 
 
 class _PaDiM:
-    """Distances of places; half their squares are M, and the factors give A."""
+    """Distances of places. Half their squares are M, and the factors give A."""
 
     def __init__(self, baseline: PaDiM, rule: Callable[[np.ndarray], float]) -> None:
         self._baseline, self._rule = baseline, rule

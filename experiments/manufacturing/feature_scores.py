@@ -21,14 +21,14 @@ from .stored_features import StoredFeatures
 
 
 class FeatureScores(NamedTuple):
-    """What a model of features makes of the images of a trial.
+    """The results of a model of features for the images of a trial.
 
     Attributes:
-      stage: name of the stage, under which its costs are noted.
-      calibration: for each score those of the normal images that set the threshold, `[n]`.
-      others: those of the images that the trial does not learn from, `[n]`.
-      pixels: `[2]`, pixel ROC AUC and per-region overlap on the test images; no score where no defect has a mask.
-      places: the maps of the anomalous test images with a mask, `[n, rows, columns]`; of the first trial only.
+      stage: name of the stage for the notes of its costs.
+      calibration: for each score its values for the normal images that set the threshold, `[n]`.
+      others: the values for the images that the trial does not learn from, `[n]`.
+      pixels: pixel ROC AUC and per-region overlap on the test images, `[2]`; empty if no defect has a mask.
+      places: the maps of the anomalous test images with a mask, `[n, rows, columns]`, only for the first trial.
       size: height and width of the working image.
     """
 
@@ -43,16 +43,16 @@ class FeatureScores(NamedTuple):
 def score_with_features(
     run: ManufacturingRun, split: Split, model: FeatureModel, trial: int, stored: Callable[[], StoredFeatures]
 ) -> FeatureScores:
-    """Fit a model and score all images with it; read back where that was done before.
+    """Fit a model and score all images with it, or read the scores back.
 
     Args:
       run: the run's folder.
-      split: of the trial.
-      model: which.
+      split: the split of the trial.
+      model: the model.
       trial: number of the trial.
-      stored: gives the features of all images; called only where they are needed.
+      stored: returns the features of all images. It is called only if they are needed.
     """
-    # Where settings are chosen on some of the images, pixels are measured on fewer.
+    # If settings are chosen on some of the images, pixels are measured on fewer.
     name = f"{model}-{'validated-' if split.is_validation.any() else ''}trial_{trial}"
 
     def compute() -> dict[str, np.ndarray]:
@@ -100,7 +100,7 @@ def _stacked(kind: str, found: Sequence[ScoredMap]) -> dict[str, np.ndarray]:
 def _pixels_and_places(
     model: FeatureModel, split: Split, others: Sequence[ScoredMap], working_size: tuple[int, int], *, keep: bool
 ) -> dict[str, np.ndarray]:
-    """Pixel figures on the test images whose pixels are known, one score after another, and the maps of the defects."""
+    """Return pixel figures on the test images with known pixels, one score after another, and the defects' maps."""
     files = split.others.files
     known = [
         k for k in np.flatnonzero(~split.is_validation).tolist() if files[k].label == GOOD or files[k].mask is not None
@@ -112,7 +112,7 @@ def _pixels_and_places(
     arrays = {}
     for name in others[0].scores:
         if name == HIGHEST:
-            continue  # The other rule of the model has the same map.
+            continue  # The model's other rule has the same map.
         heat = [
             in_pixels(model, others[k].places[name], working_size, tuple(split.others.sizes[k].tolist())) for k in known
         ]

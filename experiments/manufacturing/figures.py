@@ -49,12 +49,12 @@ FIG_11 = "fig11_heat_maps"
 
 
 class Found(NamedTuple):
-    """What the models made of the images of a data set.
+    """The results of the models for the images of a data set.
 
     Attributes:
       features: for each model of features and trial its scores.
       scores: of all candidates of the models of pixels.
-      chosen: the setting of each model of pixels and score that is reported.
+      chosen: the reported setting of each model of pixels and score.
     """
 
     features: Mapping[tuple[FeatureModel, int], FeatureScores]
@@ -62,7 +62,7 @@ class Found(NamedTuple):
     chosen: Chosen
 
     def of_test(self, config: ManufacturingConfig, split: Split, model: ModelName, name: str) -> np.ndarray | None:
-        """Scores of the test images in trial 0; None where there are none of that name."""
+        """Return the scores of the test images in trial 0, or None if there are none of that name."""
         if model in of_features(config):
             return self.features[model, 0].others[name][~split.is_validation]
         if (model, name) not in self.chosen:
@@ -72,13 +72,13 @@ class Found(NamedTuple):
 
 
 def draw(run: ManufacturingRun, name: str, splits: Sequence[Split], found: Found) -> list[Section]:
-    """All figures of the page, drawn from trial 0.
+    """Draw all figures of the page, from trial 0.
 
     Args:
       run: the run's folder.
-      name: of the data.
+      name: name of the data.
       splits: the images of each trial.
-      found: what the models made of them.
+      found: the results of the models.
     """
     config, split = run.config, splits[0]
     figures = Figures(run.directory / "figures")
@@ -102,10 +102,10 @@ def draw(run: ManufacturingRun, name: str, splits: Sequence[Split], found: Found
             FIG_11,
             "Heat maps (Fig. 11)",
             _heat_maps(run, split, found, shown),
-            f"Of the test images whose defect has a mask, the one whose score by {MODELS[first].label} is "
-            "the median, and what each model makes of each pixel: brighter is more anomalous. Every map is on a scale "
-            "of its own, on which the highest thousandth of the pixels is equally bright. A good map is bright "
-            "where the mask is and nowhere else; one that measures complexity is bright wherever there is structure.",
+            f"The test image with a mask whose score by {MODELS[first].label} is "
+            "the median, and the heat map of each model: brighter is more anomalous. Every map has its own scale, "
+            "on which the highest thousandth of the pixels is equally bright. A good map is bright "
+            "only at the mask. A map that measures complexity is bright wherever there is structure.",
         )
     for model in of_pixels(config):
         if model in ("vae", "ae"):
@@ -124,7 +124,7 @@ def draw(run: ManufacturingRun, name: str, splits: Sequence[Split], found: Found
 
 
 def _roc_pairs(config: ManufacturingConfig, split: Split, found: Found) -> dict[str, plots.NormalAndAnomalous]:
-    """The scores of normal and of anomalous test images behind each curve of Fig. 10."""
+    """Return the scores of normal and of anomalous test images for each curve of Fig. 10."""
     anomalous = split.test.is_anomalous
     pairs: dict[str, plots.NormalAndAnomalous] = {}
     for model, name in _IN_FIG_10:
@@ -135,12 +135,12 @@ def _roc_pairs(config: ManufacturingConfig, split: Split, found: Found) -> dict[
 
 
 def _with_mask(split: Split) -> list[int]:
-    """The test images whose defect has a mask, in the order of `FeatureScores.places`."""
+    """Return the test images whose defect has a mask, in the order of `FeatureScores.places`."""
     return [k for k, file in enumerate(split.test.files) if file.label != GOOD and file.mask is not None]
 
 
 def _example(config: ManufacturingConfig, split: Split, found: Found, model: ModelName) -> int | None:
-    """Which of the images with a mask is shown in Fig. 11: the median by a model's headline score."""
+    """Return the image with a mask for Fig. 11: the median by a model's headline score."""
     masked = _with_mask(split)
     if not masked:
         return None
@@ -150,7 +150,7 @@ def _example(config: ManufacturingConfig, split: Split, found: Found, model: Mod
 
 
 def _heat_maps(run: ManufacturingRun, split: Split, found: Found, number: int) -> Figure:
-    """Fig. 11 for one of the images with a mask."""
+    """Draw Fig. 11 for one of the images with a mask."""
     config, index = run.config, _with_mask(split)[number]
     image = split.test[index]
     maps: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""What one score is worth, image by image."""
+"""The figures of merit of one score on images."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from .splits import Split
 
 
 class Complexities:
-    """How complex images are, each measured once."""
+    """The complexity of images. Each is measured once."""
 
     def __init__(self) -> None:
         self._known: dict[Path, float] = {}
 
     def __call__(self, images: ImageFiles) -> np.ndarray:
-        """The bytes a pixel of each image's PNG, `[n]`."""
+        """Return the bytes a pixel of each image's PNG, `[n]`."""
         for k, file in enumerate(images.files):
             if file.path not in self._known:
                 self._known[file.path] = bytes_a_pixel(images[k])
@@ -37,14 +37,14 @@ def image_figures(
     scores: np.ndarray,
     complexities: Complexities,
 ) -> dict[str, Any]:
-    """What one score of a trial is worth.
+    """Return the figures of merit of one score of a trial.
 
     Args:
       config: of the study.
-      split: of the trial.
+      split: the split of the trial.
       calibration: scores of the calibration images.
-      scores: of the test images.
-      complexities: of images.
+      scores: scores of the test images.
+      complexities: complexities of images.
     """
     anomalous, labels = split.test.is_anomalous, np.array(split.test.labels)
     pair = scores[~anomalous], scores[anomalous]

@@ -1,4 +1,4 @@
-"""A model after its training, as the study asks it: maps of scores by patch and by pixel, by name."""
+"""A model after its training, as the study uses it: maps of scores by patch and by pixel, by name."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
@@ -14,14 +14,14 @@ _PATCHES_A_CALL = 1024
 
 
 class Fitted(Protocol):
-    """What a trained model offers."""
+    """What a trained model must offer."""
 
     def score_maps(self, images: Iterable[np.ndarray], *, stride: int) -> Iterator[dict[str, np.ndarray]]:
-        """Scores of every patch of each image, by name, `[rows, columns]`."""
+        """Yield scores of every patch of each image, by name, `[rows, columns]`."""
         ...
 
     def pixel_maps(self, images: Iterable[np.ndarray], *, stride: int) -> Iterator[dict[str, np.ndarray]]:
-        """A value for each pixel of each image, by name, `[height, width]`: the mean over the patches that cover it."""
+        """Yield a value for each pixel of each image, by name, `[height, width]`: the mean over its patches."""
         ...
 
 
@@ -30,7 +30,7 @@ class FittedNetwork(NamedTuple):
 
     Attributes:
       scorer: the trained network.
-      scores: which terms of its decomposition are scores.
+      scores: the terms of its decomposition that are scores.
     """
 
     scorer: ju.Scorer
@@ -45,7 +45,7 @@ class FittedNetwork(NamedTuple):
         yield from map(self._named, ju.heat_map_each(self.scorer, images, stride=stride))
 
     def absolute_error(self, image: np.ndarray, *, stride: int) -> np.ndarray:
-        """`|x - mu_x|` for each pixel, the mean over channels and over the patches that cover it."""
+        """Return `|x - mu_x|` for each pixel, the mean over channels and over the patches that cover it."""
 
         def error(patches: np.ndarray) -> np.ndarray:
             return abs(np.asarray(to_float(patches)) - ju.reconstruct_images(self.scorer, patches)).mean(-1)
@@ -59,7 +59,7 @@ class FittedNetwork(NamedTuple):
 
 
 class FittedBaseline(NamedTuple):
-    """A model of scikit-learn, whose one score of a patch stands for all pixels of the patch.
+    """A model of scikit-learn. All pixels of a patch get the patch's score.
 
     Attributes:
       baseline: the fitted model.
@@ -91,5 +91,5 @@ class FittedBaseline(NamedTuple):
         )
 
     def _in_order(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        # JAX's trees have the order of the alphabet.
+        # JAX's trees have alphabetical order.
         return {name: maps[name] for name in self.scores}

@@ -23,7 +23,7 @@ from .splits import Split
 
 
 def fit(run: ManufacturingRun, split: Split, candidate: Candidate) -> Fitted:
-    """Train a candidate, or read it back; the models of scikit-learn are fitted again, with the same result."""
+    """Train a candidate, or read it back. The models of scikit-learn are fitted again, with the same result."""
     if candidate.model in ("vae", "ae"):
         return fit_network(run, split, candidate)
     return _fit_baseline(run.config, split, candidate)

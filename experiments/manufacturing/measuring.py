@@ -1,4 +1,4 @@
-"""What a model costs: the seconds and the memory of its fit, and milliseconds an image."""
+"""The cost of a model: the seconds and the memory of its fit, and milliseconds an image."""
 
 import concurrent.futures
 import dataclasses
@@ -19,12 +19,12 @@ _T = TypeVar("_T")
 
 
 class Cost(NamedTuple):
-    """What a function took in a process of its own.
+    """The cost of a function in a separate process.
 
     Attributes:
-      seconds: of the call, without the start of the process.
-      peak_mb: the peak resident memory of the process, with Python and JAX, in megabytes; None where the system does
-        not tell it.
+      seconds: seconds of the call, without the start of the process.
+      peak_mb: the peak resident memory of the process, with Python and JAX, in megabytes; None if the system does not
+        report it.
     """
 
     seconds: float
@@ -32,18 +32,18 @@ class Cost(NamedTuple):
 
 
 def measures_memory(config: ManufacturingConfig, trial: int) -> bool:
-    """Whether the memory of a trial's fits is measured. On accelerators the memory of the host says little."""
+    """Return whether to measure the memory of a trial's fits. On accelerators, the host's memory says little."""
     return config.memory and trial == 0 and jax.default_backend() == "cpu"
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Cost:
-    """Call a function in a fresh process, and forget its result.
+    """Call a function in a fresh process, and drop its result.
 
-    In a process that has done other work before, what that has left behind hides what a call needs.
+    In a process that has done other work, the memory of that work hides the need of a call.
 
     Args:
-      function: of a module, so that it can be pickled.
-      arguments: of it, pickled as well.
+      function: a function of a module, so that it can be pickled.
+      arguments: its arguments, which are pickled too.
 
     Raises:
       Exception: what the function raises.
@@ -54,7 +54,7 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Cost:
 
 
 def _start() -> None:
-    # An interrupt ends the process without a traceback; the one that waits for it says how to go on.
+    # An interrupt ends the process without a traceback. The waiting process says how to go on.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     keep_compiled()
 
@@ -67,7 +67,7 @@ def _measured(function: Callable[..., Any], *arguments: Any) -> Cost:
 
 
 def _peak_mb() -> float | None:
-    """Of this program alone; what `getrusage` tells begins with the peak of the process that started it."""
+    """Return the peak of this program alone. `getrusage` includes the peak of the process that started it."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -77,9 +77,9 @@ def _peak_mb() -> float | None:
 
 @dataclasses.dataclass
 class Paced(Generic[_T]):
-    """Items, with the time at which each was asked for.
+    """Items, with the time at which each was requested.
 
-    Programs ask for images a few ahead of their results, and compile at the first ones. So the pace is that of the last
+    Programs request a few images ahead of their results, and compile at the first ones. So the pace is that of the last
     three quarters.
 
     Attributes:
@@ -102,7 +102,7 @@ class Paced(Generic[_T]):
 
     @property
     def milliseconds(self) -> float | None:
-        """From one item to the next, on average; None where there are too few of them."""
+        """Return the mean time from one item to the next, or None if there are too few items."""
         first = len(self.times) // 4
         count = len(self.times) - 1 - first
         return 1e3 * (self.times[-1] - self.times[first]) / count if count > 0 else None

@@ -1,4 +1,4 @@
-"""The models of the study: how they are called, which scores they have, and which settings are tried."""
+"""The models of the study: their names, their scores, and the settings to try."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -10,24 +10,24 @@ from ..runs import RunError
 from .config import FeatureModel, ManufacturingConfig, ModelName, PixelModel
 
 Setting: TypeAlias = dict[str, float]
-"""A value for each hyper-parameter that is chosen."""
+"""A value for each chosen hyper-parameter."""
 
 Grid: TypeAlias = Mapping[str, Sequence[float]]
 
 HIGHEST = "highest"
-"""Name of the score by the detector's rule, the mean of the highest places of a map, of a model with another rule."""
+"""Name of the score by the detector's rule, the mean of a map's highest places, for a model with another rule."""
 
 
 class StudyModel(NamedTuple):
-    """What the study knows of a model.
+    """The study's description of a model.
 
     Attributes:
       label: name for people.
       scores: names of its scores, in the order of the table.
-      headline: the score by which its setting for heat maps is chosen.
+      headline: the score that chooses its setting for heat maps.
       grid: the hyper-parameters to choose and their values; none for the models of features.
-      fewest_crops: how many crops it must be fitted to at least, and the options that lower that number; None for the
-        networks, which draw crops of their own.
+      fewest_crops: the least number of crops for its fit, and the options that lower that number; None for the
+        networks, which draw their own crops.
     """
 
     label: str
@@ -45,7 +45,7 @@ def _nothing(config: ManufacturingConfig) -> Grid:
     return {}
 
 
-# The rule of the papers of PaDiM and PatchCore, and the detector's, by which a map makes an image's score.
+# The rules that make an image's score of a map: that of the papers of PaDiM and PatchCore, and the detector's.
 _BY_TWO_RULES = ("score", HIGHEST)
 
 MODELS: Mapping[ModelName, StudyModel] = {
@@ -55,7 +55,7 @@ MODELS: Mapping[ModelName, StudyModel] = {
     "patchcore_1": StudyModel("PatchCore, 1 %", _BY_TWO_RULES, "score", _nothing),
     "patchcore_10": StudyModel("PatchCore, 10 %", _BY_TWO_RULES, "score", _nothing),
     "vae": StudyModel("VAE", TERMS, "m", _network_sizes),
-    # Its mean squared error is the objective, and stands where the others have the negative ELBO.
+    # Its mean squared error is the objective, and takes the place of the negative ELBO.
     "ae": StudyModel("AE", ("nelbo",), "nelbo", _network_sizes),
     "gmm": StudyModel(
         "GMM",
@@ -92,7 +92,7 @@ MODELS: Mapping[ModelName, StudyModel] = {
 
 
 def letter(score: str) -> str:
-    """A score for people: the paper's letter of a term, and `score` as it is.
+    """Return a score's name for people: the paper's letter of a term, or `score` unchanged.
 
     >>> letter("nelbo"), letter("score"), letter("highest")
     ('L', 'score', 'mean of the highest')
@@ -101,7 +101,7 @@ def letter(score: str) -> str:
 
 
 def named(model: ModelName, score: str) -> str:
-    """A model and its score for people, where the score does not go without saying.
+    """Return a model's name for people, with its score if the model has several.
 
     >>> named("vae", "m"), named("padim", "score"), named("padim", "highest")
     ('VAE, M', 'PaDiM', 'PaDiM, mean of the highest')
@@ -111,12 +111,12 @@ def named(model: ModelName, score: str) -> str:
 
 
 def of_features(config: ManufacturingConfig) -> list[FeatureModel]:
-    """The models of features that are run."""
+    """Return the models of features to run."""
     return [model for model in get_args(FeatureModel) if model in config.models]
 
 
 def of_pixels(config: ManufacturingConfig) -> list[PixelModel]:
-    """The models of pixels that are run."""
+    """Return the models of pixels to run."""
     return [model for model in get_args(PixelModel) if model in config.models]
 
 
@@ -134,18 +134,18 @@ class Candidate(NamedTuple):
 
 
 def settings(config: ManufacturingConfig, model: ModelName) -> list[Setting]:
-    """All settings of a model that are tried."""
+    """Return all settings of a model to try."""
     grid = MODELS[model].grid(config)
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def chooses(config: ManufacturingConfig) -> bool:
-    """Whether any model has several settings, of which one is chosen."""
+    """Return whether any model has several settings to choose from."""
     return any(len(settings(config, model)) > 1 for model in config.models)
 
 
 def describe_setting(setting: Setting) -> str:
-    """A setting for people.
+    """Describe a setting for people.
 
     >>> describe_setting({"N_c": 16, "N_z": 20})
     'N_c 16, N_z 20'
@@ -154,7 +154,7 @@ def describe_setting(setting: Setting) -> str:
 
 
 def candidates(config: ManufacturingConfig) -> list[Candidate]:
-    """Every model of pixels in every setting in every trial, in the order in which they are trained."""
+    """Return every model of pixels in every setting and trial, in the order of training."""
     return [
         Candidate(model, tuple(setting.items()), trial)
         for model in of_pixels(config)
@@ -164,12 +164,12 @@ def candidates(config: ManufacturingConfig) -> list[Candidate]:
 
 
 def pixel_trials(config: ManufacturingConfig) -> int:
-    """In how many trials the models of pixels run."""
+    """Return in how many trials the models of pixels run."""
     return config.trials if config.pixel_trials is None else config.pixel_trials
 
 
 def check_crops(config: ManufacturingConfig, crops: int) -> None:
-    """Refuse a model that needs more crops than there are, before the first model is trained.
+    """Refuse a model that needs more crops than exist, before the first model is trained.
 
     Raises:
       RunError: there are too few crops.

@@ -27,15 +27,15 @@ def study_one_set(directory: Path, config: ManufacturingConfig, args: list[str])
     """Run the study of one data set, or go on with it.
 
     Args:
-      directory: where its files go.
-      config: with at most one folder of images.
+      directory: folder for its files.
+      config: a config with at most one folder of images.
       args: the command line.
 
     Returns:
       The page, and the content of `results.json`.
     """
     began = time.perf_counter()
-    # Stages are named by their model, so models may be added and left out when the run is started again.
+    # Stages are named by their model, so models may be added or left out when the run is started again.
     run = runs.open_run(directory, config, args, experiment=EXPERIMENT, free=("models",))
     with run.removed_if_refused():
         data = load_data(run)

@@ -27,11 +27,11 @@ def write(
     """Write the page.
 
     Args:
-      path: where to.
+      path: the file.
       data: the images.
       results: the content of `results.json`.
       sections: the figures.
-      command: that made the run.
+      command: the command that made the run.
       record: the content of `config.json`.
     """
     split = results["split"]
@@ -43,8 +43,7 @@ def write(
         )
     if split["untested"]:
         warnings.append(
-            f"All images of {', '.join(split['untested'])} are among those that settings are chosen on, so nothing is "
-            "measured of that."
+            f"Settings are chosen on all images of {', '.join(split['untested'])}, so nothing is measured on these."
         )
     if data.skipped:
         warnings.append(f"{len(data.skipped)} files were skipped; they are listed below.")
@@ -70,22 +69,22 @@ def write(
 
 
 def how_chosen(split: Mapping[str, Any]) -> str:
-    """On which images settings are chosen and measured; `split` is the entry of `results.json`."""
+    """Say on which images settings are chosen and measured; `split` is the entry of `results.json`."""
     if split["chosen_on"] is None:
-        return f"All is measured on {_counts(split, 'test')} test images, since no model has settings to choose from."
+        return f"Everything is measured on {_counts(split, 'test')} test images: no model has settings to choose from."
     if split["chosen_on"] == "test":
         return (
             f"There are no validation images: settings are chosen on the {_counts(split, 'test')} test images that "
-            "they are measured on, in every column, as the paper does."
+            "they are measured on, in every column, as in the paper."
         )
     return (
         f"Settings are chosen on {_counts(split, 'validation')} validation images and measured on "
-        f"{_counts(split, 'test')} others, except in the last column, which does as the paper does."
+        f"{_counts(split, 'test')} others, except in the last column, which follows the paper."
     )
 
 
 def how_calibrated(split: Mapping[str, Any]) -> str:
-    """The false-positive rate that thresholds were set for; `split` is the entry of `results.json`."""
+    """Say for which false-positive rate thresholds were set; `split` is the entry of `results.json`."""
     wanted = split["false_positive_rate_wanted"]
     taken = max(wanted, *(1 / (trial["calibration"] + 1) for trial in split["images_by_trial"]))
     lowest = f", the lowest that so few support in place of {100 * wanted:g} %" if taken > wanted else ""
@@ -96,7 +95,7 @@ def how_calibrated(split: Mapping[str, Any]) -> str:
 
 
 def _counts(split: Mapping[str, Any], kind: str) -> str:
-    """How many images; folds may differ in it."""
+    """Return how many images there are, which may differ between folds."""
     counts = {trial[kind] for trial in split["images_by_trial"]}
     return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
@@ -107,7 +106,7 @@ def _of_pixels(split: Mapping[str, Any]) -> str:
 
 
 def _summary(results: Mapping[str, Any]) -> str:
-    """The result in words."""
+    """Return the result in words."""
     means = {
         (row["model"], row["score"]): float(np.mean([trial["auc"]["value"] for trial in row["trials"]]))
         for row in results["rows"]
@@ -125,7 +124,7 @@ def _summary(results: Mapping[str, Any]) -> str:
 
 
 def _details(data: FolderDataset, results: Mapping[str, Any]) -> dict[str, str]:
-    """Data, device, versions and timings, for the end of the page."""
+    """Return data, device, versions and timings, for the end of the page."""
     split = results["split"]
     return {
         "data set": f"{data.name}, layout {data.layout}: {data.split}",

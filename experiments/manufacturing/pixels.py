@@ -1,4 +1,4 @@
-"""How well heat maps find the pixels of a defect."""
+"""The figures of merit of heat maps, which are to find the pixels of a defect."""
 
 import tempfile
 
@@ -14,7 +14,7 @@ from .splits import Split
 
 
 def pixel_figures(run: ManufacturingRun, split: Split, candidate: Candidate) -> dict[str, dict[str, float]]:
-    """Pixel ROC AUC and per-region overlap of each score, over the test images with a mask; empty where none has."""
+    """Return pixel ROC AUC and per-region overlap of each score over the test images with a mask, or nothing."""
     config = run.config
     images = split.test.masked()
     if not images.is_anomalous.any():
@@ -32,7 +32,7 @@ def pixel_figures(run: ManufacturingRun, split: Split, candidate: Candidate) -> 
             metrics = stored.metrics([images.mask(k) for k in range(len(images))])
         return {name: np.array([of_score["roc_auc"], of_score["aupro"]]) for name, of_score in metrics.items()}
 
-    # Where settings are chosen on some of the images, the others are fewer.
+    # If settings are chosen on some of the images, the others are fewer.
     kind = "pixels-validated" if split.is_validation.any() else "pixels"
     arrays = run.stage(f"{kind}-{candidate.name}", compute)
     return {name: {"pixel_auc": float(pair[0]), "aupro": float(pair[1])} for name, pair in arrays.items()}

@@ -1,4 +1,4 @@
-"""`results.json` of one data set: what was measured, for each model and score, and on how many images."""
+"""`results.json` of one data set: the figures of each model and score, and the numbers of images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,15 +26,15 @@ def summarise(
     chosen: Chosen,
     pixels: Mapping[Candidate, Mapping[str, Mapping[str, float]]],
 ) -> dict[str, Any]:
-    """The content of `results.json`.
+    """Return the content of `results.json`.
 
     Args:
       run: the run's folder.
       splits: the images of each trial.
       features: for each model of features and trial its scores.
       scores: of all candidates.
-      chosen: the setting of each model of pixels and score that is reported.
-      pixels: for each such model's headline candidates the pixel figures of each score.
+      chosen: the reported setting of each model of pixels and score.
+      pixels: the pixel figures of each score, for the headline candidates of each such model.
     """
     config, record = run.config, run.record
     complexities = Complexities()
@@ -124,7 +124,7 @@ def _pixel_entry(pair: np.ndarray | None) -> dict[str, float]:
 
 
 def _cost(run: ManufacturingRun, stage: str) -> dict[str, float]:
-    """Costs, and the held-out nats of the whole negative log-likelihood, as far as they are known."""
+    """Return costs, and the held-out nats of the whole negative log-likelihood, as far as they are known."""
     return {name: value for name, value in run.notes.get(stage, {}).items() if value is not None}
 
 

@@ -20,9 +20,9 @@ from .splits import Split
 
 
 class CandidateScores(NamedTuple):
-    """Scores of one candidate by name: for each image its highest patch scores, falling, `[images, KEPT]`.
+    """Scores of one candidate by name: for each image its highest patch scores, descending, `[images, KEPT]`.
 
-    Where an image has fewer patches, NaN follows.
+    If an image has fewer patches, NaN follows.
     """
 
     calibration: dict[str, np.ndarray]
@@ -34,12 +34,12 @@ Scores: TypeAlias = Mapping[Candidate, CandidateScores]
 
 
 def score_candidate(run: ManufacturingRun, split: Split, candidate: Candidate) -> CandidateScores:
-    """Train a candidate and score all images with it; read back where that was done before."""
+    """Train a candidate and score all images with it, or read the scores back."""
     config = run.config
 
     def compute() -> dict[str, np.ndarray]:
         began = time.perf_counter()
-        # A network that was trained in a process of its own is read back by the next line.
+        # The next line reads back a network that was trained in a separate process.
         cost = alone(fit, run, split, candidate) if measures_memory(config, candidate.trial) else None
         fitted = fit(run, split, candidate)
         seconds = time.perf_counter() - began if cost is None else cost.seconds
@@ -71,6 +71,6 @@ def score_candidate(run: ManufacturingRun, split: Split, candidate: Candidate) -
 
 
 def auc(images: ImageFiles, top: np.ndarray, top_k: int) -> float:
-    """ROC AUC of one score."""
+    """Return the ROC AUC of one score."""
     scores, anomalous = mean_of_highest(top, top_k), images.is_anomalous
     return roc_auc(scores[~anomalous], scores[anomalous], bootstrap=1).value

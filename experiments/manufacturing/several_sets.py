@@ -1,4 +1,4 @@
-"""The study of several data sets: that of each in a folder of its own, and one table and one page over all."""
+"""The study of several data sets: each has a separate folder, and one table and one page cover all."""
 
 import dataclasses
 import gc
@@ -22,7 +22,7 @@ def study_several_sets(config: ManufacturingConfig, args: list[str]) -> Path:
     """Run the study of one data set after another, or go on with it.
 
     Args:
-      config: with two folders of images or more.
+      config: a config with two folders of images or more.
       args: the command line.
 
     Returns:
@@ -34,7 +34,7 @@ def study_several_sets(config: ManufacturingConfig, args: list[str]) -> Path:
         alone = dataclasses.replace(config, data=(folder,), name=name)
         _, found[name] = study_one_set(run.directory / name, alone, args)
         console.print(f"{name}: {run.directory / name / 'index.html'}", markup=False)
-        # Images, features and programs of one data set are of no use to the next.
+        # The next data set cannot use images, features and programs of this one.
         jax.clear_caches()
         gc.collect()
     content = {

@@ -1,4 +1,4 @@
-"""Which images a trial learns from, calibrates with, chooses settings on, and measures on."""
+"""The images from which a trial learns, and on which it calibrates, chooses settings and measures."""
 
 import hashlib
 from typing import NamedTuple
@@ -22,10 +22,10 @@ class Split(NamedTuple):
 
     Attributes:
       train: normal images to learn from.
-      groups: the part that each of them shows; parts that share an image are one.
+      groups: the part that each of them shows. Parts that share an image count as one.
       calibration: normal images of other parts, one a part, which set the threshold.
       others: the images that the trial does not learn from, normal and anomalous; their labels are known.
-      is_validation: which of the others settings are chosen on. The rest is measured on.
+      is_validation: whether each of the others is for choosing settings. The rest is for measuring.
     """
 
     train: ImageFiles
@@ -36,21 +36,21 @@ class Split(NamedTuple):
 
     @property
     def validation(self) -> ImageFiles:
-        """The images that settings are chosen on."""
+        """The images on which settings are chosen."""
         return self.others.select(self.is_validation)
 
     @property
     def test(self) -> ImageFiles:
-        """The images that are measured on."""
+        """The images on which figures are measured."""
         return self.others.select(~self.is_validation)
 
     def rate(self, wanted: float) -> float:
-        """The false-positive rate, or the lowest that the calibration images support where that is higher."""
+        """Return the false-positive rate, or the lowest that the calibration images support if that is higher."""
         return max(wanted, 1 / (len(self.calibration) + 1))
 
 
 def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> Split:
-    """The images of one trial; a group is never in two shares.
+    """Split the images for one trial. A group is never in two shares.
 
     Raises:
       RunError: there are too few groups.
@@ -63,7 +63,7 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
     chosen = one_of_each(groups, [file.path.name for file in train.files], out, seed)
     is_validation = np.zeros(len(others), bool)
     if config.validation_fraction > 0 and chooses(config):
-        # Groups with and without a defect are split separately, so that either share has both.
+        # Groups with and without a defect are split separately, so that each share has both.
         owners = np.array([file.group for file in others.files])
         with_defect = np.isin(owners, owners[others.is_anomalous])
         for kind, what in ((with_defect, "with a defect"), (~with_defect, "without a defect")):
@@ -71,7 +71,7 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
                 raise RunError(
                     f"{len(set(owners[kind]))} part among the test images {what}",
                     "at least 2, one to choose settings on and one to measure on",
-                    "give more, or do both on the same by --validation-fraction 0",
+                    "give more, or use the same images for both by --validation-fraction 0",
                 )
             is_validation[kind] = held_out(owners[kind].tolist(), config.validation_fraction, seed=seed)
     kept = np.flatnonzero(~out).tolist()
@@ -79,7 +79,7 @@ def split_data(config: ManufacturingConfig, data: FolderDataset, trial: int) -> 
 
 
 def _drawn(config: ManufacturingConfig, data: FolderDataset, trial: int) -> tuple[ImageFiles, ImageFiles]:
-    """Training and test images as on disk, or as `load_folder` draws them with the seed of the trial."""
+    """Return training and test images as on disk, or as `load_folder` draws them with the seed of the trial."""
     if trial == 0 or data.has_split:
         return data.train, data.test
     everything, groups, clean = _clean_groups(data)
@@ -91,7 +91,7 @@ def _drawn(config: ManufacturingConfig, data: FolderDataset, trial: int) -> tupl
 
 
 def _fold(config: ManufacturingConfig, data: FolderDataset, trial: int) -> tuple[ImageFiles, ImageFiles]:
-    """The images to train on, and the rest: one fold of the normal groups and all groups with a defect."""
+    """Return the images to train on, and the rest: one fold of the normal groups and all groups with a defect."""
     everything, groups, found = _clean_groups(data)
     clean = sorted(found, key=lambda group: hashlib.sha256(f"{config.seed}/{group}".encode()).digest())
     least = 2 if config.validation_fraction > 0 and chooses(config) else 1
@@ -107,7 +107,7 @@ def _fold(config: ManufacturingConfig, data: FolderDataset, trial: int) -> tuple
 
 
 def _clean_groups(data: FolderDataset) -> tuple[ImageFiles, list[str], set[str]]:
-    """All images, the group of each, and the groups without a defect."""
+    """Return all images, the group of each, and the groups without a defect."""
     everything = data.train.joined(data.test)
     groups = [file.group for file in everything.files]
     anomalous = {group for group, label in zip(groups, everything.labels, strict=True) if label != GOOD}

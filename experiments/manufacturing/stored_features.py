@@ -1,4 +1,4 @@
-"""What the feature network sees in all images of a data set, computed once and kept on disk while it is needed."""
+"""The features of all images of a data set, computed once and kept on disk while they are needed."""
 
 import functools
 import json
@@ -26,13 +26,13 @@ class StoredFeatures(NamedTuple):
     """Features of all images of a data set at one working size.
 
     Attributes:
-      network: that made them.
+      network: the network that made them.
       size: height and width of the working image.
-      channels: of the images.
-      file: where they are.
+      channels: channels of the images.
+      file: the file of the features.
       maps: `[images, rows, columns, features]`, float16, on disk.
-      milliseconds: for an image to be read, resized and passed through the network; None where that is unknown.
-      places: the number of each image in `maps`, by its path.
+      milliseconds: time to read an image, resize it and pass it through the network; None if unknown.
+      places: the index of each image in `maps`, by its path.
     """
 
     network: FeatureNetwork
@@ -44,23 +44,23 @@ class StoredFeatures(NamedTuple):
     places: dict[Path, int]
 
     def numbers(self, images: ImageFiles) -> list[int]:
-        """The number of each of some images in `maps`."""
+        """Return the indices of some images in `maps`."""
         return [self.places[file.path] for file in images.files]
 
 
 @functools.cache
 def feature_network() -> FeatureNetwork:
-    """The network of the study."""
+    """Return the network of the study."""
     return EfficientNetLite0.pretrained()
 
 
 def size_of(config: ManufacturingConfig, split: Split) -> tuple[int, int]:
-    """The working size that `jaxunreg fit` has for the images that a trial learns from."""
+    """Return the working size of `jaxunreg fit` for the images from which a trial learns."""
     return working_size(split.train.sizes, config.detector(0).resolution, feature_network().stride)
 
 
 def stored_features(run: ManufacturingRun, data: FolderDataset, size: tuple[int, int]) -> StoredFeatures:
-    """Features of all images of the data set, read back where those of this size were computed last.
+    """Compute the features of all images of the data set, or read them back if this size was computed last.
 
     Raises:
       FeatureError: the network does not take the images, or features are not finite.
@@ -70,7 +70,7 @@ def stored_features(run: ManufacturingRun, data: FolderDataset, size: tuple[int,
     path = run.directory / _FOLDER / f"{size[0]}x{size[1]}.npy"
     pace = path.with_suffix(".json")
     if not path.exists():
-        forget_features(run)  # Those of another size, of a trial before.
+        forget_features(run)  # Features of another size, from an earlier trial.
         check_network(network, size, data.channels)
         paced = Paced(images)
         maps = feature_maps(network, paced, len(images), size, data.channels, progress=run.config.progress)

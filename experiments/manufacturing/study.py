@@ -5,10 +5,10 @@
     python -m experiments.manufacturing --preset quick --data DIR1 DIR2    # several data sets, one table and one page
     python -m experiments.manufacturing --preset paper --data DIR          # the full grids
 
-DIR is an MVTec-style tree, a folder of normal and one of abnormal images, or the magnetic tiles; without it, parts with
-cracks and blowholes are generated. Models of features learn what a pretrained network sees in the normal training
-images; models of pixels are trained on random crops of them, and a test image has the score of its most anomalous
-patch. Some normal training images are held out and set the threshold. Every field of `ManufacturingConfig` is an option
+DIR is an MVTec-style tree, a folder of normal and one of abnormal images, or the magnetic tiles. Without it, parts with
+cracks and blowholes are generated. Models of features learn from a pretrained network's features of the normal training
+images. Models of pixels learn from random crops of these images, and a test image has the score of its most anomalous
+patch. Some normal training images are held out to set the threshold. Every field of `ManufacturingConfig` is an option
 (`--help`). A run writes `runs/manufacturing/<name>/` (configuration, scores, results, Table I as CSV, Markdown and
 LaTeX, figures, `index.html`), with several data sets a folder for each in it, and goes on where it stopped when it is
 started again under the same name.
@@ -25,7 +25,7 @@ from .several_sets import study_several_sets
 
 
 def main(args: list[str] | None = None) -> Path:
-    """Run the study; returns the path of the page."""
+    """Run the study, and return the path of the page."""
     args = sys.argv[1:] if args is None else args
     config = parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
     check_folders(config.data)

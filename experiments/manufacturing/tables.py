@@ -13,7 +13,7 @@ HOW_COSTS_ARE_MEASURED = (
     "Held-out nats are the mean negative log-likelihood of the normal images that set the threshold, in nats a place "
     "of the map for models of features, and in nats a value of a pixel for the VAE on pixels; the two cannot be "
     "compared. Times include reading the images, the feature network and compiling. Memory is the peak of a process "
-    "that does nothing but the fit of the first trial, Python and JAX included; features are on disk before it. "
+    "that only does the fit of the first trial, with Python and JAX. The features are on disk before. "
     "`python -m benchmarks.features` measures the feature network alone."
 )
 
@@ -25,7 +25,7 @@ RULES = (
 
 
 def table_one(results: Mapping[str, Any]) -> Table:
-    """Table I, from `results.json`; the page adds a note on how the images were split."""
+    """Make Table I from `results.json`. The page adds a note on how the images were split."""
     header = [
         "model",
         "score",
@@ -66,7 +66,7 @@ def table_one(results: Mapping[str, Any]) -> Table:
 
 
 def by_defect(results: Mapping[str, Any]) -> Table:
-    """ROC AUC of each kind of defect against the normal images."""
+    """Return the ROC AUC of each kind of defect against the normal images."""
     defects = sorted({label for row in results["rows"] for trial in row["trials"] for label in trial["auc_by_defect"]})
     rows: list[list[Cell]] = [
         [
@@ -80,12 +80,12 @@ def by_defect(results: Mapping[str, Any]) -> Table:
 
 
 def costs(results: Mapping[str, Any]) -> Table:
-    """What each model takes, and the nats of held-out normal images where it is a density."""
+    """Return the cost of each model, and the nats of held-out normal images if it is a density."""
     header = ["model", "held-out nats", "seconds to fit", "MB to fit", "milliseconds an image"]
     rows: list[list[Cell]] = []
     for row in results["rows"]:
         if rows and rows[-1][0] == MODELS[row["model"]].label:
-            continue  # All scores of a model come of one fit.
+            continue  # All scores of a model come from one fit.
         rows.append(
             [
                 MODELS[row["model"]].label,
@@ -106,6 +106,6 @@ def _in_the_papers_way(found: Mapping[str, Any] | None) -> str:
 
 
 def _mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
-    """Mean, and standard deviation where there are several."""
+    """Return the mean, and the standard deviation if there are several values."""
     mean = f"{np.mean(values):.{digits}f}"
     return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean

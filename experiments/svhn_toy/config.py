@@ -17,7 +17,7 @@ LABELS = {"vae": "VAE", "gmm": "GMM", "ae": "AE", "pca": "PCA residual", "isolat
 """Names of the models for people."""
 
 SHOWN = 32
-"""How many test digits the figures show."""
+"""Number of test digits in the figures."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,15 +25,15 @@ class ToyConfig:
     """Everything that a run of the toy study depends on.
 
     Attributes:
-      preset: which set of defaults to start from; every other option overrides it.
-      seed: seed of the networks and of everything that is drawn; erased squares and data have their own.
-      dataset: `auto` takes SVHN where it is prepared or can be fetched, and otherwise the embedded digits, with a
+      preset: the set of defaults to start from. Every other option overrides it.
+      seed: seed of the networks and of all random draws. Erased squares and data have their own seeds.
+      dataset: `auto` takes SVHN if it is prepared or can be fetched. Otherwise it takes the embedded digits, with a
         warning.
       data_dir: folder with a local copy of SVHN, the official `.mat` pair or an `.npz` pair.
       train_size: training images, all by default.
       test_size: test images, all by default.
       data_seed: seed of the embedded digits and of subsets.
-      validation_size: training digits that are held out for the learning curves; never trained on.
+      validation_size: number of training digits that are held out for the learning curves and never trained on.
       erase: the toy anomaly (section IV.A).
       vae: the VAE's network.
       vae_train: its training.
@@ -42,13 +42,13 @@ class ToyConfig:
       gmm: the Gaussian mixture.
       pca: the residual of a principal component analysis.
       forest: the Isolation Forest.
-      latent_dims: N_z of the VAEs of Fig. 9; empty leaves them out.
+      latent_dims: N_z of the VAEs of Fig. 9; none if empty.
       latent_dims_steps: updates of each of them.
-      gmm_components: numbers of components of the mixtures of Fig. 9; empty leaves them out.
+      gmm_components: numbers of components of the mixtures of Fig. 9; none if empty.
       gmm_components_max_iter: most EM iterations of each of them.
       bootstrap: resamples of the test images behind each interval.
       runs_dir: folder of all runs.
-      name: folder of this run in it; by default preset, data set and seed.
+      name: folder of this run below `runs_dir`; by default preset, data set and seed.
       progress: show progress bars.
     """
 
@@ -79,13 +79,13 @@ class ToyConfig:
 
     @property
     def directory(self) -> Path:
-        """Where the run's files go."""
+        """The folder for the run's files."""
         name = self.name or f"{self.preset}-{self.dataset}-seed{self.seed}"
         return self.runs_dir / EXPERIMENT / name
 
 
-# From random weights 3,000 steps with Adam's 1e-3 end at a negative ELBO of -5,400 nats and a ROC AUC of M of 0.65. The
-# linear start stands beyond that, and what it knows is lost at a rate above some 3e-5.
+# From random weights, 3,000 steps with Adam's 1e-3 end at a negative ELBO of -5,400 nats and a ROC AUC of M of 0.65.
+# The linear start is better than that, and a learning rate above about 3e-5 destroys it.
 _recipe = functools.partial(ju.TrainConfig, learning_rate=3e-5, start="linear", batch_statistics="fixed")
 
 PRESETS = {
@@ -97,7 +97,7 @@ PRESETS = {
         vae_train=_recipe(steps=1_000, batch_size=64, warmup_steps=250, evaluate_every=250, checkpoint_every=250),
         ae=ju.AutoencoderConfig(base_channels=16, latent_dim=256),
         ae_train=_recipe(steps=250, batch_size=64, warmup_steps=50, evaluate_every=250, checkpoint_every=250),
-        # Without PCA, which would drop the directions in which a square shows; EM is cut short instead.
+        # Without PCA, which would drop the directions in which a square shows. EM is cut short instead.
         gmm=GaussianMixtureConfig(n_components=2, max_iter=2),
         pca=PCAResidualConfig(n_components=256),
         forest=IsolationForestConfig(n_trees=100, contamination=0.01),
@@ -113,13 +113,13 @@ PRESETS = {
         ),
         ae=ju.AutoencoderConfig(base_channels=32, latent_dim=500),
         ae_train=_recipe(steps=1_000, warmup_steps=250, evaluate_every=250, checkpoint_every=250),
-        # At 12,000 nats an image, and half a minute an iteration, the last tenths of a nat buy nothing.
+        # At 12,000 nats an image and half a minute an iteration, the last tenths of a nat are not worth it.
         gmm=GaussianMixtureConfig(n_components=2, tol=0.1),
         pca=PCAResidualConfig(n_components=500),
         forest=IsolationForestConfig(n_trees=1_000, contamination=0.01),
         latent_dims=(5, 20, 100, 200, 500),
         latent_dims_steps=1_600,
-        # EM costs some 12 processor seconds an iteration and component on 24,776 digits, and is cut short here.
+        # EM takes about 12 processor seconds an iteration and component on 24,776 digits, and is cut short here.
         gmm_components=(1, 2, 5, 10, 20),
     ),
 }

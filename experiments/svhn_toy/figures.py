@@ -23,14 +23,14 @@ def draw(
     gmm: Mapping[str, np.ndarray],
     results: Mapping[str, Any],
 ) -> list[Section]:
-    """All figures of the page.
+    """Draw all figures of the page.
 
     Args:
       run: the run's folder.
       data: the digits.
       models: the scores of each model of the table.
-      vae: what the VAE makes of the first test digits, see `train_vae`.
-      gmm: what the mixture makes of them, see `fit_mixture`.
+      vae: the VAE's results for the first test digits; see `train_vae`.
+      gmm: the mixture's results for them; see `fit_mixture`.
       results: the content of `results.json`.
     """
     config, name = run.config, data.dataset.name
@@ -57,14 +57,14 @@ def draw(
         "fig3_samples",
         "Samples (Fig. 3)",
         plots.sample_grid(data.normal[:SHOWN], data.anomalous.images[:SHOWN], title=f"Test samples of {name}", **grid),
-        "The same test digits, left as they are and right with a gray square erased, outlined here.",
+        "The same test digits, unchanged on the left and with an erased gray square on the right, outlined here.",
     )
     for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
         figures.add(
             file,
             f"Scores of the {title}",
             plots.decomposition_figure(models[model], data.labels, title=f"{title.split()[0]} on {name}"),
-            "ROC curves, and each score by digit, less its median over the normal samples. A good score lifts the red "
+            "ROC curves, and each score by digit, minus its median over the normal samples. A good score lifts the red "
             "boxes (anomalous) over the blue ones (normal) and gives all digits the same blue box: where the blue "
             "boxes go up and down with the digit, the score measures complexity. "
             "The paper finds that A does and M does not.",
@@ -90,8 +90,8 @@ def draw(
             title=f"Reconstructions (mean) by the GMM, {name}",
             **grid,
         ),
-        "The mean of the component that each sample of Fig. 3 most likely belongs to: there are only as many different "
-        "ones as components.",
+        "The mean of the most likely component of each sample of Fig. 3. There are only as many different "
+        "images as components.",
     )
     figures.add(
         "error_maps",
@@ -104,8 +104,8 @@ def draw(
             boxes=data.anomalous.boxes[:6],
             box_size=config.erase.size,
         ),
-        "The error is large at every edge, and so is the sigma that the model expects there. M divides the one by the "
-        "other, so that the edges sink and the square (outlined) stands out.",
+        "The error is large at every edge, and so is the sigma that the model expects there. M divides the error by "
+        "the sigma, so the edges fade and the square (outlined) stands out.",
     )
     panels = []
     for key, title, label in (
@@ -136,8 +136,8 @@ def draw(
             {LABELS[model]: values for model, values in results["explained_by_class"].items()},
             title=f"Normal test samples of {name}",
         ),
-        "The share of the variance of the normal samples' score that lies between digits. A score that does not mind "
-        "how complex a digit is has a short bar.",
+        "The share of the variance of the normal samples' score that lies between digits. A score that does not follow "
+        "the complexity of a digit has a short bar.",
     )
     for model in ("vae", "ae"):
         figures.add(
@@ -145,7 +145,7 @@ def draw(
             f"Training of the {LABELS[model]}",
             plots.training_curves(run.training_records(model), title=f"{LABELS[model]} on {name}"),
             "The objective and its terms, as means per image, on training batches (with a sampled latent) and on "
-            f"{config.validation_size:,} training digits that were held out (at the posterior mean), and the ROC AUC "
-            "on those once with and once without a square.",
+            f"{config.validation_size:,} held-out training digits (at the posterior mean), and the ROC AUC "
+            "on these digits with and without a square.",
         )
     return figures.sections

@@ -22,7 +22,7 @@ def write(
     """Write the page.
 
     Args:
-      path: where to.
+      path: the file.
       run: the run's folder.
       data: the digits.
       results: the content of `results.json`.
@@ -49,11 +49,11 @@ def write(
 
 
 def _tables(results: Mapping[str, Any]) -> list[Table]:
-    """The numbers of the page."""
+    """Return the tables of the page."""
     header = ["model", *(LETTERS[term] for term in TERMS)]
 
     def row(model: str, values: Mapping[str, Any], cell: Callable[[Any], Any]) -> list[Any]:
-        # The one score of the forest and of the PCA is shown in the first column, where the others have L.
+        # The single score of the forest and of the PCA is in the first column, where the others have L.
         first = values.get("nelbo", values.get("score"))
         return [LABELS[model], cell(first), *(cell(values[term]) if term in values else None for term in TERMS[1:])]
 
@@ -92,7 +92,7 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
 
 
 def _details(data: Data, results: Mapping[str, Any]) -> dict[str, str]:
-    """Data, device, versions and timings, for the end of the page."""
+    """Return data, device, versions and timings, for the end of the page."""
     return {
         "data set": f"{data.dataset.name}: {data.dataset.source}",
         "training digits": f"{len(data.train):,}",

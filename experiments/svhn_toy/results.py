@@ -1,4 +1,4 @@
-"""`results.json`: the ROC AUC of each score, what the digit explains of it, and the means in nats."""
+"""`results.json`: the ROC AUC of each score, the share that the digit explains, and the means in nats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from .config import EXPERIMENT, ToyRun
 def summarise(
     run: ToyRun, data: Data, models: Mapping[str, Scores], sweep: Mapping[str, Mapping[int, Scores]]
 ) -> dict[str, Any]:
-    """`results.json`."""
+    """Return the content of `results.json`."""
 
     def auc(scores: Scores) -> dict[str, dict[str, float]]:
         return {
@@ -54,7 +54,7 @@ def summarise(
 
 
 def late_auc(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, dict[str, float]]:
-    """Lowest and highest ROC AUC of each score on the held-out digits over the last quarter of training.
+    """Return the lowest and highest ROC AUC of each score on the held-out digits over the last quarter of training.
 
     >>> late_auc([{"step": step, "auc": {"m": step / 100}} for step in (50, 80, 90)], steps=100)
     {'m': {'low': 0.8, 'high': 0.9, 'evaluations': 2}}

@@ -1,4 +1,4 @@
-"""The models of the study: each is trained, scores the test digits, and is read back where that was done before."""
+"""The models of the study. Each is trained and scores the test digits, or is read back."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ from .config import SHOWN, ToyRun
 
 
 def train_network(run: ToyRun, data: Data, model: Any, train: ju.TrainConfig, name: str) -> ju.Scorer:
-    """Train a VAE or an AE with its learning curve on the validation digits; at once where it was done before."""
+    """Train a VAE or an AE with its learning curve on the validation digits, or read it back."""
 
     def validation_auc(variables: Any) -> dict[str, Any]:
         return {"auc": aucs(score(ju.make_scorer(model, variables), data.validation, data.validation_erased))}
@@ -37,7 +37,7 @@ def train_network(run: ToyRun, data: Data, model: Any, train: ju.TrainConfig, na
 
 
 def train_vae(run: ToyRun, data: Data) -> tuple[Scores, dict[str, np.ndarray]]:
-    """Scores of the VAE, and what it makes of the first test digits."""
+    """Return scores of the VAE, and its results for the first test digits."""
 
     def compute() -> dict[str, np.ndarray]:
         scorer = train_network(run, data, ju.VAE(run.config.vae), run.config.vae_train, "vae")
@@ -55,7 +55,7 @@ def train_vae(run: ToyRun, data: Data) -> tuple[Scores, dict[str, np.ndarray]]:
 
 
 def train_ae(run: ToyRun, data: Data) -> Scores:
-    """Scores of the autoencoder; it has L alone."""
+    """Return scores of the autoencoder, which has only L."""
 
     def compute() -> dict[str, np.ndarray]:
         scorer = train_network(run, data, ju.Autoencoder(run.config.ae), run.config.ae_train, "ae")
@@ -66,7 +66,7 @@ def train_ae(run: ToyRun, data: Data) -> Scores:
 
 
 def fit_mixture(run: ToyRun, data: Data, config: GaussianMixtureConfig) -> dict[str, np.ndarray]:
-    """Scores of a Gaussian mixture and its reconstructions of the first test digits."""
+    """Return scores of a Gaussian mixture and its reconstructions of the first test digits."""
     name = f"gmm-{config.n_components}"
 
     def compute() -> dict[str, np.ndarray]:
@@ -86,7 +86,7 @@ def fit_mixture(run: ToyRun, data: Data, config: GaussianMixtureConfig) -> dict[
 
 
 def fit_pca(run: ToyRun, data: Data) -> Scores:
-    """Scores of the residual of a principal component analysis."""
+    """Return scores of the residual of a principal component analysis."""
 
     def compute() -> dict[str, np.ndarray]:
         with console.status(f"PCA with {run.config.pca.n_components} components"):
@@ -98,7 +98,7 @@ def fit_pca(run: ToyRun, data: Data) -> Scores:
 
 
 def fit_forest(run: ToyRun, data: Data) -> Scores:
-    """Scores of the Isolation Forest."""
+    """Return scores of the Isolation Forest."""
 
     def compute() -> dict[str, np.ndarray]:
         with console.status(f"Isolation Forest of {run.config.forest.n_trees} trees"):
@@ -111,7 +111,7 @@ def fit_forest(run: ToyRun, data: Data) -> Scores:
 
 
 def sweep_latent_dims(run: ToyRun, data: Data, table: Scores) -> dict[int, Scores]:
-    """Scores of VAEs over the latent size (Fig. 9, top); the table's stands among them where it has as many steps."""
+    """Return scores of VAEs over the latent size (Fig. 9, top), with the table's VAE if it has as many steps."""
     sweep = {}
     for latent_dim in run.config.latent_dims:
         if (latent_dim, run.config.latent_dims_steps) == (run.config.vae.latent_dim, run.config.vae_train.steps):
@@ -135,7 +135,7 @@ def sweep_latent_dims(run: ToyRun, data: Data, table: Scores) -> dict[int, Score
 
 
 def sweep_components(run: ToyRun, data: Data) -> dict[int, Scores]:
-    """Scores of Gaussian mixtures over the number of components (Fig. 9, bottom); the table's stands among them."""
+    """Return scores of mixtures over the number of components (Fig. 9, bottom), with the table's mixture."""
     table, most = run.config.gmm, min(run.config.gmm.max_iter, run.config.gmm_components_max_iter)
     return {
         count: scores_of(

@@ -31,7 +31,7 @@ from .stages import (
 
 
 def main(args: list[str] | None = None) -> Path:
-    """Run the study; returns the path of the page."""
+    """Run the study, and return the path of the page."""
     args = sys.argv[1:] if args is None else args
     config = parse(args)
     began = time.perf_counter()
@@ -59,7 +59,7 @@ def main(args: list[str] | None = None) -> Path:
 
 
 def parse(args: list[str]) -> ToyConfig:
-    """The config from the command line: the preset's, with the options put over it."""
+    """Make the config from the command line: the preset's, overridden by the options."""
     return commands.parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
 
 
@@ -69,11 +69,11 @@ def open_run(config: ToyConfig, args: list[str]) -> ToyRun:
 
 
 def load_data(run: ToyRun) -> Data:
-    """The toy data set, noted in the run's `config.json`."""
+    """Load the toy data set, and note it in the run's `config.json`."""
     data = load_toy_data(run.config)
     if len(data.normal) < SHOWN:
         raise RunError(
-            f"{len(data.normal)} test digits", f"at least {SHOWN}, as many as are shown", "raise --test-size"
+            f"{len(data.normal)} test digits", f"at least {SHOWN}, the number in the figures", "raise --test-size"
         )
     run.record_data(describe_data(data.dataset))
     return data

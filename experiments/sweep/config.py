@@ -19,46 +19,47 @@ class SweepConfig:
     """Everything that a sweep depends on.
 
     Attributes:
-      preset: which set of defaults to start from; every other option overrides it.
-      search: all combinations of the axes' values, or settings that Optuna draws at random or by TPE, which learns from
-        what came of the earlier ones.
-      trials: how many settings a search draws; each is trained under every seed.
-      generation: how many of them it draws at a time; a generation trains together.
+      preset: the set of defaults to start from. Every other option overrides it.
+      search: all combinations of the axes' values, or settings that Optuna draws at random or by TPE. TPE learns from
+        the results of earlier settings.
+      trials: number of settings that a search draws. Each is trained under every seed.
+      generation: number of settings that it draws at a time. A generation trains together.
       search_seed: seed of the search.
-      objective: whose AUC on the validation digits, as the mean over seeds, TPE raises and the page ranks by.
-      seeds: seeds of the networks; every setting is trained under each.
+      objective: the score whose mean AUC over seeds on the validation digits TPE maximises and the page ranks by.
+      seeds: seeds of the networks. Every setting is trained under each.
       latent_dim: axis: N_z.
       base_channels: axis: N_c.
       depth: axis: layers of encoder and decoder.
       learning_rate: axis: Adam's alpha.
       weight_decay: axis: L2 coefficient.
       kl_weight: axis: weight of D in the objective.
-      space: a TOML or JSON file with the axes instead, `latent_dim = [20, 100]`, or for a search also ranges,
-        `learning_rate = {low = 1e-4, high = 1e-2, log = true}`.
-      dataset: `auto` takes SVHN where it is prepared or can be fetched, and otherwise the embedded digits, with a
+      space: a TOML or JSON file with the axes, in place of options: `latent_dim = [20, 100]`, or for a search also
+        ranges, `learning_rate = {low = 1e-4, high = 1e-2, log = true}`.
+      dataset: `auto` takes SVHN if it is prepared or can be fetched. Otherwise it takes the embedded digits, with a
         warning.
       data_dir: folder with a local copy of SVHN, the official `.mat` pair or an `.npz` pair.
       train_size: training images, all by default.
       test_size: test images, all by default.
       data_seed: seed of the embedded digits and of subsets.
-      validation_size: training digits that are held out, and by which settings are ranked; never trained on.
+      validation_size: number of held-out training digits that rank the settings. They are never trained on.
       erase: the toy anomaly (section IV.A).
-      vae: the network, where no axis says otherwise.
-      train: its training, where no axis says otherwise.
-      group_size: trials in a program, at most; lower it where the device's memory is too small.
-      cluster: `ray` hands groups to the Ray cluster at `RAY_ADDRESS`, or to a local one that is started for it; the
-        driver alone writes the table.
-      cpus_per_group: processors that a group asks Ray for, where the cluster has no accelerators; otherwise it asks for
-        one accelerator.
-      attempts: how often a trial is begun whose worker died, at most; the last time alone, so that it fails by itself.
-      retry_failed: train those again that failed before.
-      checkpoints: keep checkpoints of a group while it trains, so that it goes on where it was killed. On a cluster the
-        runs' folder must be one that all machines share.
-      lease_seconds: after how long without a sign of life another process takes up a process's trials.
+      vae: the network, unless an axis says otherwise.
+      train: its training, unless an axis says otherwise.
+      group_size: the most trials in a program. Lower it if the device's memory is too small.
+      cluster: `ray` sends groups to the Ray cluster at `RAY_ADDRESS`, or starts a local cluster. Only the driver writes
+        the table.
+      cpus_per_group: processors that a group asks Ray for if the cluster has no accelerators. Otherwise it asks for one
+        accelerator.
+      attempts: how often a trial may be started if its worker dies. The last time it runs alone, so that it fails by
+        itself.
+      retry_failed: train failed trials again.
+      checkpoints: keep checkpoints of a group while it trains, so that it goes on where it was killed. On a cluster,
+        all machines must share the runs' folder.
+      lease_seconds: another process takes over the trials of a process that is silent for this long.
       table: the table of trials; by default `trials.sqlite` in the run's folder. Sweeps may share one.
       csv: write the sweep's trials as `trials.csv` as well.
       runs_dir: folder of all runs.
-      name: folder of this run in it; by default preset and data set.
+      name: folder of this run below `runs_dir`; by default preset and data set.
       progress: show progress bars.
     """
 
@@ -105,7 +106,7 @@ class SweepConfig:
 
     @property
     def directory(self) -> Path:
-        """Where the run's files go."""
+        """The folder for the run's files."""
         return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{self.dataset}")
 
 
@@ -129,6 +130,6 @@ PRESETS = {
 }
 
 BASE = ("dataset", "data_dir", "train_size", "test_size", "data_seed", "validation_size", "erase", "vae", "train")
-"""Settings that all trials of a run share; the others may change when it is started again."""
+"""Settings that all trials of a run share. The others may change when it is started again."""
 
 SweepRun: TypeAlias = Run[SweepConfig]

@@ -1,4 +1,4 @@
-"""Where groups of trials are trained: what every executor offers, and the one of this process."""
+"""Executors, which train groups of trials: what every executor offers, and the one of this process."""
 
 from collections import deque
 from pathlib import Path
@@ -9,25 +9,25 @@ from .groups import Group, Images, Outcome
 from .training import train_group
 
 Outcomes: TypeAlias = list[Outcome] | str
-"""The outcome of each trial of a group, or a text that says how its worker died."""
+"""The outcome of each trial of a group, or a text on how its worker died."""
 
 
 class Executor(Protocol):
-    """Trains groups, `workers` of them at a time; used as a context."""
+    """An executor trains groups, `workers` at a time. Use it as a context."""
 
     @property
     def workers(self) -> int:
-        """How many groups can run at a time."""
+        """Number of groups that can run at a time."""
         ...
 
     def prepare(self, images: Images, directory: Path | None) -> None:
-        """Hand out the images of all groups and the folder of their checkpoints; None keeps no checkpoints."""
+        """Distribute the images of all groups, and set the folder of their checkpoints; None keeps no checkpoints."""
 
     def submit(self, group: Group) -> None:
-        """Start the training of a group; call `prepare` first."""
+        """Start the training of a group. Call `prepare` first."""
 
     def wait(self) -> tuple[Group, Outcomes]:
-        """Wait for a group to be done; at least one must have been submitted."""
+        """Wait until a group is done. At least one must have been submitted."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -38,7 +38,7 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """One group after another in this process, its members spread over this process' devices.
+    """An executor for one group after another in this process, with members spread over its devices.
 
     Args:
       progress: show a bar.
@@ -55,7 +55,7 @@ class LocalExecutor:
         self._images, self._directory = images, directory
 
     def submit(self, group: Group) -> None:
-        """Queue a group; it is trained by a later `wait`."""
+        """Queue a group. A later `wait` trains it."""
         self._groups.append(group)
 
     def wait(self) -> tuple[Group, Outcomes]:

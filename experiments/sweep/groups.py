@@ -26,7 +26,7 @@ class Images(NamedTuple):
 
     @classmethod
     def of(cls, data: Data) -> "Images":
-        """The images among the data."""
+        """Take the images from the data."""
         return cls(data.train, data.validation, data.validation_erased, data.normal, data.anomalous.images)
 
 
@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The trials' ids."""
+        """The ids of the trials."""
         return tuple(trial_id(config) for config in self.configs)
 
     @property
@@ -56,14 +56,14 @@ class Group(NamedTuple):
         return trial_id({"trials": self.keys})[:16]
 
     def part(self, indices: Iterable[int]) -> "Group":
-        """A group of some of the trials, at least one, padded to the largest latent size among them."""
+        """Return a group of some of the trials, at least one, padded to their largest latent size."""
         indices = list(indices)
         members = [self.members[index] for index in indices]
         (found,) = ju.group_members([self.model] * len(members), members)
         return Group(found.model, self.train, found.members, tuple(self.configs[index] for index in indices))
 
     def halves(self) -> tuple["Group", "Group"]:
-        """The first half of the trials and the rest."""
+        """Return the first half of the trials and the rest."""
         middle = len(self.members) // 2
         return self.part(range(middle)), self.part(range(middle, len(self.members)))
 
@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
 
 
 def build(config: Mapping[str, Any]) -> tuple[ju.VAE, ju.TrainConfig, ju.Member]:
-    """The model, the training and the member that a trial's configuration describes.
+    """Build the model, the training and the member that a trial's configuration describes.
 
     Args:
       config: JSON data with `network` (fields of `VAEConfig`), `train` (fields of `TrainConfig`) and `seed`.
@@ -106,7 +106,7 @@ def build(config: Mapping[str, Any]) -> tuple[ju.VAE, ju.TrainConfig, ju.Member]
 def group_trials(
     configs: Sequence[dict[str, Any]], *, group_size: int, workers: int
 ) -> tuple[list[Group], list[Outcome]]:
-    """Sort trials into groups of one program each, no larger than `group_size`, and if possible one for every worker.
+    """Sort trials into groups of one program each, of at most `group_size`, and if possible one for every worker.
 
     Args:
       configs: configurations of the trials.
@@ -139,5 +139,5 @@ def group_trials(
 
 
 def describe_error(error: BaseException) -> str:
-    """The class and the text of an error, for the table of trials."""
+    """Return the class and the text of an error, for the table of trials."""
     return f"{type(error).__name__}: {error}"

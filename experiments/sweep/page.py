@@ -30,7 +30,7 @@ LABELS = {
 def write(
     directory: Path, config: Mapping[str, Any], space: Space, trials: Sequence[Trial], results: Mapping[str, Any]
 ) -> Path:
-    """The figures, and the page that shows them.
+    """Draw the figures, and write the page that shows them.
 
     Args:
       directory: the run's folder.
@@ -60,9 +60,9 @@ def write(
                 title=f"{len(done)} trials on {name}",
                 label=f"AUC of ${objective}$",
             ),
-            f"A line is a trial. It crosses each axis at its setting and ends at the ROC AUC of {objective} on the "
-            "validation digits. Where the bright lines run through one value of an axis, that value is the good one; "
-            "where colours mix, it does not matter. Axes with one value in all trials are left out.",
+            f"Each line is a trial. It crosses each axis at its setting and ends at the ROC AUC of {objective} on the "
+            "validation digits. If the bright lines run through one value of an axis, that value is good. "
+            "If colours mix, the value does not matter. Axes with one value in all trials are left out.",
         )
         sizes = [int(size) for size in results["by_latent_dim"]]
         others = sorted({*space.axes} - {"latent_dim"})
@@ -116,7 +116,7 @@ def write(
 
 
 def _tables(space: Space, results: Mapping[str, Any]) -> list[Table]:
-    """The best settings, and the trials that failed."""
+    """Return the best settings, and the trials that failed."""
 
     def cell(spread: Mapping[str, Any]) -> float | Interval:
         return Interval(spread["mean"], spread["low"], spread["high"]) if len(spread["values"]) > 1 else spread["mean"]

@@ -18,8 +18,8 @@ from .executors import Outcomes
 from .groups import Group, Images, Outcome
 from .training import train_group
 
-# For a cluster on this machine. Whoever can connect to a cluster can run anything as its user. So it listens on the
-# loopback interface alone, which is what Ray does under this name, and asks other users of the machine for a token.
+# For a cluster on this machine. Anybody who can connect to a cluster can run anything as its user. So it listens only
+# on the loopback interface, as Ray does under this name, and asks other users of the machine for a token.
 _OF_THIS_USER: Mapping[str, Callable[[], str]] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": lambda: "0",
     "RAY_AUTH_MODE": lambda: "token",
@@ -28,21 +28,21 @@ _OF_THIS_USER: Mapping[str, Callable[[], str]] = {
 
 
 class RayExecutor:
-    """One group for each accelerator of a Ray cluster, or for every few processors where there is none.
+    """An executor for one group on each accelerator of a Ray cluster, or on every few processors if there is none.
 
-    Unless this process is connected to Ray already, it connects to the cluster at `RAY_ADDRESS`, or starts one on this
-    machine and stops it at the end. That one listens on the loopback interface alone and asks for a token. A cluster at
-    `RAY_ADDRESS` is sent this package and `experiments`, so that all machines run the driver's code; they must have the
-    packages that it depends on. The images go through Ray's object store once. Workers return small results and only
-    the driver writes them down, so the table needs no file system that the machines share.
+    Unless this process is already connected to Ray, it connects to the cluster at `RAY_ADDRESS`, or starts one on this
+    machine and stops it at the end. The local cluster listens only on the loopback interface and asks for a token. A
+    cluster at `RAY_ADDRESS` gets this package and `experiments`, so that all machines run the driver's code. They must
+    have the packages that it depends on. The images go through Ray's object store once. Workers return small results
+    and only the driver writes them, so the machines need not share a file system for the table.
 
-    `wait` reports a worker that dies. Ray does not start it again, so that each attempt is counted.
+    `wait` reports a worker that dies. Ray does not start it again, so each attempt is counted.
 
     Enter the context before JAX runs anything: Ray forks when it starts, and forking is unsafe with JAX's threads.
 
     Args:
       progress: forward what workers print.
-      cpus_per_group: processors that a group asks for where there are no accelerators.
+      cpus_per_group: processors that a group asks for if there are no accelerators.
 
     Raises:
       RunError: Ray is not installed.
@@ -67,7 +67,7 @@ class RayExecutor:
         ray = self._ray
         self._mine = not ray.is_initialized()
         if self._mine:
-            # From an installed wheel both are one package.
+            # In an installed wheel, both are one package.
             modules = {importlib.import_module(name.partition(".")[0]) for name in (__name__, ju.__name__)}
             packages = [str(Path(str(module.__file__)).parent) for module in modules]
             ray.init(
@@ -101,13 +101,13 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
-        """One group for each accelerator that the cluster has now, or for every few processors; it may grow."""
+        """One group for each accelerator that the cluster has now, or for every few processors. It may grow."""
         cluster = self._ray.cluster_resources()
         count = cluster.get(self._accelerator, 0) if self._accelerator else cluster.get("CPU", 0) // self._cpus
         return max(1, int(count))
 
     def prepare(self, images: Images, directory: Path | None) -> None:
-        """Put the images into the object store; all machines must share the folder."""
+        """Put the images into the object store. All machines must share the folder."""
         self._shared, self._directory = self._ray.put(images), directory
 
     def submit(self, group: Group) -> None:
@@ -115,14 +115,14 @@ class RayExecutor:
         self._running[self._train.remote(group, self._shared, self._directory)] = group
 
     def wait(self) -> tuple[Group, Outcomes]:
-        """Wait for the next group that is done, or whose worker died."""
+        """Wait for the next group that is done or whose worker died."""
         (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
         group = self._running.pop(reference)
         errors = self._ray.exceptions
         try:
             return group, self._ray.get(reference)
         except errors.RayTaskError as error:
-            # Raised before training begins, for example by an import. Errors of the training itself are outcomes.
+            # Raised before training begins, for example by an import. Errors in training are outcomes.
             return group, [Outcome(key, None, f"on the worker: {error.cause!r}") for key in group.keys]
         except errors.RayError as error:
             return group, f"{type(error).__name__}: {str(error).splitlines()[0]}"

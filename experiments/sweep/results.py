@@ -17,12 +17,12 @@ from .trials import Trial
 
 
 def setting_of(config: Mapping[str, Any], axes: Iterable[str]) -> Setting:
-    """The values of these axes in a trial's configuration."""
+    """Return the values of these axes in a trial's configuration."""
     return {name: config["network"][name] if name in config["network"] else config["train"][name] for name in axes}
 
 
 def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) -> dict[str, Any]:
-    """The content of `results.json`, from that of `config.json`, the axes, and the rows of the sweep's trials."""
+    """Return the content of `results.json`, from that of `config.json`, the axes, and the sweep's trials."""
     config = record["config"]
     done = [trial for trial in trials if trial.result is not None]
     settings: dict[tuple[Any, ...], list[Trial]] = {}
@@ -42,7 +42,7 @@ def summarise(record: Mapping[str, Any], space: Space, trials: Sequence[Trial]) 
         }
         for values, found in settings.items()
     ]
-    # A setting that fails under some seeds comes last: the mean over its other seeds says little.
+    # A setting that fails under some seeds comes last, because the mean over its other seeds says little.
     ranked.sort(key=lambda one: (one["failed_seeds"] > 0, -one["validation"][config["objective"]]["mean"]))
     by_latent_dim: dict[int, dict[str, Any]] = {}
     for one in ranked:

@@ -1,4 +1,4 @@
-"""How trials are shared out between processes and workers, and what happens when a worker dies."""
+"""The distribution of trials to processes and workers, and the handling of workers that die."""
 
 import time
 from collections import deque
@@ -23,7 +23,7 @@ def run_trials(
     configs: Sequence[dict[str, Any]],
     directory: Path | None,
 ) -> list[Trial]:
-    """Train the trials that no process has trained or is training, wait for those of others, and read all results."""
+    """Train the trials that no process has trained or is training, wait for the others, and read all results."""
     left: dict[str, dict[str, Any]] = {trial_id(each): each for each in configs}
     keys, retry, waiting = set(left), config.retry_failed, False
     while left:
@@ -54,11 +54,11 @@ def _run_groups(
     directory: Path | None,
     retry_failed: bool,
 ) -> None:
-    # Groups whose worker died; their trials are claimed already.
+    # Groups whose worker died. Their trials are already claimed.
     again: deque[Group] = deque()
     running = 0
     while groups or again or running:
-        # A group is claimed only when it can begin, so that other processes find work as well.
+        # A group is claimed only when it can begin, so that other processes find work too.
         while (groups or again) and running < executor.workers:
             if again:
                 group = again.popleft()
@@ -84,7 +84,8 @@ def _run_groups(
                 console.print(f"{len(outcomes)} trials are through; {left} groups are left")
             continue
         console.print(f"[yellow]the worker of {len(group.members)} trials died: {escape(outcomes)}", highlight=False)
-        # At first the machine is blamed. A trial that was begun often is tried alone, which finds the one that kills.
+        # At first, the machine may be the cause. A trial that was started often runs alone, which finds the one that
+        # kills.
         begun = {trial.id: trial.attempts for trial in table.trials(set(group.keys)) if _is_held(table, trial)}
         together = []
         for index, key in enumerate(group.keys):

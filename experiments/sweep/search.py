@@ -1,4 +1,4 @@
-"""Which settings a sweep tries next: a whole grid, or one generation after another drawn by Optuna."""
+"""The next settings of a sweep: a whole grid, or one generation after another from Optuna."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -10,13 +10,13 @@ from .space import AXES, Range, Setting, Space
 
 
 class Search(Protocol):
-    """Proposes settings, generation by generation."""
+    """A search proposes settings, generation by generation."""
 
     def ask(self) -> list[Setting]:
-        """The next generation of settings, which are trained together; empty when the search is over."""
+        """Return the next generation of settings, which train together. It is empty when the search is over."""
 
     def tell(self, values: Sequence[float | None]) -> None:
-        """Report the value of each setting of the last generation, higher is better; None where a setting failed."""
+        """Report the value of each setting of the last generation, higher is better; None if a setting failed."""
 
 
 class Grid:
@@ -26,27 +26,27 @@ class Grid:
         self._left = space.grid()
 
     def ask(self) -> list[Setting]:
-        """All settings at the first call, none at the next."""
+        """Return all settings at the first call, and none at the next."""
         settings, self._left = self._left, []
         return settings
 
     def tell(self, values: Sequence[float | None]) -> None:
-        """A grid is the same whatever it is told."""
+        """Ignore the values: a grid does not depend on them."""
 
 
 class OptunaSearch:
-    """Random or TPE search, a generation at a time, so that a generation trains in one program.
+    """A random or TPE search, a generation at a time, so that a generation trains in one program.
 
-    The search keeps nothing on disk. It depends only on the seed and on the values that it was told, so a sweep that
-    is started again asks for the same settings and finds their values in its table.
+    The search keeps nothing on disk. It depends only on the seed and on the reported values. So a sweep that is started
+    again asks for the same settings and finds their values in its table.
 
     Args:
-      space: what to draw from.
-      kind: `random`, or `tpe` (tree-structured Parzen estimator), which draws at random to begin with.
+      space: the space to draw from.
+      kind: `random`, or `tpe` (tree-structured Parzen estimator), which begins with random draws.
       trials: number of settings in total.
-      generation: number of settings at a time. Within a generation, TPE avoids what it has just drawn ("constant
-        liar").
-      seed: of the search.
+      generation: number of settings at a time. Within a generation, TPE avoids settings that it has just drawn
+        ("constant liar").
+      seed: seed of the search.
 
     Raises:
       RunError: Optuna is not installed.
@@ -72,7 +72,7 @@ class OptunaSearch:
         if kind == "random":
             sampler: Any = optuna.samplers.RandomSampler(seed=seed)
         else:
-            # As many at random as make a generation of their own, at least; multivariate is still marked experimental.
+            # At least one whole generation at random. Multivariate is still marked experimental.
             sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=max(generation, 10))
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -84,7 +84,7 @@ class OptunaSearch:
         self._asked: list[Any] = []
 
     def ask(self) -> list[Setting]:
-        """The next generation; smaller at the end, and empty after it."""
+        """Return the next generation, which is smaller at the end, and empty after it."""
         count = min(self._left, self._generation)
         self._left -= count
         self._asked = [self._study.ask(self._distributions) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""The settings that a sweep may try: axes with their values, declared by options or in a file."""
+"""The settings that a sweep may try: axes with their values, from options or from a file."""
 
 import dataclasses
 import itertools
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from jaxunreg.errors import ArgumentError, ArgumentTypeError
 
 Setting: TypeAlias = dict[str, int | float]
-"""A value for each axis of a space, the seed apart."""
+"""A value for each axis of a space, without the seed."""
 
 AXES: Mapping[str, type[int] | type[float]] = {
     "base_channels": int,
@@ -27,15 +27,15 @@ AXES: Mapping[str, type[int] | type[float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """An interval of values, both ends within; integers where the axis has integers.
+    """An interval of values with both ends. They are integers if the axis has integers.
 
     Attributes:
       low: lower end.
       high: upper end.
-      log: drawn uniformly in the logarithm.
+      log: draw uniformly in the logarithm.
 
     Raises:
-      ArgumentError: an end is not finite, `low` is not below `high`, or a logarithmic range begins at zero or below.
+      ArgumentError: an end is not finite, `low` is not below `high`, or a logarithmic range does not begin above zero.
     """
 
     low: float
@@ -54,12 +54,12 @@ class Space:
     """Axes with their values, and the seeds under which every setting is trained.
 
     Attributes:
-      axes: name from `AXES` to a list of values, or to a `Range`, which only a search can draw from.
+      axes: for each name from `AXES` a list of values, or a `Range`, from which only a search can draw.
       seeds: seeds of the networks.
 
     Raises:
       ArgumentTypeError: a value of another type than its axis has.
-      ArgumentError: an axis that does not exist, has no values or one value twice, or no seeds.
+      ArgumentError: an axis does not exist, has no values or a value twice, or there are no seeds.
 
     >>> Space({"latent_dim": (20, 100)}, seeds=(0, 1)).grid()
     [{'latent_dim': 20}, {'latent_dim': 100}]
@@ -77,7 +77,7 @@ class Space:
         _check_values("seeds", self.seeds, int)
 
     def grid(self) -> list[Setting]:
-        """Every combination of the axes' values, the last axis fastest.
+        """Return every combination of the axes' values, with the last axis fastest.
 
         Raises:
           ArgumentError: an axis is a range, which has no end of values.
@@ -96,7 +96,7 @@ class Space:
 
 
 def read_space(path: Path, seeds: tuple[int, ...]) -> Space:
-    """A space from a TOML or JSON file: for each axis a list, or `{low, high, log}`; and `seeds`, if it names them.
+    """Read a space from a TOML or JSON file: for each axis a list or `{low, high, log}`, and optionally `seeds`.
 
     Args:
       path: the file.
@@ -104,7 +104,7 @@ def read_space(path: Path, seeds: tuple[int, ...]) -> Space:
 
     Raises:
       OSError: the file cannot be read.
-      ArgumentTypeError, ArgumentError: the content is neither TOML nor JSON, or is no valid space.
+      ArgumentTypeError, ArgumentError: the content is neither TOML nor JSON, or not a valid space.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

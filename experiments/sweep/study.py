@@ -5,10 +5,10 @@
     python -m experiments.sweep --space space.toml --search tpe --trials 40
     python -m experiments.sweep --preset paper --cluster ray
 
-An axis that is not given has the network's or the training's own value. Trials that differ in the network's shape alone
-need another program; all others train together in one. A run writes `runs/sweep/<name>/`: the table of trials, results,
-figures, `index.html`. Started again under the same name, also with a larger space, it goes on where it stopped, and
-nothing runs twice. The same command started in several processes shares the work between them.
+An axis that is not given has the network's or the training's own value. Only trials with another network shape need
+another program. All others train together in one. A run writes `runs/sweep/<name>/`: the table of trials, results,
+figures, `index.html`. If it is started again under the same name, also with a larger space, it goes on where it
+stopped, and nothing runs twice. Several processes with the same command share the work.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ from .trials import Trial, TrialTable, trial_id
 
 
 def main(args: list[str] | None = None) -> Path:
-    """Run the sweep; returns the path of the page."""
+    """Run the sweep, and return the path of the page."""
     args = sys.argv[1:] if args is None else args
     config = parse(args)
     began = time.perf_counter()
@@ -72,18 +72,18 @@ def main(args: list[str] | None = None) -> Path:
 
 
 def parse(args: list[str]) -> SweepConfig:
-    """The config from the command line: the preset's, with the options put over it."""
+    """Make the config from the command line: the preset's, overridden by the options."""
     return commands.parse(PRESETS, args, experiment=EXPERIMENT, description=__doc__)
 
 
 def open_run(config: SweepConfig, args: list[str]) -> SweepRun:
-    """Make the run's folder, or go on in it if all trials can share what they share."""
+    """Make the run's folder, or go on in it if the shared settings are the same."""
     free = {field.name for field in dataclasses.fields(config)} - {*BASE}
     return runs.open_run(config.directory, config, args, experiment=EXPERIMENT, free=free)
 
 
 def declared_space(config: SweepConfig) -> Space:
-    """The space of the options, or of the file that they name.
+    """Return the space of the options, or of the file that they name.
 
     Raises:
       The errors of `read_space` and `Space`.
@@ -94,10 +94,10 @@ def declared_space(config: SweepConfig) -> Space:
 
 
 def make_executor(config: SweepConfig) -> Executor:
-    """The executor that trains the groups.
+    """Return the executor that trains the groups.
 
     Raises:
-      RunError: Ray is asked for and not installed.
+      RunError: Ray is requested but not installed.
     """
     if config.cluster == "ray":
         return RayExecutor(progress=config.progress, cpus_per_group=config.cpus_per_group)
@@ -105,7 +105,7 @@ def make_executor(config: SweepConfig) -> Executor:
 
 
 def make_search(config: SweepConfig, space: Space) -> Search:
-    """The search that the options ask for."""
+    """Return the search that the options request."""
     if config.search == "grid":
         return Grid(space)
     return OptunaSearch(
@@ -114,9 +114,9 @@ def make_search(config: SweepConfig, space: Space) -> Search:
 
 
 def trial_config(config: SweepConfig, data: Data, setting: Setting, seed: int) -> dict[str, Any]:
-    """Everything that a trial's numbers depend on, as JSON data.
+    """Return everything that a trial's numbers depend on, as JSON data.
 
-    Nothing is checked here, so that a setting that cannot be built fails as a trial of its own.
+    Nothing is checked here, so that a setting that cannot be built fails as its own trial.
     """
     network, train = dataclasses.asdict(config.vae), dataclasses.asdict(config.train)
     for name, value in setting.items():
@@ -137,7 +137,7 @@ def trial_config(config: SweepConfig, data: Data, setting: Setting, seed: int) -
 
 
 def value_of(config: SweepConfig, space: Space, trials: Sequence[Trial], setting: Setting) -> float | None:
-    """A setting's AUC on the validation digits, as the mean over seeds; None if it failed under any of them."""
+    """Return a setting's mean AUC over seeds on the validation digits, or None if it failed under any seed."""
     found = [trial for trial in trials if setting_of(trial.config, space.axes) == setting]
     values = [trial.result["auc"]["validation"][config.objective] for trial in found if trial.result is not None]
     return statistics.fmean(values) if values and len(values) == len(found) else None

@@ -1,4 +1,4 @@
-"""The work of a sweep's worker: it trains and scores a group, in this process or on a cluster."""
+"""The work of a sweep's worker, which trains and scores a group, in this process or on a cluster."""
 
 import json
 import os
@@ -27,15 +27,15 @@ def train_group(
     progress: bool = False,
     description: str = "sweep",
 ) -> list[Outcome]:
-    """Train and score a group; an error fails only the trials that cause it.
+    """Train and score a group. An error fails only the trials that cause it.
 
     A member whose loss is not finite fails by itself. After any other error, for example too little memory, the group
     is tried again in halves, down to the trial that cannot be trained.
 
     Args:
       group: the trials.
-      images: what to train on and to score.
-      directory: where the group's folder with its checkpoints goes. Training that was killed goes on from there.
+      images: images to train on and to score.
+      directory: parent of the group's folder with its checkpoints. Training that was killed goes on from there.
       devices: as in `fit_sweep`.
       progress: show a bar.
       description: the bar's title.
@@ -60,7 +60,7 @@ def train_group(
 
 
 def remove_checkpoints(directory: Path, group: Group) -> None:
-    """Remove the checkpoints of a group and of its parts, once their results are written; its metrics stay."""
+    """Remove the checkpoints of a group and of its parts, once their results are written. Its metrics stay."""
     for checkpoints in (directory / group.name).glob("part-*/checkpoints"):
         shutil.rmtree(checkpoints, ignore_errors=True)
     if len(group.members) > 1:
@@ -105,7 +105,7 @@ def train_together(
         if index in result.failures:
             outcomes.append(Outcome(key, None, f"NonFiniteLossError: {result.failures[index]}"))
             continue
-        # Padded to the largest latent size, so that one program scores all.
+        # Padded to the largest latent size, so that one program scores all members.
         variables = jax.tree.map(lambda leaf, index=index: leaf[index], result.stacked)
         scorer = ju.make_scorer(result.model, variables)
         validation = score(scorer, images.validation, images.validation_erased)

@@ -1,19 +1,19 @@
 """The durable table of a sweep in SQLite: one row a trial, with its owner, its state and its result.
 
-Any number of processes on any number of machines may work through one table. What keeps them apart:
+Any number of processes on any number of machines may work through one table. These rules keep them apart:
 
-- A trial's id is the SHA-256 of its whole configuration, the data's fingerprint within, and the table's primary key.
+- A trial's id is the SHA-256 of its whole configuration, with the data's fingerprint, and the table's primary key.
 - A trial is *claimed* in an immediate transaction before it is trained. The claim is a lease that its owner renews
   while it lives. When the lease has run out, the owner counts as dead and the next process that asks takes the trial.
-- A result is written only by the process that holds the claim. A process that lost it, for example after the machine
-  slept, is told so.
+- Only the process that holds the claim writes a result. A process that lost it, for example after the machine slept, is
+  told so.
 
 The journal is SQLite's rollback journal, with a busy timeout for a process that finds the table locked. The write-ahead
 log would let readers go on during a write, but its shared memory binds all processes to one host, and a sweep writes
-only a few rows a minute. The rollback journal needs locks that hold: local disks have them, and so do network file
-systems with POSIX locks (NFSv4, Lustre with `flock`, GPFS). On a file system whose locks do not hold, let one process
-write, as the driver of a Ray cluster does, and keep its table on a local disk. Clocks of machines that share a table
-must agree to well within a lease.
+only a few rows a minute. The rollback journal needs reliable locks. Local disks have them, and so do network file
+systems with POSIX locks (NFSv4, Lustre with `flock`, GPFS). On a file system without reliable locks, let one process
+write, as with the driver of a Ray cluster, and keep its table on a local disk. The clocks of machines that share a
+table must differ by much less than a lease.
 """
 
 import contextlib
@@ -145,15 +145,15 @@ class TrialTable:
     def claim(
         self, configs: Collection[Mapping[str, Any]], *, retry_failed: bool = False, attempts: int = 5
     ) -> list[str]:
-        """Claim those of these trials that are free, in one transaction.
+        """Claim the free ones among these trials, in one transaction.
 
-        A trial is free if it is not in the table, or if its owner let the lease run out. A trial that was begun
-        `attempts` times and whose owner died each time is marked as failed instead.
+        A trial is free if it is not in the table, or if its owner's lease has run out. A trial whose owner died
+        `attempts` times is marked as failed instead.
 
         Args:
           configs: configurations, JSON data.
-          retry_failed: trials that failed are free as well.
-          attempts: how often a trial may be begun.
+          retry_failed: failed trials are free, too.
+          attempts: how often a trial may be started.
 
         Returns:
           Ids of the trials that are now this owner's, in the order of `configs`.
@@ -182,7 +182,7 @@ class TrialTable:
         return mine
 
     def begin_again(self, keys: Collection[str]) -> None:
-        """Count another attempt at trials of this owner whose worker died."""
+        """Count another attempt for trials of this owner whose worker died."""
         with self._transaction() as connection:
             connection.executemany(
                 "UPDATE trials SET attempts = attempts + 1 WHERE id = ? AND owner = ? AND state = 'claimed'",
@@ -190,7 +190,7 @@ class TrialTable:
             )
 
     def renew(self) -> None:
-        """Prolong all of this owner's claims to a whole lease from now."""
+        """Extend all claims of this owner to a whole lease from now."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE trials SET lease = ? WHERE owner = ? AND state = 'claimed'",
@@ -199,12 +199,12 @@ class TrialTable:
 
     @contextlib.contextmanager
     def renewing(self) -> Iterator[None]:
-        """Renew this owner's claims in a thread while the body runs; afterwards give back those that are left."""
+        """Renew this owner's claims in a thread while the body runs. Afterwards, release those that are left."""
         stop = threading.Event()
 
         def beat() -> None:
             while not stop.wait(self.lease_seconds / 4):
-                # The claims are lost only if the table stays out of reach for a whole lease.
+                # The claims are lost only if the table is out of reach for a whole lease.
                 with contextlib.suppress(TrialTableError):
                     self.renew()
 
@@ -218,7 +218,7 @@ class TrialTable:
             self.release()
 
     def release(self) -> None:
-        """Give all of this owner's claims back: others may claim them at once, and they count as not begun."""
+        """Release all claims of this owner. Others may claim them at once, and they count as not started."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE trials SET lease = 0, attempts = attempts - 1 WHERE owner = ? AND state = 'claimed'",
@@ -229,16 +229,16 @@ class TrialTable:
         """Write the result of a trial that is this owner's.
 
         Returns:
-          Whether it was written. Otherwise the claim was lost and another owner's result counts.
+          Whether it was written. If not, the claim was lost and another owner's result counts.
         """
         return self._end(key, "done", json.dumps(dict(result), allow_nan=False), None)
 
     def fail(self, key: str, error: str) -> bool:
-        """Write down why a trial that is this owner's failed; returns as `finish` does."""
+        """Write why a trial of this owner failed, and return what `finish` returns."""
         return self._end(key, "failed", None, error)
 
     def trials(self, keys: Collection[str] | None = None) -> list[Trial]:
-        """The rows with these ids, or all, in the order in which they were first claimed."""
+        """Return the rows with these ids, or all, in the order of their first claims."""
         with self._transaction("DEFERRED") as connection:
             rows = connection.execute(f"SELECT {', '.join(Trial._fields)} FROM trials ORDER BY rowid").fetchall()
         found = [Trial(*row) for row in rows]

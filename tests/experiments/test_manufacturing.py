@@ -207,7 +207,7 @@ def test_a_kind_of_defect_that_nothing_is_measured_of_is_named(tmp_path):
     ]
     options = ["--models", "pca", "--data", str(folder), "--runs-dir", str(tmp_path / "runs"), "--seed", str(alone[0])]
     page = study.main([*OPTIONS, *options]).read_text(encoding="utf-8")
-    assert "All images of crack are among those that settings are chosen on" in page
+    assert "Settings are chosen on all images of crack" in page
 
 
 def test_a_run_says_with_what_it_was_begun_and_gone_on_with(tmp_path, monkeypatch):

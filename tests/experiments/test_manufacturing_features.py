@@ -190,7 +190,7 @@ def test_folders_are_refused_before_the_first_is_studied(folders, tmp_path):
     (tmp_path / "plain").mkdir()
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "plain" / "a.png")
     for bad, message in (
-        (tmp_path / "missing", "missing, which is no folder; expected a folder of images"),
+        (tmp_path / "missing", "missing, which is not a folder; expected a folder of images"),
         (tmp_path / "plain", "plain with 1 normal images to train on and 0 to test on"),
     ):
         with pytest.raises(runs.RunError, match=message):
