@@ -9,7 +9,7 @@ import chex
 
 
 def compile_quickly(flags: str) -> str:
-    """XLA's flags with which a program is soon compiled, since most of a test's time goes into that.
+    """Return XLA's flags for fast compilation, which takes most of a test's time.
 
     Machine code is not optimised by LLVM, and comes from XLA's older emitters while XLA has them: half the processor
     time (234 s and then 114 for test_svhn_toy and test_training). XLA's own passes, and the rounding that the tests
@@ -25,7 +25,7 @@ def compile_quickly(flags: str) -> str:
     return f"{flags} --xla_backend_optimization_level=0 {emitters if known else ''}"
 
 
-# Before JAX starts its backend, which happens at the first array. Processes that tests start inherit it.
+# Set before JAX starts its backend, which happens at the first array. Processes that tests start inherit the flags.
 os.environ["XLA_FLAGS"] = compile_quickly(os.environ.get("XLA_FLAGS", ""))
 chex.set_n_cpu_devices(8)
 
@@ -46,7 +46,7 @@ jax.monitoring.register_event_duration_secs_listener(
 
 @pytest.fixture
 def compiled() -> list[str]:
-    """Grows by an entry for every program that is compiled."""
+    """A list that grows by an entry for every program that is compiled."""
     return _COMPILED
 
 
@@ -58,7 +58,7 @@ def key() -> jax.Array:
 
 @pytest.fixture
 def no_type_checks() -> Iterator[None]:
-    """For tests of what a user sees, who runs without the type checker that would get there first."""
+    """For tests of messages to users: users run without the type checker, which would raise first."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

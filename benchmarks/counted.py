@@ -1,11 +1,11 @@
-"""One command of `jaxunreg` in this process, with every file of a folder counted that it opens, reads or decodes.
+"""Count the files of a folder that one command of `jaxunreg` opens, reads or decodes in this process.
 
     python -m benchmarks.counted FOLDER score FOLDER --model model
 
-runs `jaxunreg score FOLDER --model model` and prints what it did to the files of FOLDER as a line of JSON.
+runs `jaxunreg score FOLDER --model model` and prints as a line of JSON what it did with the files of FOLDER.
 
-Files are counted where Python opens them and images where Pillow decodes them, so the counts do not depend on how the
-package is built inside.
+Files are counted when Python opens them, and images when Pillow decodes them. So the counts do not depend on the
+package's internals.
 """
 
 import builtins
@@ -26,12 +26,12 @@ from PIL import ImageFile
 
 
 class Counts:
-    """What a process did to the files of one folder.
+    """What a process did with the files of one folder.
 
     Attributes:
-      opened: how often each file was opened to be read.
-      bytes_read: from all of them.
-      decoded: images that Pillow decoded, of this folder or of no file.
+      opened: how often each file was opened for reading.
+      bytes_read: bytes read from all of them.
+      decoded: number of images that Pillow decoded, from this folder or from no file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,27 +41,27 @@ class Counts:
         self.decoded = 0
 
     def within(self, file: Any) -> bool:
-        """Whether a file, as `open` is given it, lies in the folder."""
+        """Return whether an argument of `open` lies in the folder."""
         if isinstance(file, int) or not isinstance(file, str | bytes | os.PathLike):
             return False
         return Path(os.fsdecode(file)).absolute().is_relative_to(self.folder)
 
 
 class _CountedFile(io.FileIO):
-    """A file whose bytes are counted as the operating system gives them."""
+    """A file that counts the bytes from the operating system."""
 
     def __init__(self, file: str | int, counts: Counts) -> None:
         super().__init__(file)
         self._counts = counts
 
     def readinto(self, buffer: Any, /) -> int:
-        """As of `io.FileIO`."""
+        """Do as `io.FileIO` does, and count."""
         read = super().readinto(buffer)
         self._counts.bytes_read += read or 0
         return read
 
     def readall(self) -> bytes:
-        """As of `io.FileIO`."""
+        """Do as `io.FileIO` does, and count."""
         content = super().readall()
         self._counts.bytes_read += len(content)
         return content
@@ -69,12 +69,12 @@ class _CountedFile(io.FileIO):
 
 @contextlib.contextmanager
 def counted(folder: Path) -> Iterator[Counts]:
-    """Count what this process, in all of its threads, does to the files of a folder while the body runs.
+    """Count what all threads of this process do with the files of a folder while the body runs.
 
     Files that are written or opened as text are not counted.
 
     Args:
-      folder: which files are counted, in it and below.
+      folder: the folder whose files are counted, with its subfolders.
 
     Yields:
       The counts, which grow.
@@ -109,12 +109,12 @@ def counted(folder: Path) -> Iterator[Counts]:
         return descriptor
 
     def load_counted(image: ImageFile.ImageFile) -> Any:
-        # Its tiles are what is left to decode.
+        # Its tiles remain to be decoded.
         name = getattr(image, "filename", "")
         counts.decoded += bool(image.tile) and (not name or counts.within(name))
         return loading(image)
 
-    # pathlib finds it in `io`, Pillow among the built-in functions.
+    # pathlib finds `open` in `io`, Pillow among the built-in functions.
     builtins.open = io.open = open_counted
     os.open = descriptor_noted
     ImageFile.ImageFile.load = load_counted  # type: ignore[method-assign, assignment]
@@ -130,8 +130,8 @@ def measure(folder: Path, arguments: list[str]) -> dict[str, Any]:
     """Run a command of `jaxunreg` and count.
 
     Args:
-      folder: whose files are counted.
-      arguments: of the command line.
+      folder: the folder whose files are counted.
+      arguments: arguments of the command line.
 
     Returns:
       JSON data.

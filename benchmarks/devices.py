@@ -2,10 +2,10 @@
 
     python -m benchmarks.devices --json devices.json
 
-On a machine without accelerators the devices are fake: they share the cores of one processor, and one device uses all
-of them already. So nothing can be gained there, and a ratio below one shows the cost of splitting the work: smaller
-matrix products, one program a device, and in training sums over the devices. On accelerators the ratio is the gain. The
-configurations take turns, and the median over the rounds is printed.
+On a machine without accelerators the devices are fake: they share the cores of one processor, which a single device
+already uses fully. So nothing can be gained there, and a ratio below one shows the cost of splitting the work: smaller
+matrix products, one program a device, and, in training, sums over the devices. On accelerators the ratio is the gain.
+The configurations take turns, and the median over the rounds is printed.
 """
 
 import json
@@ -40,7 +40,7 @@ class Options:
 
     Attributes:
       network: one of the paper's two.
-      devices: how many, one configuration each; fake ones are made where there are no others.
+      devices: numbers of devices, one configuration each. Fake devices are made if there are no others.
       rounds: how often the configurations take turns.
       seconds: how long each runs in a round.
       json: where to write the list of results.
@@ -96,7 +96,7 @@ def main(options: Options) -> list[dict[str, Any]]:
 
 
 def _train(network: Network, count: int | None) -> Runner:
-    """`STEPS` updates of one batch size, whatever the number of devices; all images stay on each."""
+    """Do `STEPS` updates of one batch size for any number of devices. Each device keeps all images."""
     model, batch_size = side.model(network).for_platform(jax.default_backend()), side.BATCH_SIZE[network]
     config = ju.TrainConfig(steps=10**6, batch_size=batch_size, steps_per_dispatch=STEPS)
     state = init_state(model, config, jax.random.key(0))
@@ -119,7 +119,7 @@ def _train(network: Network, count: int | None) -> Runner:
 
 
 def _score(network: Network, count: int | None) -> Runner:
-    """As many images as eight devices take in two calls."""
+    """Score as many images as eight devices take in two calls."""
     model, images = side.model(network), side.images(network)[: 16 * side.BATCH_SIZE[network]]
     state = init_state(model, ju.TrainConfig(steps=1), jax.random.key(0))
     scorer = ju.make_scorer(model, state.variables)

@@ -3,10 +3,10 @@
     python -m benchmarks.features --json features.json
 
 Both sides are EfficientNet-Lite0 with the same weights, from float32 images to the map of 152 features at stride 8.
-They first show that their maps agree. Then they take turns; PyTorch runs eager in channels_last. The median over the
-rounds is printed. The ratio is the median of each round's ratio of speeds, so that a machine that slows down slows both
-sides. Compile time, cold and from the persistent cache, and peak memory are medians over fresh processes of each side
-alone.
+First it checks that their maps agree. Then they take turns. PyTorch runs eager in channels_last. The table shows
+medians over the rounds. The ratio is the median of the rounds' ratios of speeds, so a machine that slows down slows
+both sides. Compile time, cold and from the persistent cache, and peak memory are medians over fresh processes of each
+side alone.
 """
 
 import functools
@@ -44,10 +44,10 @@ class Options:
     Attributes:
       sizes: height and width of the images, in pixels.
       batches: images in one call.
-      peer: whether PyTorch takes turns. Without it, PyTorch need not be installed.
+      peer: whether PyTorch takes turns. If not, it need not be installed.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
-      processes: how often compile time and peak memory are measured, each time in processes of their own; 0 for never.
+      processes: how often compile time and peak memory are measured, each time in separate processes; 0 for never.
       name: measure compile time and peak memory of this side alone, in this process, with the first size and batch.
       json: where to write the list of results.
     """
@@ -88,7 +88,7 @@ def main(options: Options) -> list[dict[str, Any]]:
         for batch in options.batches:
             with console.status(f"{size}x{size}, batch {batch}"):
                 results.append(_measure(size, batch, options) | versions)
-            # As soon as it is known: the whole takes minutes.
+            # Written at once, because the whole takes minutes.
             if options.json is not None:
                 options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     console.print(_table(results))
@@ -104,7 +104,8 @@ def _measure(size: int, batch: int, options: Options) -> dict[str, Any]:
     speeds: dict[Name, list[float]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name, run in networks.items():
-            # PyTorch's threads spin for a while after their work; on two cores that would be taken from the other side.
+            # PyTorch's threads spin for a while after their work. On two cores, they would take time from the other
+            # side.
             time.sleep(0.3)
             speeds[name].append(images_per_second(_runner(run, images), options.seconds))
     row: dict[str, Any] = {"size": size, "batch": batch, "rounds": options.rounds, "processes": options.processes}
@@ -135,14 +136,14 @@ def _runner(run: Any, images: np.ndarray) -> Runner:
 
 @functools.cache
 def pictures(size: int, batch: int) -> np.ndarray:
-    """Images `[batch, size, size, 3]` in [0, 1], smooth with some noise, as photographs are."""
+    """Make images `[batch, size, size, 3]` in [0, 1], smooth with some noise, like photographs."""
     rng = np.random.default_rng(0)
     light = np.linspace(0.2, 0.8, size)[None, :, None, None] * rng.uniform(0.5, 1.0, (batch, 1, size, 3))
     return (light + rng.uniform(0.0, 0.2, (batch, size, size, 3))).astype(np.float32)
 
 
 def network(name: Name, size: int) -> Any:
-    """One side, from NHWC images to NHWC maps, both NumPy arrays."""
+    """Return one side, a function from NHWC images to NHWC maps, both NumPy arrays."""
     if name == "eager":
         from benchmarks.lite_peer import TorchNetwork
 
@@ -153,7 +154,7 @@ def network(name: Name, size: int) -> Any:
 
 
 def alone(name: Name, size: int, batch: int) -> dict[str, float]:
-    """Compile time, how much longer the first call takes than others, and peak memory of one side in this process."""
+    """Return compile time (how much longer the first call takes) and peak memory of one side in this process."""
     run, images = network(name, size), pictures(size, batch)
 
     def seconds() -> float:

@@ -1,11 +1,11 @@
-"""What a user waits for: seconds to fit, to score and to evaluate, milliseconds a part, and memory.
+"""Waiting times of a user: seconds to fit, to score and to evaluate, milliseconds a part, and memory.
 
     python -m benchmarks.inspection --data FOLDER --json inspection.json
 
-runs `jaxunreg fit`, `score` and `evaluate` on a folder with the default settings, each in a process of its own, twice:
+runs `jaxunreg fit`, `score` and `evaluate` on a folder with the default settings, each in a separate process, twice:
 first with nothing compiled, then with the programs that the first run left on disk. Seconds are from the start of the
-process to its end. It also measures how long an import, the help, and the score of one image take. Then the detector
-scores the test images one after another in this process, once compiled. Without `--data`, parts are generated.
+process to its end. It also measures how long an import, the help, and the score of one image take. Then the compiled
+detector scores the test images one after another in this process. Without `--data`, parts are generated.
 """
 
 import json
@@ -35,10 +35,10 @@ class Options:
 
     Attributes:
       data: a folder of images with defects, laid out as for `jaxunreg evaluate`; by default parts are generated.
-      parts: normal images to learn from in the folder that is generated; a fifth as many are to test on.
+      parts: normal training images in the generated folder. There are a fifth as many test images.
       size: height and width of the generated parts, in pixels.
-      false_positive_rate: of the detector.
-      parts_scored: how many images are scored one after another in this process.
+      false_positive_rate: false-positive rate of the detector.
+      parts_scored: number of images that are scored one after another in this process.
       json: where to write the list of results.
     """
 
@@ -72,11 +72,11 @@ def main(options: Options) -> list[dict[str, Any]]:
 
 
 def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
-    """A row for each command, and one for parts that are scored one after another.
+    """Return a row for each command, and one for parts that are scored one after another.
 
     Args:
       data: the folder of images.
-      work: an empty folder for what the commands write.
+      work: an empty folder for the files of the commands.
       options: see `Options`.
     """
     rate = ["--false-positive-rate", str(options.false_positive_rate)]
@@ -104,7 +104,7 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
 
 
 def first_use(data: Path, model: Path, cache: Path) -> list[dict[str, Any]]:
-    """Seconds until the package is imported, the help is shown, and one image is scored by programs on disk."""
+    """Return the seconds to import the package, show the help, and score one image with programs on disk."""
     image = load_folder(data, progress=False).test.files[0].path
     starts = {
         "import jaxunreg": ["-c", "import jaxunreg"],
@@ -122,7 +122,7 @@ _STARTS = 5
 """How often each start is measured."""
 
 
-# A process that is started by a large one counts the memory of that one as its own peak. This one is small.
+# A process counts the memory of the process that started it in its own peak. This starting process is small.
 _WATCH = """
 import json, resource, subprocess, sys, time
 began = time.perf_counter()
@@ -134,11 +134,11 @@ print(json.dumps({"seconds": seconds, "peak": peak, "ended": done.returncode, "t
 
 
 def run_python(arguments: list[str], cache: Path) -> dict[str, float]:
-    """Seconds and peak memory of a Python process.
+    """Return the seconds and the peak memory of a Python process.
 
     Args:
-      arguments: of `python`.
-      cache: where compiled programs are kept.
+      arguments: arguments of `python`.
+      cache: folder of compiled programs.
 
     Raises:
       RuntimeError: the command ends with an error.
@@ -154,7 +154,7 @@ def run_python(arguments: list[str], cache: Path) -> dict[str, float]:
 
 
 def score_in_this_process(data: Path, model: Path, count: int) -> dict[str, Any]:
-    """Milliseconds from one verdict to the next, of images in memory that come one after another."""
+    """Return milliseconds from one verdict to the next, for images in memory that come one after another."""
     detector = AnomalyDetector.load(model)
     test = unseen_images(detector, load_folder(data, progress=False)).images
     images = [test[k % len(test)] for k in range(count + 1)]

@@ -1,7 +1,7 @@
 """The peer of the feature network: EfficientNet-Lite0 of `efficientnet-lite-pytorch`, up to the same two levels.
 
-channels_last, `inference_mode`, the stem and eleven blocks, then the mean over 3x3 places, the resizing and the
-concatenation that our map is made of.
+It uses channels_last, `inference_mode`, the stem and eleven blocks. The mean over 3x3 places, the resizing and the
+concatenation of our map follow.
 """
 
 import efficientnet_lite_pytorch
@@ -29,7 +29,7 @@ class TorchFeatures(nn.Module):
         self.coarse = nn.Sequential(*blocks[ends[2] : ends[4]])
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images in [0, 1], `[n, 3, height, width]`."""
+        """Map images in [0, 1], `[n, 3, height, width]`, to features."""
         fine = self.fine(self.stem((images * 255.0 - 127.0) / 128.0))
         coarse = self.coarse(fine)
         fine, coarse = (functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for x in (fine, coarse))
@@ -45,5 +45,5 @@ class TorchNetwork:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            # A view whose memory is channels_last already.
+            # A view whose memory is already channels_last.
             return self.module(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()

@@ -1,9 +1,9 @@
-"""Resident memory of scoring large images, whatever their size: one fresh process for each.
+"""Resident memory of scoring large images of several sizes, each in a fresh process.
 
     python -m benchmarks.memory --json memory.json
 
-Each scores one image of random pixels with the paper's network for 96x96 patches, and reports the peak of its resident
-memory, Python and JAX included.
+Each process scores one image of random pixels with the paper's network for 96x96 patches, and reports the peak of its
+resident memory, including Python and JAX.
 """
 
 import json
@@ -34,7 +34,8 @@ class Options:
     """What to measure, and where to write it.
 
     Attributes:
-      image: height, width and stride of the one image to score in this process; by default the list, each in its own.
+      image: height, width and stride of the one image to score in this process; by default a list, each in its own
+        process.
       json: where to write the list of results.
     """
 

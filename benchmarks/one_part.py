@@ -1,10 +1,10 @@
-"""What one part takes, from the bytes of its file to its verdict, apart from the start-up.
+"""The time for one part, from the bytes of its file to its verdict, without the start-up.
 
     python -m benchmarks.one_part --json one_part.json
 
-fits a detector of features with the default settings to generated parts of each size. Then a process of its own, on one
-core or on two, decodes and scores parts one after another, each when the one before has its verdict. The start-up is
-from the start of that process to its first verdict, with the programs that an earlier process has compiled on disk.
+fits a detector of features with the default settings to generated parts of each size. Then a separate process, on one
+core or on two, decodes and scores parts one after another, each after the verdict on the one before. The start-up lasts
+from the start of that process to its first verdict, with programs on disk that an earlier process compiled.
 """
 
 import json
@@ -34,10 +34,10 @@ class Options:
 
     Attributes:
       sizes: heights and widths of the parts, in pixels.
-      resolutions: that the network looks at, for each size; 0 is the default.
-      threads: how many cores a process has, for each column.
-      parts: how many are scored.
-      train: how many normal parts the detectors learn from.
+      resolutions: resolution of the network's input for each size; 0 is the default.
+      threads: number of cores of a process, for each column.
+      parts: number of parts to score.
+      train: number of normal parts that the detectors learn from.
       json: where to write the results.
     """
 
@@ -49,7 +49,7 @@ class Options:
     json: Path | None = None
 
 
-# Cores are chosen before JAX is imported, which has a thread for each.
+# Cores are chosen before JAX is imported, because JAX makes a thread for each.
 _CHILD = """
 import io, json, os, sys, time
 model, folder, cores, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -100,12 +100,12 @@ def main(options: Options) -> list[dict[str, Any]]:
 
 
 def measure(model: Path, folder: Path, cores: int, options: Options) -> dict[str, Any]:
-    """Seconds of start-up, and milliseconds a part, of a process with so many cores.
+    """Return seconds of start-up, and milliseconds a part, of a process with so many cores.
 
     Args:
-      model: of the detector.
-      folder: with the parts, as PNG.
-      cores: how many.
+      model: folder of the detector.
+      folder: folder of the parts, as PNG.
+      cores: number of cores.
       options: see `Options`.
 
     Raises:

@@ -58,11 +58,11 @@ class TorchVAE(nn.Module):
         return mean + 0.5, log_var
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """D, A and M of each image, at the posterior mean or, with `noise`, at a sample."""
+        """Return D, A and M of each image, at the posterior mean or, with `noise`, at a sample."""
         z_mean, z_log_var = self.encode(x)
         z = z_mean if noise is None else z_mean + torch.exp(0.5 * z_log_var) * noise
         x_mean, x_log_var = self.decode(z)
-        # In full precision, whatever autocast did before.
+        # In full precision, even after autocast.
         z_mean, z_log_var, x_mean, x_log_var = (t.float() for t in (z_mean, z_log_var, x_mean, x_log_var))
         d = 0.5 * (z_mean.square() + torch.expm1(z_log_var) - z_log_var).sum(1)
         a = 0.5 * (np.log(2 * np.pi) + x_log_var).sum((1, 2, 3))
@@ -106,7 +106,7 @@ def copy_weights(peer: TorchVAE, variables: Mapping[str, Any]) -> None:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """uint8 NHWC images as a float NCHW tensor whose memory is NHWC."""
+    """Return uint8 NHWC images as a float NCHW tensor whose memory is NHWC."""
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
 
 
@@ -121,7 +121,7 @@ class TorchTrainer:
         self.bfloat16 = bfloat16
 
     def __call__(self, indices: np.ndarray) -> float:
-        """One update for each row of `indices`; the last loss."""
+        """Do one update for each row of `indices`, and return the last loss."""
         loss = torch.zeros(())
         for rows in torch.from_numpy(indices).long():
             x = channels_last(self.images[rows])
@@ -144,7 +144,7 @@ class TorchScorer:
         self.bfloat16 = bfloat16
 
     def __call__(self, images: np.ndarray, batch_size: int) -> np.ndarray:
-        """D, A and M, `[3, N]`."""
+        """Return D, A and M, `[3, N]`."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             batches = torch.from_numpy(images).split(batch_size)
             parts = [torch.stack(self.forward(channels_last(batch))) for batch in batches]

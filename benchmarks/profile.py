@@ -1,9 +1,9 @@
-"""Where the time of scoring goes on a CPU, layer by layer, beside what a matrix product of the same run reaches.
+"""The time of scoring on a CPU, layer by layer, beside the speed of a matrix product in the same run.
 
     python -m benchmarks.profile --network large --dtype bfloat16
 
-The milliseconds are those of a batch, summed over operations. Operations of neighbouring layers can run at the same
-time, so that they add up to more than a batch takes. GFLOP/s count what a direct convolution would need.
+The milliseconds are for a batch, summed over operations. Operations of neighbouring layers can run at the same time, so
+they may add up to more than the time of a batch. GFLOP/s count the operations of a direct convolution.
 """
 
 import re
@@ -29,7 +29,7 @@ from jaxunreg.scoring.batched import apply_in_batches, images_a_batch
 from jaxunreg.scoring.scorer import fold_scorer
 
 _BATCHES = 16
-# What the compiler adds on its own has no name in the model; it counts as the rest.
+# Operations that the compiler adds have no name in the model. They count as the rest.
 _OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (?:.*op_name="([^"]*)")?', re.MULTILINE)
 _LAYER = re.compile(r"(encoder|decoder)/(Convolution|Dense)_(\d+)/")
 
@@ -39,9 +39,9 @@ class Options:
     """What to profile.
 
     Attributes:
-      network: the paper's for 32x32 (toy) or 96x96 (large).
-      dtype: of the matrix products.
-      calls: of 16 batches, traced after as many that are timed.
+      network: the paper's network for 32x32 (toy) or 96x96 (large).
+      dtype: dtype of the matrix products.
+      calls: number of traced calls of 16 batches each. Equally many are timed before.
     """
 
     network: side.Network = "large"
@@ -92,13 +92,13 @@ def main(options: Options) -> None:
 
 
 def _times(directory: Path, operations: dict[str, str]) -> Counter[tuple[str, bool]]:
-    """Milliseconds by layer, and by whether it was a matrix product."""
+    """Return milliseconds by layer, for matrix products and for everything else."""
     (path,) = directory.glob("**/*.xplane.pb")
     times: Counter[tuple[str, bool]] = Counter()
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
             for event in line.events:
-                # A loop's own event holds those of its body.
+                # The event of a loop contains those of its body.
                 if event.name in operations and not event.name.startswith("while"):
                     source = operations[event.name]
                     found = _LAYER.search(source)

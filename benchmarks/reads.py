@@ -2,9 +2,9 @@
 
     python -m benchmarks.reads --json reads.json
 
-makes a folder of images with defects and their masks, and runs `jaxunreg fit` (with a tiny training), `score`, `score
---heat-maps` and `evaluate` on it, each in a process of its own. `--data FOLDER` takes a folder of your own. Each
-command runs twice, and the second run is shown, which finds its programs compiled on disk.
+makes a folder of images with defects and their masks, and runs `jaxunreg fit` (with a tiny training), `score`,
+`score --heat-maps` and `evaluate` on it, each in a separate process. `--data FOLDER` takes your own folder. Each
+command runs twice. The second run is shown. It finds its programs compiled on disk.
 """
 
 import json
@@ -31,11 +31,12 @@ class Options:
 
     Attributes:
       data: a folder of images with defects, laid out as for `jaxunreg evaluate`; by default one is made.
-      images: normal images to train on in the folder that is made; a third as many are to test on, and as many defects.
+      images: normal training images in the generated folder. There are a third as many normal test images, and as many
+        defects.
       patch: height and width of a patch, a multiple of 8.
       stride: pixels from one patch to the next.
       steps: updates of the training.
-      runs: how often each command runs; the last run is shown.
+      runs: how often each command runs. The last run is shown.
       json: where to write the list of results.
     """
 
@@ -76,12 +77,12 @@ def main(options: Options) -> None:
 
 
 def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
-    """Run each command in processes of its own.
+    """Run each command in separate processes.
 
     Args:
       data: the folder of images.
-      work: a folder for what the commands write.
-      options: of the benchmark.
+      work: a folder for the files of the commands.
+      options: options of the benchmark.
 
     Returns:
       For each command its last run, JSON data.
@@ -119,7 +120,7 @@ def measure(data: Path, work: Path, options: Options) -> list[dict[str, Any]]:
 
 
 def _run(data: Path, work: Path, arguments: list[str]) -> dict[str, Any]:
-    # This file's own tree goes before an installed package.
+    # This file's own tree takes precedence over an installed package.
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": str(work / "compiled")}
     command = [sys.executable, "-m", "benchmarks.counted", str(data), *arguments]
@@ -130,11 +131,11 @@ def _run(data: Path, work: Path, arguments: list[str]) -> dict[str, Any]:
 
 
 def make_folder(folder: Path, images: int) -> Path:
-    """A tree of gray parts: a lit, grainy surface, and in the defects a scratch that a mask marks.
+    """Make a tree of gray parts: a lit, grainy surface, and in the defects a scratch that a mask marks.
 
     Args:
-      folder: where it goes.
-      images: normal ones to train on; a third as many are to test on, and as many defects.
+      folder: the folder to make.
+      images: number of normal training images. There are a third as many normal test images, and as many defects.
 
     Returns:
       The folder.

@@ -2,11 +2,11 @@
 
     python -m benchmarks.serving --json serving.json
 
-starts `jaxunreg serve` in a process of its own on the loopback interface. Several clients send parts to it, each the
-next one as soon as it has an answer. Every answer is compared with the score that the same detector gives the same
-image in this process. No two images have the same score, so an answer to another image is found. At the end the service
-is asked how many images it has scored, and is stopped by SIGTERM. In the second row there are more clients than places,
-so that requests are refused, and come again when `Retry-After` says so.
+starts `jaxunreg serve` in a separate process on the loopback interface. Several clients send parts to it, each the next
+part as soon as it has an answer. Every answer is compared with the score of the same image by the same detector in this
+process. No two images have the same score, so mixed-up answers are found. At the end, the benchmark asks the service
+how many images it has scored, and stops it by SIGTERM. In the second row there are more clients than places. So
+requests are refused, and come again after the time in `Retry-After`.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.inspection import AnomalyDetector, DetectorConfig, fit_detector
 from jaxunreg.provenance import device
 
-# The service scores several images in one call, and rounds otherwise.
+# The service scores several images in one call, which rounds differently.
 _TOLERANCE = 1e-5
 
 
@@ -50,9 +50,9 @@ class Options:
     Attributes:
       model: folder that `jaxunreg fit` wrote; by default one is fitted to generated parts.
       size: height and width of the parts, in pixels.
-      images: how many different parts are sent.
-      clients: how many ask at a time, for each row.
-      places: images that may wait or be scored at a time, for each row.
+      images: number of different parts to send.
+      clients: number of clients at a time, for each row.
+      places: number of images that may wait or be scored at a time, for each row.
       seconds: how long the clients ask.
       json: where to write the results.
     """
@@ -102,18 +102,18 @@ def main(options: Options) -> list[dict[str, Any]]:
 def saturate(
     model: Path, bodies: list[bytes], expected: list[float], clients: int, places: int, seconds: float
 ) -> dict[str, Any]:
-    """Have clients ask one service for so many seconds.
+    """Let clients use one service for so many seconds.
 
     Args:
-      model: of the service.
-      bodies: the images as they are sent.
+      model: model of the service.
+      bodies: the images as bytes to send.
       expected: the score of each.
-      clients: how many ask at a time.
-      places: of the service.
-      seconds: how long.
+      clients: number of clients at a time.
+      places: places of the service.
+      seconds: duration in seconds.
 
     Raises:
-      RuntimeError: the service has scored another number of images than it has answered, or does not end with 0.
+      RuntimeError: the service has scored more or fewer images than it has answered, or does not end with 0.
     """
     counts: Counter[str] = Counter()
     took: list[float] = []
@@ -174,10 +174,10 @@ def saturate(
 
 @contextlib.contextmanager
 def serving(model: Path, places: int) -> Iterator[str]:
-    """A service in a process of its own, warm; yields its host and port.
+    """Start a warm service in a separate process, and yield its host and port.
 
     Raises:
-      RuntimeError: it does not end with 0 when it is told to.
+      RuntimeError: it does not end with 0 when it is stopped.
     """
     command = [sys.executable, "-m", "jaxunreg", "serve", str(model), "--port", "0", "--max-queue", str(places)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

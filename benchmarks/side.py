@@ -1,4 +1,4 @@
-"""One side of the benchmark: its work as a function, and the same in a process of its own.
+"""One side of the benchmark: its work as a function, also in a separate process.
 
     python -m benchmarks.side --network toy --phase train --dtype float32 --name jaxunreg
 
@@ -39,18 +39,18 @@ CONFIGS: dict[Network, dict[str, Any]] = {
     "large": {"image_shape": (96, 96, 1), "depth": 5, "base_channels": 32, "latent_dim": 50},
 }
 BATCH_SIZE: dict[Network, int] = {"toy": 256, "large": 64}
-# Updates in one call, on both sides; `fit` dispatches twenty by default.
+# Updates in one call, on both sides. `fit` dispatches twenty by default.
 STEPS = 16
 
 
 def model(network: Network, dtype: Dtype = "float32") -> ju.VAE:
-    """The paper's network for 32x32 or 96x96."""
+    """Return the paper's network for 32x32 or 96x96."""
     return ju.VAE(ju.VAEConfig(**CONFIGS[network], precision=dtype))
 
 
 @functools.cache
 def images(network: Network) -> np.ndarray:
-    """uint8 images, more than any cache holds."""
+    """Make uint8 images, more than any cache holds."""
     shape = (4 * STEPS * BATCH_SIZE[network], *CONFIGS[network]["image_shape"])
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
@@ -61,9 +61,9 @@ def _indices(network: Network) -> np.ndarray:
 
 
 def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) -> Callable[[], int]:
-    """Our side: updates, or as many batches scored, a call; returns the number of images.
+    """Return our side: a call does updates, or scores as many batches, and returns the number of images.
 
-    In training the same program of `STEPS` updates runs, whatever the number of steps.
+    Training runs the same program of `STEPS` updates for any number of steps.
     """
     if phase == "train":
         config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=STEPS)
@@ -88,13 +88,13 @@ def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) ->
     return score
 
 
-# A file of the weights, for a process whose memory is measured: training would be most of it.
+# A file of the weights, for a process whose memory is measured. Training would take most of the memory.
 _WEIGHTS = "BENCHMARKS_WEIGHTS"
 
 
 @functools.cache
 def trained(network: Network) -> Mapping[str, Any]:
-    """Weights after a few steps, so that no batch statistic is still at its starting value."""
+    """Return weights after a few steps, so that no batch statistic is still at its starting value."""
     if _WEIGHTS in os.environ:
         with np.load(os.environ[_WEIGHTS]) as arrays:
             return unflatten_dict(dict(arrays), sep="/")
@@ -103,7 +103,7 @@ def trained(network: Network) -> Mapping[str, Any]:
 
 
 def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool, steps: int = STEPS) -> Callable[[], int]:
-    """The peer's side, the same work a call."""
+    """Return the peer's side, which does the same work in a call."""
     import torch
 
     from benchmarks import peer
@@ -131,7 +131,7 @@ def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool, step
 
 
 def check_agreement(network: Network) -> None:
-    """Both sides compute the same D, A and M from the same weights, or the comparison is void."""
+    """Check that both sides compute the same D, A and M from the same weights. Otherwise the comparison is void."""
     from benchmarks import peer
 
     vae = peer.TorchVAE(model(network).config)
@@ -143,9 +143,9 @@ def check_agreement(network: Network) -> None:
 
 
 def flops(network: Network, phase: Phase) -> float:
-    """Floating-point operations an image in convolutions and dense layers, two a multiplication and addition.
+    """Return an image's floating-point operations in convolutions and dense layers, two a multiplication and addition.
 
-    Training counts three times the forward pass, but twice for the first layer, whose input needs no gradient.
+    Training counts three times the forward pass, but only twice for the first layer, whose input needs no gradient.
     """
     layers = layer_flops(network)
     total = sum(layers.values())
@@ -153,7 +153,7 @@ def flops(network: Network, phase: Phase) -> float:
 
 
 def layer_flops(network: Network) -> dict[str, float]:
-    """The operations of scoring an image, by layer, in the order of the network."""
+    """Return the operations of scoring an image, by layer, in the order of the network."""
     config = model(network).config
     height, width, c_in = config.image_shape
     encoder = []
@@ -162,7 +162,7 @@ def layer_flops(network: Network) -> dict[str, float]:
         encoder.append(2.0 * height * width * 16 * c_in * c_out)
         c_in = c_out
     dense = 2.0 * height * width * c_in * config.latent_dim
-    # The transposed layer has the same products, but for the last, which makes 2 maps a channel and not 1.
+    # The transposed layer has the same products, except the last, which makes 2 maps a channel instead of 1.
     decoder = [*encoder[:0:-1], 2 * encoder[0]]
     return {
         **{f"encoder Convolution_{layer}": product for layer, product in enumerate(encoder)},
@@ -173,10 +173,10 @@ def layer_flops(network: Network) -> dict[str, float]:
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process so far."""
+    """Return the peak resident memory of this process so far."""
     status = Path("/proc/self/status")
     if status.exists():
-        # `ru_maxrss` also counts what the parent held before this program was loaded.
+        # `ru_maxrss` also counts the memory of the parent before this program was loaded.
         (line,) = (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
     # Bytes on macOS.
@@ -184,7 +184,7 @@ def peak_memory_mb() -> float:
 
 
 def machine() -> str:
-    """Processor and cores."""
+    """Return the processor and its number of cores."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -192,13 +192,13 @@ def machine() -> str:
 
 
 def versions(*, with_torch: bool = True) -> dict[str, str]:
-    """The machine and the packages that the figures depend on."""
+    """Return the machine and the packages that the figures depend on."""
     packages = ("jax", "torch", "numpy") if with_torch else ("jax", "numpy")
     return {"machine": machine(), **{name: version(name) for name in packages}}
 
 
 def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[str, float]:
-    """Compile time, cold and from the persistent cache, and peak memory of one side, in fresh processes."""
+    """Return compile time, cold and from the persistent cache, and peak memory of one side, in fresh processes."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {
             **os.environ,
@@ -221,8 +221,8 @@ def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[
 
 
 def main(network: Network, phase: Phase, dtype: Dtype, name: Name) -> None:
-    """Print the compile time and the peak memory of one side: how much longer the first call takes than others."""
-    # One update a call, since the time of a longer call varies by more than the compile time.
+    """Print the compile time (how much longer the first call takes) and the peak memory of one side."""
+    # One update a call, because the time of a longer call varies by more than the compile time.
     steps = 1 if phase == "train" else STEPS
     if name == "jaxunreg":
         work = ours(network, phase, dtype, steps=steps)

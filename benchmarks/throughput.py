@@ -2,10 +2,10 @@
 
     python -m benchmarks.throughput --json throughput.json --figure throughput.png
 
-Both sides first show that they compute the same thing: the peer gets our weights, and D, A and M must agree. Then they
-take turns, and a matrix product in the same process shows what the machine can do. The median over the rounds is
-printed. The ratio is the median of each round's ratio, so that a machine that slows down slows both sides. Compile time
-and peak memory are medians over fresh processes of each side alone (`benchmarks.side`).
+First it checks that both sides compute the same: the peer gets our weights, and D, A and M must agree. Then they take
+turns, and a matrix product in the same process shows the speed of the machine. The table shows medians over the rounds.
+The ratio is the median of the rounds' ratios, so a machine that slows down slows both sides. Compile time and peak
+memory are medians over fresh processes of each side alone (`benchmarks.side`).
 """
 
 import importlib.util
@@ -40,13 +40,13 @@ class Options:
       networks: the paper's two networks.
       phases: training, scoring or both.
       dtypes: precision of the matrix products, on both sides.
-      peers: PyTorch as it runs at once, and under `torch.compile`. Without any, PyTorch need not be installed, and
-        bfloat16 is compared with our float32 alone.
+      peers: eager PyTorch, and PyTorch under `torch.compile`. Without any, PyTorch need not be installed, and bfloat16
+        is compared only with our float32.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
-      processes: how often compile time and peak memory are measured, each time in processes of their own; 0 for never.
+      processes: how often compile time and peak memory are measured, each time in separate processes; 0 for never.
       json: where to write the list of results.
-      figure: where to draw the ratios.
+      figure: file for a figure of the ratios.
     """
 
     networks: tuple[Network, ...] = ("toy", "large")
@@ -82,7 +82,7 @@ def main(options: Options) -> list[dict[str, Any]]:
             with console.status(f"{network}, {phase}"):
                 results += _measure(network, phase, options)
             console.print(_table(results, network, phase))
-            # As soon as it is known: the whole takes minutes.
+            # Written at once, because the whole takes minutes.
             if options.json is not None:
                 options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.figure is not None:
@@ -164,7 +164,7 @@ def _comparisons(options: Options) -> Iterator[tuple[Dtype, str]]:
 
 
 def _speed(runner: Runner, seconds: float) -> float:
-    # PyTorch's threads spin for a while after their work; on two cores that would be taken from the other side.
+    # PyTorch's threads spin for a while after their work. On two cores, they would take time from the other side.
     time.sleep(0.3)
     return images_per_second(runner, seconds)
 
@@ -175,7 +175,7 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def matmul_gflops(dtype: Dtype, n: int = 2048) -> float:
-    """GFLOP/s of one large matrix product, the best of five."""
+    """Return the GFLOP/s of one large matrix product, the best of five."""
     a = jnp.ones((n, n), dtype)
     _matmul(a, a).block_until_ready()
     time.sleep(0.3)

@@ -2,14 +2,14 @@
 
     python -m benchmarks.vmapped_sweep --json sweep.json --figure sweep.png
 
-Both sides first show that they compute the same losses from the same seeds. Then they take turns: a dispatch of the
-sweep, and a dispatch of the step of `fit`, which trains members one after another. Speed is in images a second
-(members x steps x batch), without compilation. Compile time is reported separately: the sweep compiles once, while
-`fit` compiles once for each learning rate, weight decay, KL weight and latent size, which are constants of its program.
+First it checks that both sides compute the same losses from the same seeds. Then they take turns: a dispatch of the
+sweep, and a dispatch of the step of `fit`, which trains members one after another. Speed is in images a second (members
+x steps x batch), without compilation. Compile time is reported separately: the sweep compiles once, while `fit`
+compiles once for each learning rate, weight decay, KL weight and latent size, which are constants of its program.
 Memory is XLA's own count for the compiled sweep on one device, beside the estimate of `member_bytes`.
 
-On a CPU the devices are fakes that share its cores: eight of them show that members spread over devices, not how fast
-eight accelerators are.
+On a CPU the devices are fake and share its cores. Eight of them show that members spread over devices, but not the
+speed of eight accelerators.
 """
 
 import dataclasses
@@ -58,15 +58,15 @@ class Options:
     Attributes:
       networks: small (16x16x1, two layers of 8 and 16 channels, batch 32), medium (32x32x3, four layers of 8 to 64,
         batch 64), toy (the paper's for 32x32, batch 128).
-      members: how many train at once.
-      devices: over how many devices; on a CPU fake ones.
+      members: number of members that train at once.
+      devices: number of devices; on a CPU fake ones.
       vectorize: whether a device runs all its members at a time, or loops over them within the program.
-      masked: let every other member have half the latent size, padded.
+      masked: give every other member half the latent size, padded.
       steps: updates a dispatch.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
       json: where to write the list of results.
-      figure: where to draw the speed against the number of members.
+      figure: file for a figure of the speed against the number of members.
     """
 
     networks: tuple[Network, ...] = ("small", "medium")
@@ -104,7 +104,7 @@ def main(options: Options) -> list[dict[str, Any]]:
                     continue  # One member runs on one device, however many there are.
                 with console.status(f"{network}, {members} members, {devices} devices"):
                     results.append(_measure(network, members, devices, vectorize, alone, options))
-                # As soon as it is known: the whole takes minutes.
+                # Written at once, because the whole takes minutes.
                 if options.json is not None:
                     options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         console.print(_table(results, network))
@@ -145,7 +145,7 @@ class _Alone:
         return np.asarray(metrics.loss)
 
     def __call__(self) -> int:
-        """Run a dispatch, and return how many images that was."""
+        """Run a dispatch, and return the number of images."""
         self.losses()
         return self.indices.size
 
@@ -160,7 +160,7 @@ class _Together:
         keys = jnp.stack([jax.random.key(member) for member in range(slots)])
         state = jax.jit(jax.vmap(functools.partial(init_state, model, self.config)))(keys)
         if options.masked:
-            # The first has its full size, so that its losses are those of the network alone.
+            # The first member has its full size, so its losses are those of the network alone.
             sizes = np.array([model.config.latent_dim // (1 + member % 2) for member in range(slots)], np.int32)
             state = state._replace(variables=with_latent_size(state.variables, sizes))
             model = model.with_latent_space(PaddedLatentSpace())
@@ -190,7 +190,7 @@ class _Together:
         return np.asarray(metrics.loss)
 
     def __call__(self) -> int:
-        """Run a dispatch, and return how many images that was; what fills up the slots does not count."""
+        """Run a dispatch, and return the number of images. Members that fill up slots do not count."""
         self.losses()
         return self.images_a_call
 
@@ -199,7 +199,7 @@ def _measure(
     network: Network, members: int, devices: int, vectorize: bool, alone: _Alone, options: Options
 ) -> dict[str, Any]:
     together = _Together(network, members, devices, vectorize, options)
-    # The first member has the seed, the rate and the batches of the one that is alone, or the comparison is void.
+    # The first member has the seed, the rate and the batches of the single one. Otherwise the comparison is void.
     np.testing.assert_allclose(together.first_losses[0], alone.first_losses, rtol=1e-3)
     speeds: dict[str, list[float]] = {"together": [], "alone": []}
     for _ in range(options.rounds):

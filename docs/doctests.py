@@ -1,4 +1,4 @@
-"""Doctests of docstrings as code: Markdown takes `>>>` for a quotation."""
+"""Show doctests in docstrings as code, because Markdown takes `>>>` for a quotation."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ _DOCTEST = re.compile(r"^(?P<indent> *)>>> .*?(?=\n *\n|\Z)", re.MULTILINE | re.
 
 
 def fenced(text: str) -> str:
-    r"""A docstring with a fence around each doctest.
+    r"""Return a docstring with a fence around each doctest.
 
     >>> fenced("Add.\n\n>>> 1 + 1\n2")
     'Add.\n\n```pycon\n>>> 1 + 1\n2\n```'
@@ -18,7 +18,7 @@ def fenced(text: str) -> str:
 
 
 class Doctests(griffe.Extension):
-    """What mkdocstrings calls for each object that it shows."""
+    """The extension that mkdocstrings calls for each object that it shows."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Mark the doctests of an object."""

@@ -1,4 +1,4 @@
-"""What the site shows beside `docs/`: the results with their figures, the changes, and the help of the commands."""
+"""Pages of the site from outside of `docs/`: the results with their figures, the changes, and the commands' help."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ def on_config(config: MkDocsConfig, **_: Any) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add what lies outside of `docs/`; mkdocs calls this by its name."""
+    """Add the pages from outside of `docs/`; mkdocs calls this by its name."""
     shown = [ROOT / "CHANGELOG.md", ROOT / "results" / "README.md", *sorted((ROOT / "results").glob("*.png"))]
     for path in shown:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))

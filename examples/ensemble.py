@@ -12,9 +12,9 @@ from examples.trained import held_out, score, trained, with_defects
 
 
 def main(steps: int = 200, members: int = 3, count: int = 64) -> ju.Decomposition:
-    """D, A and M of normal images, then of the same with a defect, by every member: `[members, 2 count]`."""
+    """Score normal images, then the same images with a defect, by every member: `[members, 2 count]`."""
     scorers = [trained(seed, steps) for seed in range(members)]
-    # A scorer is a pytree: its arrays stack, and the result is a scorer again, of all members.
+    # A scorer is a pytree. Its arrays stack, and the result is again a scorer, of all members.
     ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), *scorers)
     images = np.concatenate([held_out(count), with_defects(held_out(count)).images])
     terms = jax.vmap(score, in_axes=(0, None))(ensemble, images)

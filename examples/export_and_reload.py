@@ -1,4 +1,4 @@
-"""The scorer as a file that any program with JAX can score with, whatever the batch and without this package.
+"""The scorer as a file: any program with JAX can score batches of any size with it, without this package.
 
 python -m examples.export_and_reload
 """
@@ -15,14 +15,14 @@ from examples.trained import held_out, score, trained
 
 
 def main(steps: int = 200) -> float:
-    """The largest difference in M between Python and the file over 128 images, in nats."""
+    """Return the largest difference in M between Python and the file over 128 images, in nats."""
     scorer = trained(steps=steps)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "scorer.jaxexport")
         ju.export_scorer(scorer, path, dtype="uint8")
         print(f"{path.name}: {path.stat().st_size:,} bytes; {path.name}.json says what is in it")
 
-        # From here on, what the other program does: nothing but JAX.
+        # The other program starts here: it uses only JAX.
         exported = jax.export.deserialize(bytearray(path.read_bytes()))
     print(f"runs on {', '.join(exported.platforms)}; takes {exported.in_avals[0]}")
     images = held_out(128)

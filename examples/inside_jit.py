@@ -1,4 +1,4 @@
-"""The scorer inside a larger program: cut the part out of each camera frame, score it, decide, all in one `jit`.
+"""The scorer inside a larger program: cut the part out of each camera frame, score it and decide, all in one `jit`.
 
 python -m examples.inside_jit
 """
@@ -14,7 +14,7 @@ from examples.trained import SIZE, held_out, score, trained, with_defects
 
 
 class Verdict(NamedTuple):
-    """One entry a frame, and the frame to look at first."""
+    """One entry for each frame, and the frame to look at first."""
 
     terms: ju.Decomposition
     reject: jax.Array
@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
 
 @jax.jit
 def inspect(scorer: ju.Scorer, frames: jax.Array, corners: jax.Array, threshold: jax.Array) -> Verdict:
-    """Frames uint8 `[n, height, width, 3]` and the corner of the part in each; the scorer is an argument like any."""
+    """Inspect frames, uint8 `[n, height, width, 3]`, with the corner of each part, by a scorer as an argument."""
 
     def score_part(frame: jax.Array, corner: jax.Array) -> ju.Decomposition:
         return scorer(jax.lax.dynamic_slice(frame, (corner[0], corner[1], 0), (SIZE, SIZE, 3)))
@@ -33,7 +33,7 @@ def inspect(scorer: ju.Scorer, frames: jax.Array, corners: jax.Array, threshold:
 
 
 def main(steps: int = 200, count: int = 64) -> Verdict:
-    """The first half of the frames is normal, the second has a defect."""
+    """Inspect frames. The first half is normal, the second has a defect."""
     scorer = trained(steps=steps)
     parts = np.concatenate([held_out(count), with_defects(held_out(count)).images])
     corners = np.random.default_rng(0).integers(0, 9, size=(len(parts), 2))

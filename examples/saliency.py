@@ -14,13 +14,13 @@ from jaxunreg.datasets.digits.erasing import anomaly_masks
 
 @jax.jit
 def saliency(scorer: ju.Scorer, images: jax.Array) -> jax.Array:
-    """`|dM / dx|` summed over the channels, for images in [0, 1]: `[n, height, width]`, in nats a unit of intensity."""
+    """Return `|dM / dx|` summed over channels: `[n, height, width]`, in nats a unit of intensity in [0, 1]."""
     gradient = jax.vmap(jax.grad(lambda image: scorer(image).m))(images)
     return jnp.sum(jnp.abs(gradient), axis=-1)
 
 
 def main(steps: int = 200, count: int = 32) -> np.ndarray:
-    """How much more salient a pixel of the defect is than one beside it, for each image."""
+    """Return how much more salient a pixel of the defect is than one beside it, for each image."""
     images, boxes = with_defects(held_out(count))
     maps = saliency(trained(steps=steps), images / np.float32(255))
 

@@ -1,4 +1,4 @@
-"""What the other examples share: a small VAE trained in seconds on the embedded digits, and a defect for it to find."""
+"""Shared by the other examples: a small VAE, trained in seconds on the embedded digits, and a defect for it to find."""
 
 from functools import cache
 
@@ -18,7 +18,7 @@ TRAINING_IMAGES = 512
 
 @cache
 def trained(seed: int = 0, steps: int = 200) -> ju.Scorer:
-    """The scorer of one training run; a second call with the same arguments trains nothing."""
+    """Return the scorer of one training run. A second call with the same arguments trains nothing."""
     model = ju.VAE(ju.VAEConfig(image_shape=(SIZE, SIZE, 3), depth=2, base_channels=8, latent_dim=16))
     images = synth_digits(TRAINING_IMAGES, image_size=SIZE).images
     config = ju.TrainConfig(steps=steps, batch_size=64, learning_rate=3e-3)
@@ -28,15 +28,15 @@ def trained(seed: int = 0, steps: int = 200) -> ju.Scorer:
 
 @jax.jit
 def score(scorer: ju.Scorer, images: jax.Array) -> ju.Decomposition:
-    """D, A and M of each image, `[n]`. The scorer is an argument, so another one does not compile again."""
+    """Return D, A and M of each image, `[n]`. The scorer is an argument, so another scorer does not compile again."""
     return jax.vmap(scorer)(images)
 
 
 def held_out(count: int) -> np.ndarray:
-    """Normal images that the model was not trained on, uint8 `[count, SIZE, SIZE, 3]`."""
+    """Return normal images that the model was not trained on, uint8 `[count, SIZE, SIZE, 3]`."""
     return synth_digits(count, image_size=SIZE, start=TRAINING_IMAGES).images
 
 
 def with_defects(images: np.ndarray) -> Erased:
-    """The same images with a white square each, and where it is."""
+    """Return the same images with a white square each, and its place."""
     return erase(images, DEFECT)

@@ -14,7 +14,7 @@ from examples.trained import held_out, score, trained, with_defects
 
 
 class Watch(NamedTuple):
-    """After each frame: its D, A and M, the smoothed M, and whether the alarm is on."""
+    """The values after each frame: its D, A and M, the smoothed M, and whether the alarm is on."""
 
     terms: ju.Decomposition
     smoothed: jax.Array
@@ -23,7 +23,7 @@ class Watch(NamedTuple):
 
 @jax.jit
 def watch(scorer: ju.Scorer, frames: jax.Array, start: jax.Array, threshold: jax.Array) -> Watch:
-    """Frames one after another, in memory that holds one: `s <- 0.8 s + 0.2 M(frame)` from `start`."""
+    """Watch frames one after another, in memory for one: `s <- 0.8 s + 0.2 M(frame)` from `start`."""
 
     def step(smoothed: jax.Array, frame: jax.Array) -> tuple[jax.Array, Watch]:
         terms = scorer(frame)
@@ -34,7 +34,7 @@ def watch(scorer: ju.Scorer, frames: jax.Array, start: jax.Array, threshold: jax
 
 
 def main(steps: int = 200, count: int = 64) -> Watch:
-    """A still scene with camera noise, into which a defect comes half-way."""
+    """Watch a still scene with camera noise. A defect comes half-way."""
     scorer = trained(steps=steps)
     scene = held_out(1)
     still = np.concatenate([np.repeat(scene, count, axis=0), np.repeat(with_defects(scene).images, count, axis=0)])

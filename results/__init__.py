@@ -1,1 +1,1 @@
-"""What the commands of this repository measured, as JSON, and the tables that are made of it."""
+"""Measurements by the commands of this repository, as JSON, and the tables made from them."""

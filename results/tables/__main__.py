@@ -3,7 +3,7 @@
     python -m results.tables            # write them
     python -m results.tables --check    # list the stale ones, and end with 1 if there are any
 
-A page has `<!-- table: NAME -->` before a table and `<!-- end -->` after it. What stands between them is replaced.
+A page has `<!-- table: NAME -->` before a table and `<!-- end -->` after it. The text between them is replaced.
 """
 
 import sys

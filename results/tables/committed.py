@@ -9,7 +9,7 @@ from results.tables.pages import ROOT
 
 @functools.cache
 def committed(pattern: str) -> list[Any]:
-    """The contents of the files in `results/` whose name fits, sorted by name.
+    """Return the contents of the files in `results/` whose name fits, sorted by name.
 
     Raises:
       FileNotFoundError: there is none.

@@ -1,4 +1,4 @@
-"""What is quoted of the studies of digits."""
+"""The quoted results of the studies of digits."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _MODELS = {
 
 
 def svhn() -> str:
-    """ROC AUC of every model and score on SVHN, by seed, and what the digit explains of the normal scores."""
+    """Return the ROC AUC of every model and score on SVHN by seed, and the share the digit explains."""
     runs = committed("svhn_toy-paper-seed*.json")
     header = ["model, score", *(f"seed {run['seed']}" for run in runs), "mean", "explained by the digit"]
     rows: list[list[Cell]] = []
@@ -36,7 +36,7 @@ def svhn() -> str:
 
 
 def svhn_short() -> str:
-    """ROC AUC of the best-known scores on SVHN, the mean over the seeds, beside the paper's."""
+    """Return the mean ROC AUC over seeds of the best-known scores on SVHN, beside the paper's."""
     runs = committed("svhn_toy-paper-seed*.json")
 
     def mean(model: str, score: str) -> float:
@@ -58,7 +58,7 @@ def _single(model: str) -> float:
 
 
 def svhn_summary() -> str:
-    """How far M is above L, how stable it is, and the nats."""
+    """Return how far M is above L, how stable it is, and the nats."""
     runs = committed("svhn_toy-paper-seed*.json")
     scores = [run["auc"]["vae"] for run in runs]
     gap = np.mean([score["m"]["value"] - score["nelbo"]["value"] for score in scores])
@@ -73,7 +73,7 @@ def svhn_summary() -> str:
 
 
 def svhn_choice() -> str:
-    """What the recipe reached on the digits on which it was chosen."""
+    """Return the result of the recipe on the digits on which it was chosen."""
     aucs = [run["rows"][0]["auc"] for run in committed("levers-recipe-seed*.json")]
     m = ", ".join(f"{auc['m']:.3f}" for auc in aucs)
     gap = ", ".join(f"{auc['m'] - auc['nelbo']:.3f}" for auc in aucs)
@@ -81,7 +81,7 @@ def svhn_choice() -> str:
 
 
 def svhn_fig9() -> str:
-    """AUC against the latent size and against the components of the mixture."""
+    """Return the AUC against the latent size and against the components of the mixture."""
     [run] = committed("svhn_toy-paper-seed0.json")
 
     def row(key: str, score: str, label: str) -> list[Cell]:
@@ -98,7 +98,7 @@ def svhn_fig9() -> str:
 
 
 def digits_quick() -> str:
-    """What the quick preset reaches, and in how many seconds."""
+    """Return the result of the quick preset, and its seconds."""
     [run] = committed("svhn_toy-quick.json")
     auc: dict[str, Any] = run["auc"]
     return (
@@ -109,6 +109,6 @@ def digits_quick() -> str:
 
 
 def levers() -> str:
-    """What each part of the recipe is worth."""
+    """Return the value of each part of the recipe."""
     [results] = committed("levers-paper.json")
     return as_markdown(lever_table(results))

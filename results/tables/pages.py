@@ -13,7 +13,7 @@ _MARKED = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def filled(text: str, quoted: Mapping[str, Callable[[], str]]) -> str:
-    r"""A page with each marked place replaced by what it quotes.
+    r"""Return a page with each marked place replaced by its quoted text.
 
     Args:
       text: the page.

@@ -1,4 +1,4 @@
-"""What is quoted of the studies of parts."""
+"""The quoted results of the studies of parts."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ _SHORT = ("VAE on features, M", "VAE on features, L", "Gaussian on features", "P
 
 
 def parts_short() -> str:
-    """Image ROC AUC of the models that a reader asks for first, on each set of parts."""
+    """Return the image ROC AUC of the main models on each set of parts."""
     [results] = committed("manufacturing-five.json")
     table = next(table for table in blocks(results) if table.caption == "Image ROC AUC")
     return as_markdown(dataclasses.replace(table, rows=[row for row in table.rows if row[0] in _SHORT]))
 
 
 def parts_all() -> str:
-    """Every figure of merit of every model on each set of parts."""
+    """Return every figure of merit of every model on each set of parts."""
     [results] = committed("manufacturing-five.json")
     return "\n".join(f"**{table.caption}**\n\n{as_markdown(table)}" for table in blocks(results))
 
 
 def parts_summary() -> str:
-    """How M of the detector compares with its peers and with what it was aimed at."""
+    """Return how M of the detector compares with its peers and with its aims."""
     [results] = committed("manufacturing-five.json")
 
     def means(merit: str, model: str) -> dict[str, float]:
@@ -62,14 +62,14 @@ What the VAE adds to the Gaussian that it starts from:
 
 
 def parts_quick() -> str:
-    """The models on the generated parts."""
+    """Return the models on the generated parts."""
     [results] = committed("manufacturing-quick.json")
     table = tables.table_one(results)
     return as_markdown(_columns(table, ("model", "score", "ROC AUC", "average precision", "AUPRO")))
 
 
 def magnetic_tile_pixels() -> str:
-    """The models of pixels on the magnetic tiles."""
+    """Return the models of pixels on the magnetic tiles."""
     [results] = committed("manufacturing-magnetic_tile.json")
     names = (
         *("model", "score", "ROC AUC", "average precision", "pixel ROC AUC", "AUPRO"),
@@ -79,13 +79,13 @@ def magnetic_tile_pixels() -> str:
 
 
 def magnetic_tile_by_defect() -> str:
-    """The same by kind of defect."""
+    """Return the same by kind of defect."""
     [results] = committed("manufacturing-magnetic_tile.json")
     return as_markdown(tables.by_defect(results))
 
 
 def magnetic_tile_top_k() -> str:
-    """M by how many of the patches it is the mean of, on the validation images."""
+    """Return M by the number of patches in its mean, on the validation images."""
     [results] = committed("manufacturing-magnetic_tile.json")
     [trials] = [row["trials"] for row in results["rows"] if (row["model"], row["score"]) == ("vae", "m")]
     counts = list(trials[0]["validation_auc_by_top_k"])

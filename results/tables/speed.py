@@ -1,4 +1,4 @@
-"""What is quoted of the benchmarks."""
+"""The quoted results of the benchmarks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def _ratio(row: Mapping[str, Any]) -> str:
 
 
 def throughput() -> str:
-    """Training and scoring of the two networks, as a multiple of PyTorch."""
+    """Return training and scoring of the two networks, as a multiple of PyTorch."""
     [rows] = committed("throughput.json")
     header = [
         *("network", "phase", "dtype", "beside", "ratio", "images/s", "the other's", "GFLOP/s", "of a matrix product"),
@@ -40,7 +40,7 @@ def throughput() -> str:
 
 
 def throughput_short() -> str:
-    """The same in float32, and no more than the ratio."""
+    """Return the same in float32, with only the ratio."""
     [rows] = committed("throughput.json")
     header = ["network", "phase", "ratio to PyTorch", "images/s"]
     cells = [
@@ -52,7 +52,7 @@ def throughput_short() -> str:
 
 
 def sweep() -> str:
-    """32 members in one program against one after another."""
+    """Return the speed of 32 members in one program against one after another."""
     [rows] = committed("sweep.json")
     cells = [
         [row["network"], row["devices"], _ratio(row)] for row in rows if row["members"] == 32 and not row["vectorize"]
