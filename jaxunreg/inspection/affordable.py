@@ -1,4 +1,4 @@
-"""The densities of features that are small enough to be held in memory, however many places a map has."""
+"""The densities of features that fit into memory, for maps of any number of places."""
 
 from jaxunreg.features.choosing import CANDIDATES
 from jaxunreg.features.map_vae_fitting import LATENT_DIMS
@@ -10,14 +10,14 @@ _BYTES_OF_COMPONENTS = 2**30
 
 
 def affordable_gaussians(places: int, features: int) -> tuple[WhiteningConfig, ...]:
-    """Those of `CANDIDATES` that take at most 2 GiB.
+    """Return the configs of `CANDIDATES` that take at most 2 GiB.
 
     A covariance for each place takes `4 features^2` bytes a place: 92 kB with 152 features, and 24 GB with 512x512
-    places. One that all places share always fits, with a mean for each place or with one for all.
+    places. A covariance that all places share always fits, with a mean for each place or one for all.
 
     Args:
-      places: of a map.
-      features: of a place.
+      places: number of places of a map.
+      features: number of features of a place.
 
     >>> len(affordable_gaussians(48 * 48, 152))
     10
@@ -33,11 +33,11 @@ def _nbytes(config: WhiteningConfig, places: int, features: int) -> int:
 
 
 def affordable_latent_dims(places: int, features: int) -> tuple[int, ...]:
-    """Those of `LATENT_DIMS` whose VAE on the map takes at most 1 GiB beside its Gaussians.
+    """Return the sizes of `LATENT_DIMS` whose VAE on the map takes at most 1 GiB beside its Gaussians.
 
     Args:
-      places: of a map.
-      features: of a place.
+      places: number of places of a map.
+      features: number of features of a place.
 
     >>> affordable_latent_dims(48 * 48, 152), affordable_latent_dims(512 * 512, 152)
     ((0, 8, 16, 32, 64), (0, 8))

@@ -1,4 +1,4 @@
-"""A scorer with all that the verdicts of a detector rest on."""
+"""A scorer with everything behind the verdicts of a detector."""
 
 import dataclasses
 import functools
@@ -30,30 +30,30 @@ from jaxunreg.scoring.map_scorer import MapScorer
 
 @dataclass(frozen=True, eq=False)
 class CalibratedScorer:
-    """A scorer and what is known of held-out normal images; what an `AnomalyDetector` is made of.
+    """A scorer and what is known about held-out normal images, the content of an `AnomalyDetector`.
 
     Attributes:
       scorer: D, A and M of patches of pixels, or of places of a map of features.
       held_out: the highest patch scores of each held-out normal image, for each term.
       pixel_levels: the median and the 99.9th percentile of the pixels of normal heat maps, for each term.
-      stride: pixels from one patch to the next; with features that of their network.
+      stride: pixels from one patch to the next; with features the stride of their network.
       term: the score.
-      top_k: an image's score is the mean of its `top_k` highest patches, or of all where it has fewer.
-      false_positive_rate: of the verdicts.
-      bits: of the images it was made of: 8, 16, or 32 for floating point.
-      arithmetic: what the held-out images were scored in, `scorer.arithmetic`.
-      record: what it was made of and how, JSON data.
+      top_k: an image's score is the mean of its `top_k` highest patches, or of all if it has fewer.
+      false_positive_rate: false-positive rate of the verdicts.
+      bits: bits of the images that it was made of: 8, 16, or 32 for floating point.
+      arithmetic: the arithmetic in which the held-out images were scored, `scorer.arithmetic`.
+      record: how it was made, and of what images, as JSON data.
       review_rate: share of normal images that a person may be asked to look at, above `false_positive_rate`; None for
         verdicts without a review band.
-      pixel_peaks: the highest pixel of each held-out image, for each term; None where they are not known, as in a
-        detector of an earlier version.
+      pixel_peaks: the highest pixel of each held-out image, for each term; None if unknown, as in a detector of an
+        earlier version.
       ignored: pixels of the image that do not count, a mask of any size; see `jaxunreg.inspection.counting`.
-      named_regions: regions with thresholds of their own.
+      named_regions: regions with their own thresholds.
 
     Raises:
       ArgumentTypeError: a field is of a kind that it cannot have.
-      ArgumentError: a field is out of its range, the model's images are not square, or so few held-out images cannot
-        support the rate.
+      ArgumentError: a field is out of its range, the model's images are not square, or there are too few held-out
+        images for the rate.
     """
 
     scorer: MapScorer
@@ -89,19 +89,19 @@ class CalibratedScorer:
 
     @property
     def smallest_image(self) -> int:
-        """Height and width that an image has at least, in pixels."""
+        """The least height and width of an image, in pixels."""
         return self.scorer.smallest_image
 
     @property
     def mask_sizes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of each mask, that of the ignored area first."""
+        """Height and width of each mask. The mask of the ignored area comes first."""
         masks = [region.mask for region in self.named_regions]
         masks = masks if self.ignored is None else [self.ignored, *masks]
         return tuple((mask.shape[0], mask.shape[1]) for mask in masks)
 
     @property
     def fitting_size(self) -> tuple[int, int]:
-        """Height and width of an image that can be scored: those of a mask, or a multiple, where there is one."""
+        """Height and width of an image that can be scored: those of a mask if there is one, or a multiple."""
         least = max(self.smallest_image, 32)
         if not self.mask_sizes:
             return least, least
@@ -110,7 +110,7 @@ class CalibratedScorer:
         return times * height, times * width
 
     def fits(self, sizes: Int[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
-        """Whether the masks can be laid over images of these sizes; always where there is none."""
+        """Return whether the masks can be laid over images of these sizes, which is so without masks."""
         found = np.ones(len(sizes), bool)
         for mask in self.mask_sizes:
             found &= fits(mask, sizes)
@@ -123,7 +123,7 @@ class CalibratedScorer:
 
     @functools.cached_property
     def calibration(self) -> Calibration:
-        """Of the image scores of the term."""
+        """The calibration of the image scores of the term."""
         unit = self.scorer.unit
         return calibrate([float(mean_of_highest(row, self.top_k)) for row in self.held_out[self.term]], unit=unit)
 
@@ -139,20 +139,21 @@ class CalibratedScorer:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """What `ImageVerdict.outcome` may be, the worst last."""
+        """The possible values of `ImageVerdict.outcome`, the worst last."""
         return ("normal", "anomalous") if self.review_rate is None else ("pass", "review", "reject")
 
     def pixel_level(self, rate: float | None = None) -> float:
-        """The level that the smoothed heat maps of normal images exceed anywhere at a known rate, in nats a pixel.
+        """Return the level that smoothed heat maps of normal images exceed anywhere at a known rate, in nats.
 
-        It is the threshold of the highest pixels of the held-out images: of normal images, a share of at most `rate`
-        has any pixel above it that counts. It holds for heat maps of the detector's own stride.
+        It is the threshold for the highest pixels of the held-out images: at most a share `rate` of normal images has
+        any counted pixel above it. It holds for heat maps with the detector's own stride.
 
         Args:
-          rate: default: the detector's false-positive rate.
+          rate: share of normal images; default: the detector's false-positive rate.
 
         Raises:
-          ArgumentError: a rate as `Calibration.threshold` refuses, or a detector that does not know the highest pixels.
+          ArgumentError: the rate is refused by `Calibration.threshold`, or the detector does not know the highest
+            pixels.
         """
         if self.pixel_peaks is None:
             raise ArgumentError(
@@ -165,7 +166,7 @@ class CalibratedScorer:
         return peaks.threshold(self.false_positive_rate if rate is None else rate)
 
     def joint_rate(self) -> JointRate:
-        """How often a normal image is anomalous, as a whole or in any of the named regions."""
+        """Return how often a normal image is called anomalous, as a whole or in any of the named regions."""
         tests = [(mean_of_highest(self.held_out[self.term], self.top_k), self.false_positive_rate)]
         for region in self.named_regions:
             scores = mean_of_highest(np.asarray(region.held_out[self.term]), region.top_k)
@@ -173,12 +174,12 @@ class CalibratedScorer:
         return joint_rate(*zip(*tests, strict=True))
 
     def summary(self) -> str:
-        """The threshold, what it rests on and what it promises, in one sentence."""
+        """Return the threshold, its basis and its promise, in one sentence."""
         return self.calibration.summary(self.false_positive_rate)
 
     @property
     def smoothing(self) -> float:
-        """Standard deviation by which shown heat maps are smoothed, in pixels."""
+        """Standard deviation of the smoothing of shown heat maps, in pixels."""
         return self.scorer.smoothing
 
     @property

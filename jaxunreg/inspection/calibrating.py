@@ -1,4 +1,4 @@
-"""A detector made of a model that is trained already, and of held-out normal images."""
+"""A detector made of a trained model and of held-out normal images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,14 +31,14 @@ def calibrate_detector(
     ignored: Bool[np.ndarray, "height width"] | None = None,
     named_regions: Mapping[str, RegionToTell] | None = None,
 ) -> AnomalyDetector:
-    """A detector of a model that is trained already.
+    """Make a detector of a trained model.
 
     Each image is read once, and passes through the network once.
 
     Args:
       scorer: from `make_scorer`, or a `FeatureScorer`.
       images: normal images that the model was not trained on, one a part; see `AnomalyDetector.inspect`.
-      stride: pixels from one patch to the next; with features that of their network.
+      stride: pixels from one patch to the next; with features the stride of their network.
       term: the score.
       top_k: see `AnomalyDetector`.
       false_positive_rate: wanted share of normal images above the threshold.
@@ -47,14 +47,14 @@ def calibrate_detector(
       progress: whether to show a progress bar.
       review_rate: see `AnomalyDetector`.
       ignored: see `AnomalyDetector`.
-      named_regions: regions with thresholds of their own, by their names. Each has as large a share of `top_k` as it
-        has of the area that counts.
+      named_regions: regions with their own thresholds, by their names. The share of each in `top_k` is its share of the
+        area that counts.
 
     Returns:
       The detector.
 
     Raises:
-      ArgumentError: too few images for the false-positive rate, or a setting that is out of its range.
+      ArgumentError: there are too few images for the false-positive rate, or a setting is out of its range.
       TypeError, ValueError: the errors of `score_image`.
     """
     check_rate(len(images), false_positive_rate)
@@ -101,13 +101,13 @@ def calibrate_detector(
 
 
 def top_k_of(top_k: int, mask: np.ndarray, ignored: np.ndarray | None, name: str) -> int:
-    """Of how many places a named region's score is the mean: its share of those of the image.
+    """Return the number of places in the mean of a named region's score: its share of the image's number.
 
     Args:
-      top_k: of how many places an image's score is the mean.
-      mask: of the region.
-      ignored: what does not count of the image.
-      name: of the region, for errors.
+      top_k: number of places in the mean of an image's score.
+      mask: mask of the region.
+      ignored: mask of the pixels that do not count.
+      name: name of the region, for errors.
 
     Raises:
       ArgumentError, ArgumentTypeError: the errors of `check_mask`.

@@ -1,8 +1,12 @@
-"""Thresholds and p-values from the scores of held-out normal images: split conformal prediction, free of distributions.
+"""Thresholds and p-values from the scores of held-out normal images, by distribution-free split conformal prediction.
 
-The normal images must be held out (neither trained on nor used to choose a model) and exchangeable with those to come:
-in any order equally likely. Several images of one part are not; calibrate with one image a part, or with the largest
-score of each.
+The normal images must be held out (neither trained on nor used to choose a model) and exchangeable with future images:
+any order is equally likely. Several images of one part are not exchangeable. Calibrate with one image of each part, or
+with the largest score of each.
+
+References:
+  Vovk, V., Gammerman, A. and Shafer, G. Algorithmic Learning in a Random World. 2005.
+  Lei, J. et al. Distribution-Free Predictive Inference for Regression. JASA 113, 2018.
 """
 
 import math
@@ -22,18 +26,17 @@ from jaxunreg.text import rounded
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores of held-out normal images, and what they say of a new score; made by `calibrate`.
+    """Scores of held-out normal images, and what they say about a new score. `calibrate` makes it.
 
-    A score is judged by its rank among the `n` scores held. If the new image is normal, its rank is uniform,
-    whatever the distribution of the scores. Where scores tie, a new one counts as below its equals, so that
-    rates are kept, not exceeded.
+    A score is judged by its rank among the `n` held-out scores. If the new image is normal, its rank is uniform for any
+    distribution of the scores. If scores tie, a new score counts as below its equals, so rates are never exceeded.
 
     Attributes:
       scores: float64 `[n]`, ascending and read-only; higher is more anomalous.
-      unit: of the scores, as `summary` writes it.
+      unit: unit of the scores, as `summary` writes it.
 
     Raises:
-      ArgumentTypeError: the scores are no NumPy array of float64.
+      ArgumentTypeError: the scores are not a NumPy array of float64.
       ArgumentError: the scores are empty, not one-dimensional, not finite or not ascending.
 
     >>> calibration = calibrate(range(1, 20))
@@ -74,22 +77,22 @@ class Calibration:
 
     @property
     def count(self) -> int:
-        """How many held-out normal images there are, `n`."""
+        """Number of held-out normal images, `n`."""
         return len(self.scores)
 
     def threshold(self, false_positive_rate: float) -> float:
-        """The score above which an image is anomalous: of normal images, at most `false_positive_rate` are.
+        """Return the score above which an image is anomalous, at most a share `false_positive_rate` of normal ones.
 
-        With `k = ceil((n + 1) (1 - false_positive_rate))` it is the `k`-th smallest of the `n` scores. Of an
-        image that is normal, and over all draws of the calibration images,
+        With `k = ceil((n + 1) (1 - false_positive_rate))` it is the `k`-th smallest of the `n` scores. For a normal
+        image, and over all draws of the calibration images,
 
             P(score > threshold) = (n + 1 - k) / (n + 1) <= false_positive_rate,
 
-        where scores do not tie, and less where they do. `realised_rate` tells how far the rate may be off for
-        the calibration images that were drawn.
+        if scores do not tie, and less if they do. `realised_rate` says how far the rate may be off for the calibration
+        images that were drawn.
 
-        The verdict is anomalous where `score > threshold`, strictly: a score that equals the threshold is
-        normal. It is so exactly where its p-value is at most `false_positive_rate`, to the last bit.
+        The verdict is anomalous if `score > threshold`, strictly: a score that equals the threshold is normal.
+        That is so, to the last bit, exactly if the score's p-value is at most `false_positive_rate`.
 
         Args:
           false_positive_rate: wanted share of normal images above the threshold, at least `1 / (n + 1)` and
@@ -99,7 +102,7 @@ class Calibration:
           One of the calibration scores.
 
         Raises:
-          ArgumentError: a rate that is not in (0, 1), or lower than so few images can support.
+          ArgumentError: the rate is not in (0, 1), or too low for the number of images.
 
         >>> calibrate([3.0, 1.0, 2.0]).threshold(0.25)
         3.0
@@ -111,10 +114,10 @@ class Calibration:
         return float(self.scores[self.count - self.exceeding(false_positive_rate)])
 
     def exceeding(self, false_positive_rate: float) -> int:
-        """`n + 1 - k`: the largest rank from above whose p-value is at most the rate.
+        """Return `n + 1 - k`, the largest rank from above whose p-value is at most the rate.
 
         Raises:
-          ArgumentError: a rate as `threshold` refuses.
+          ArgumentError: `threshold` refuses the rate.
 
         >>> calibrate(range(50)).exceeding(0.05)
         2
@@ -132,9 +135,9 @@ class Calibration:
         return exceeding
 
     def p_values(self, scores: ArrayLike) -> Float64[np.ndarray, "n"]:
-        """The conformal p-value of each score: `(1 + #{calibration >= score}) / (n + 1)`.
+        """Return the conformal p-value of each score: `(1 + #{calibration >= score}) / (n + 1)`.
 
-        Of a normal image, `P(p <= a) <= a` for every `a`, over all draws of the calibration images.
+        For a normal image, `P(p <= a) <= a` for every `a`, over all draws of the calibration images.
 
         Args:
           scores: `[N]`, of new images; higher is more anomalous.
@@ -153,10 +156,10 @@ class Calibration:
         return (1 + self.count - np.searchsorted(self.scores, array, side="left")) / (self.count + 1)
 
     def is_anomalous(self, scores: ArrayLike, false_positive_rate: float) -> Bool[np.ndarray, "n"]:
-        """Whether each score is above the threshold, compared in float64.
+        """Return whether each score is above the threshold, compared in float64.
 
-        A comparison of float32 scores with `threshold` would round the threshold to float32 first, and could
-        take a tie for more.
+        A comparison of float32 scores with `threshold` would first round the threshold to float32, and could take a tie
+        for a higher score.
 
         Args:
           scores: `[N]`, of new images; higher is more anomalous.
@@ -167,7 +170,7 @@ class Calibration:
 
         Raises:
           ArgumentTypeError: the scores are not real numbers.
-          ArgumentError: the scores are empty, not one-dimensional or not finite; a rate as `threshold` refuses.
+          ArgumentError: the scores are empty, not one-dimensional or not finite; or `threshold` refuses the rate.
 
         >>> calibrate([1.0, 2.0, 3.0]).is_anomalous([2.0, 3.0, 4.0], 0.5).tolist()
         [False, True, True]
@@ -175,11 +178,10 @@ class Calibration:
         return finite_scores("given", scores) > self.threshold(false_positive_rate)
 
     def realised_rate(self, false_positive_rate: float, *, confidence: float = 0.95) -> Interval:
-        """The false-positive rate that `threshold` may really have, given these calibration images.
+        """Return the false-positive rate that `threshold` may really have, given these calibration images.
 
-        The share of all normal images above the `k`-th smallest of `n` scores depends on which images were
-        held out. Over their draws it follows `Beta(n + 1 - k, k)` where scores do not tie, and lies below
-        that (stochastically) where they do.
+        The share of all normal images above the `k`-th smallest of `n` scores depends on which images were held out.
+        Over their draws it follows `Beta(n + 1 - k, k)` if scores do not tie, and is stochastically smaller if they do.
 
         Args:
           false_positive_rate: as for `threshold`.
@@ -190,7 +192,7 @@ class Calibration:
           + confidence) / 2`.
 
         Raises:
-          ArgumentError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
+          ArgumentError: `threshold` refuses the rate, or the confidence is not in (0, 1).
 
         >>> rate = calibrate(range(120)).realised_rate(0.05)
         >>> [f"{100 * share:.1f} %" for share in rate]
@@ -200,7 +202,7 @@ class Calibration:
             raise ArgumentError(
                 argument("confidence", confidence), "a number between 0 and 1, e.g. 0.95", "give a probability"
             )
-        # scipy.stats would take 0.8 s to import, and a command that scores one image would wait for it.
+        # scipy.stats takes 0.8 s to import, and a command that scores one image would wait for it.
         from scipy.special import betaincinv
 
         exceeding = self.exceeding(false_positive_rate)
@@ -210,7 +212,7 @@ class Calibration:
         return Interval(value=exceeding / (self.count + 1), low=float(low), high=float(high))
 
     def summary(self, false_positive_rate: float, *, confidence: float = 0.95) -> str:
-        """Threshold, the number of images it rests on and what they promise, in one sentence for a log.
+        """Return the threshold, its number of images and its promise, in one sentence for a log.
 
         Args:
           false_positive_rate: as for `threshold`.
@@ -220,7 +222,7 @@ class Calibration:
           A sentence without a full stop.
 
         Raises:
-          ArgumentError: a rate as `threshold` refuses, or a confidence that is not in (0, 1).
+          ArgumentError: `threshold` refuses the rate, or the confidence is not in (0, 1).
 
         >>> print(calibrate(range(120)).summary(0.05))
         threshold 114 nats at a false-positive rate of 5 % from 120 held-out normal images;
@@ -237,12 +239,12 @@ class Calibration:
 
 
 def calibrate(scores: ArrayLike, *, unit: str = "nats") -> Calibration:
-    """Calibration from the scores of held-out normal images.
+    """Make a calibration from the scores of held-out normal images.
 
     Args:
-      scores: `[n]`, of normal images that the model was not trained on, one score an independent part; higher
-        is more anomalous. In any order, with or without ties.
-      unit: of the scores; empty where they have none.
+      scores: `[n]`, scores of normal images that the model was not trained on, one score for each independent part;
+        higher is more anomalous. The order does not matter, and scores may tie.
+      unit: unit of the scores, or empty.
 
     Returns:
       The sorted scores, in float64.
@@ -258,20 +260,20 @@ def calibrate(scores: ArrayLike, *, unit: str = "nats") -> Calibration:
 
 
 def images_needed(false_positive_rate: float) -> int:
-    """The fewest held-out normal images that support a false-positive rate: `ceil(1 / rate) - 1`.
+    """Return the fewest held-out normal images that support a false-positive rate: `ceil(1 / rate) - 1`.
 
     Args:
       false_positive_rate: between zero and one.
 
     Raises:
-      ArgumentError: a rate that is not in (0, 1).
+      ArgumentError: the rate is not in (0, 1).
 
     >>> images_needed(0.05), images_needed(0.001)
     (19, 999)
     """
     _check_rate(false_positive_rate)
     count = max(1, math.ceil(1 / Fraction(false_positive_rate)) - 1)
-    # The quotient 1 / (n + 1) of floating point may round onto the rate where the exact one stays above it.
+    # In floating point, the quotient 1 / (n + 1) may round onto the rate although the exact one is above it.
     return count - 1 if count > 1 and 1 / count <= false_positive_rate else count
 
 
@@ -292,9 +294,9 @@ def _check_rate(false_positive_rate: float) -> None:
 
 
 def _largest_rank(rate: float, ranks: int) -> int:
-    """The largest integer `j` whose quotient `j / ranks`, as floating point has it, is at most the rate.
+    """Return the largest integer `j` whose floating-point quotient `j / ranks` is at most the rate.
 
-    `floor(rate * ranks)` is wrong where the product rounds across an integer: 0.29 * 100 is 28.999999999999996.
+    `floor(rate * ranks)` is wrong if the product rounds across an integer: 0.29 * 100 is 28.999999999999996.
     """
     j = math.floor(rate * ranks)
     while (j + 1) / ranks <= rate:

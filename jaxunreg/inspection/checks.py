@@ -1,4 +1,4 @@
-"""What a detector's settings, and what it keeps of the held-out images, must satisfy."""
+"""Checks of a detector's settings, and of what it keeps of the held-out images."""
 
 import math
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from jaxunreg.metrics.scores import finite_scores
 
 
 def check_rate(held_out_images: int, false_positive_rate: float, name: str = "false_positive_rate") -> None:
-    """Refuse a false-positive rate that so few held-out images cannot support.
+    """Refuse a false-positive rate that is too low for the number of held-out images.
 
     Args:
-      held_out_images: how many there are.
+      held_out_images: number of held-out images.
       false_positive_rate: the rate.
       name: of the argument, for the error.
 
@@ -44,7 +44,7 @@ def check_rate(held_out_images: int, false_positive_rate: float, name: str = "fa
 
 
 def check_region_rates(held_out_images: int, named_regions: Mapping[str, RegionToTell] | None) -> None:
-    """Refuse a rate of a named region that so few held-out images cannot support.
+    """Refuse a rate of a named region that is too low for the number of held-out images.
 
     Raises:
       ArgumentError: there are too few images.
@@ -71,21 +71,21 @@ def check_scoring(term: str, top_k: int) -> None:
 
 
 def check_bits(bits: int) -> None:
-    """Check how many bits the images of a detector have.
+    """Check the number of bits of a detector's images.
 
     Raises:
       ArgumentTypeError: it is not an integer.
-      ArgumentError: it is none of 8, 16 and 32.
+      ArgumentError: it is not 8, 16 or 32.
     """
     if check_integer("bits", bits, at_least=None) not in (8, 16, 32):
         raise ArgumentError(argument("bits", bits), "8, 16, or 32 for floating point", f"change {argument('bits')}")
 
 
 def check_arithmetic(of_scorer: str, of_held_out: str) -> None:
-    """Refuse a scorer in another arithmetic than that in which the held-out images were scored.
+    """Refuse a scorer whose arithmetic differs from that of the held-out scores.
 
-    Rounding to bfloat16 adds to M, and most where sigma is small, as after a linear start. How much depends on the
-    lowering, too, so that a threshold of one arithmetic does not hold in another.
+    Rounding to bfloat16 adds to M, most where sigma is small, as after a linear start. How much also depends on the
+    lowering. So a threshold of one arithmetic does not hold in another.
 
     Raises:
       ArgumentError: they differ.
@@ -100,11 +100,11 @@ def check_arithmetic(of_scorer: str, of_held_out: str) -> None:
 
 
 def check_review(false_positive_rate: float, review_rate: float | None) -> None:
-    """Check the rate from which on a person should look at an image.
+    """Check the rate of images that a person should look at.
 
     Raises:
-      ArgumentTypeError: it is no number.
-      ArgumentError: it is not in (0, 1), or not above the rate at which images are rejected.
+      ArgumentTypeError: it is not a number.
+      ArgumentError: it is not in (0, 1), or not above the rate of rejected images.
 
     >>> check_review(0.05, 0.01)
     Traceback (most recent call last):
@@ -135,7 +135,7 @@ def check_peaks(pixel_peaks: PixelPeaks | None) -> None:
     """Check the highest pixel of each held-out image.
 
     Raises:
-      ArgumentError: a term is missing, or has values that are not finite numbers.
+      ArgumentError: a term is missing, or its values are not finite numbers.
     """
     if pixel_peaks is None:
         return
@@ -150,8 +150,8 @@ def check_held_out(held_out: HeldOutScores, pixel_levels: PixelLevels) -> None:
     """Check what a detector keeps of the held-out images.
 
     Raises:
-      ArgumentError: a term is missing, has scores of another number of images, an image without a score, scores that
-        are not finite or not descending, or pixel levels that are not two finite, ascending numbers.
+      ArgumentError: a term is missing, has scores of another number of images, or an image without a score; scores are
+        not finite or not descending; or pixel levels are not two finite, ascending numbers.
     """
     missing = set(get_args(Term)) - (set(held_out) & set(pixel_levels))
     if missing:
@@ -166,7 +166,7 @@ def check_held_out(held_out: HeldOutScores, pixel_levels: PixelLevels) -> None:
                 f"held-out scores {term!r} of shape {scores.shape} and dtype {scores.dtype}",
                 "floating point of shape [images, patches]",
             )
-        # An image with fewer patches than are kept is filled up with NaN, which the sort puts last.
+        # An image with fewer patches than are kept is filled up with NaN. The sort puts NaN last.
         if scores.shape[1] == 0 or np.isnan(scores[:, 0]).any():
             raise _unlike_calibrated(f"held-out scores {term!r} with an image without a score", "one at least")
         if np.isinf(scores).any() or not np.array_equal(-np.sort(-scores, axis=1), scores, equal_nan=True):

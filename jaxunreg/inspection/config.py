@@ -1,4 +1,4 @@
-"""How a detector is made of normal images."""
+"""The settings for making a detector of normal images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -27,30 +27,30 @@ _DEEPEST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
-    """How a detector is made of a folder of normal images.
+    """The settings for making a detector of a folder of normal images.
 
     Attributes:
-      space: what is learned. features: what a pretrained network sees, by a Gaussian; seconds to minutes. pixels: the
+      space: what is learned. features: a pretrained network's features, by a Gaussian; seconds to minutes. pixels: the
         paper's VAE, trained on random crops; minutes to hours.
-      resolution: images are resized to about resolution**2 pixels, with the aspect ratio of the data set. By default
-        that is 384, and smaller images are looked at as they are. Raise it when the smallest defect is fewer than about
-        8 pixels wide in the resized image; twice the resolution takes four times as long. From about 1,220 on, a
-        covariance for each place would take more than 2 GiB, and all places share one. For features only.
-      patch: height and width of the crops that the model is trained on and of the patches that are scored, in pixels;
-        a multiple of 2**depth. No image may be smaller. For pixels only, as are the next four, and training.
+      resolution: images are resized to about resolution**2 pixels, with the aspect ratio of the data set. The default
+        is 384, and smaller images are not enlarged. Raise it if the smallest defect is less than about 8 pixels wide in
+        the resized image. Twice the resolution takes four times as long. From about 1,220 on, a covariance for each
+        place would take more than 2 GiB, so all places share one. For features only.
+      patch: height and width of the crops in training and of the scored patches, in pixels; a multiple of 2**depth. No
+        image may be smaller. This option, the next four, and training are for pixels only.
       depth: convolution layers of the encoder and of the decoder.
-      base_channels: channels of the first feature map. Half of them train about three times as fast.
+      base_channels: channels of the first feature map. Half as many train about three times as fast.
       latent_dim: dimensions of the latent space.
-      stride: pixels from one scored patch to the next. Half of it takes four times as long.
+      stride: pixels from one scored patch to the next. Half the stride takes four times as long.
       term: the score. m is the unregularized score; nelbo is the sum of d, a and m.
-      top_k: an image's score is the mean of this many of its most anomalous places (features) or patches (pixels); by
-        default one in fifty places for features, since a defect covers several, and 1 patch for pixels.
-      calibration_fraction: share of the normal parts that are held out from training and set the threshold.
+      top_k: an image's score is the mean of this many of its most anomalous places (features) or patches (pixels). The
+        default is one in fifty places for features, because a defect covers several, and 1 patch for pixels.
+      calibration_fraction: share of the normal parts that is held out from training to set the threshold.
       false_positive_rate: share of normal images that may be called anomalous. 0.05 needs 19 held-out parts, 0.01
         needs 99.
-      review_rate: share of normal images that a person may be asked to look at; with it verdicts are pass, review and
+      review_rate: share of normal images that a person may be asked to look at. With it, verdicts are pass, review and
         reject. By default there is no review.
-      seed: of the choice of the held-out parts, the initial weights, the crops and the noise.
+      seed: seed of the choice of the held-out parts, the initial weights, the crops and the noise.
       train: how the model is trained.
 
     Raises:
@@ -100,7 +100,8 @@ class DetectorConfig:
             )
         if self.depth < 1:
             raise ArgumentError(argument("depth", self.depth), "at least 1", f"raise {argument('depth')}")
-        # A power of thousands has more digits than Python prints, and no image is larger than a power of tens.
+        # For a depth of thousands, 2**depth has more digits than Python prints. A depth of tens already exceeds every
+        # image.
         if self.depth > _DEEPEST:
             raise ArgumentError(argument("depth", self.depth), f"at most {_DEEPEST}", f"lower {argument('depth')}")
         step = 2**self.depth
@@ -129,7 +130,7 @@ class DetectorConfig:
 
     @property
     def smallest_image(self) -> int:
-        """Height and width that an image must have at least, in pixels."""
+        """The least height and width of an image, in pixels."""
         return {"features": SMALLEST_IMAGE, "pixels": self.patch}[self.space]
 
     def _check_fields_of_the_other_space(self) -> None:
@@ -145,7 +146,7 @@ class DetectorConfig:
                 )
 
     def model(self, channels: int) -> VAE:
-        """The network for gray (1) or RGB (3) images."""
+        """Return the network for gray (1) or RGB (3) images."""
         return VAE(
             VAEConfig(
                 image_shape=(self.patch, self.patch, channels),
@@ -157,7 +158,7 @@ class DetectorConfig:
 
 
 def _differing(name: str, value: Any, default: Any) -> Iterator[tuple[str, Any]]:
-    """The settings that differ from their defaults, those of a config in a config by their own names."""
+    """Return the settings that differ from their defaults. Those of an inner config have their own names."""
     if is_dataclass(value):
         for field in fields(value):
             yield from _differing(field.name, getattr(value, field.name), getattr(default, field.name))

@@ -1,11 +1,11 @@
-"""Which places and pixels of an image count, where a mask says which do not.
+"""The places and pixels of an image that count, after a mask of those that do not.
 
 A mask belongs to one camera and one fixture. It is laid over an image of any size with the same ratio of sides:
 
-- A **pixel** of the image is ignored if it overlaps an ignored pixel of the mask. It is painted gray before the image
-  is learned from or scored (`jaxunreg.inspection.painting`), so that nothing of it can reach a score.
+- A **pixel** of the image is ignored if it overlaps an ignored pixel of the mask. It is painted gray before learning
+  and scoring (`jaxunreg.inspection.painting`), so it cannot affect a score.
 - A **place** (of a map of features, or a patch of pixels) counts if no ignored pixel lies in the box around its middle
-  (`PatchGrid.middles`). So a place that is gray in part, and may be odd for that alone, does not count either.
+  (`PatchGrid.middles`). So a partly gray place, which may be anomalous only for that, does not count either.
 - A pixel of the **heat map** counts if the place with the nearest middle counts.
 - A place belongs to a **named region** if it counts and its middle lies in the region.
 """
@@ -19,20 +19,20 @@ from jaxtyping import Bool, Int
 from jaxunreg.errors import ArgumentError
 from jaxunreg.scoring.patches import PatchGrid
 
-# How far the ratio of the sides of an image may be from that of a mask.
+# The largest relative difference between the aspect ratios of an image and of a mask.
 _TOLERANCE = 0.02
 
-# Images of so many sizes are remembered.
+# Number of image sizes that are remembered.
 _MOST_SIZES = 16
 
 
 class Counted(NamedTuple):
-    """What counts of an image.
+    """What counts in an image.
 
     Attributes:
-      places: which places count.
-      pixels: which pixels of the heat map count, or None where all do.
-      named: which places belong to each named region.
+      places: whether each place counts.
+      pixels: whether each pixel of the heat map counts, or None if all do.
+      named: for each named region, whether each place belongs to it.
     """
 
     places: Bool[np.ndarray, "rows columns"]
@@ -41,10 +41,10 @@ class Counted(NamedTuple):
 
 
 class Counting:
-    """What counts of images of any sizes, computed once for each size.
+    """What counts in images of any sizes, computed once for each size.
 
     Args:
-      ignored: a mask of what does not count, or None.
+      ignored: a mask of the pixels that do not count, or None.
       named: the mask of each named region.
 
     >>> grid = PatchGrid(np.arange(0, 5, 2), np.arange(0, 7, 2), 2, 2)
@@ -61,14 +61,14 @@ class Counting:
         self._known: dict[tuple[tuple[int, int], tuple[int, int]], Counted] = {}
 
     def of(self, size: tuple[int, int], grid: PatchGrid) -> Counted:
-        """What counts of an image.
+        """Return what counts in an image.
 
         Args:
           size: its height and width.
-          grid: where its places lie.
+          grid: its places.
 
         Raises:
-          ArgumentError: the sides of a mask have another ratio, no place counts, or none belongs to a named region.
+          ArgumentError: a mask has another aspect ratio, no place counts, or no place belongs to a named region.
         """
         key = size, grid.shape
         if key not in self._known:
@@ -105,10 +105,10 @@ class Counting:
 
 
 def fits(mask: tuple[int, int], sizes: Int[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
-    """Whether a mask can be laid over images: whether their sides have the same ratio, up to 2 %.
+    """Return whether a mask can be laid over images: whether their aspect ratios agree up to 2 %.
 
     Args:
-      mask: its height and width.
+      mask: height and width of the mask.
       sizes: height and width of each image.
 
     >>> fits((12, 15), np.array([[24, 30], [15, 12], [400, 501]])).tolist()
@@ -118,14 +118,14 @@ def fits(mask: tuple[int, int], sizes: Int[np.ndarray, "n 2"]) -> Bool[np.ndarra
 
 
 def mask_at(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bool[np.ndarray, "{size[0]} {size[1]}"]:
-    """A mask laid over an image: the pixels of the image that overlap a marked pixel.
+    """Lay a mask over an image: return the pixels of the image that overlap a marked pixel.
 
     Args:
-      mask: of any size.
+      mask: a mask of any size.
       size: height and width of the image.
 
     Raises:
-      ArgumentError: the sides of the mask have another ratio than those of the image.
+      ArgumentError: the aspect ratios of mask and image differ.
 
     >>> mask_at(np.array([[True, False], [False, False]]), (3, 3)).astype(int).tolist()
     [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
@@ -151,7 +151,7 @@ def mask_at(mask: Bool[np.ndarray, "height width"], size: tuple[int, int]) -> Bo
 
 
 def _in_boxes(mask: Bool[np.ndarray, "height width"], grid: PatchGrid) -> Bool[np.ndarray, "rows columns"]:
-    """Whether a marked pixel lies in the box around the middle of each place."""
+    """Return whether a marked pixel lies in the box around the middle of each place."""
     ends = []
     for middles, side, length in zip(grid.middles, (grid.height, grid.width), mask.shape, strict=True):
         first, last = np.floor(middles - side / 2), np.ceil(middles + side / 2)
@@ -162,7 +162,7 @@ def _in_boxes(mask: Bool[np.ndarray, "height width"], grid: PatchGrid) -> Bool[n
 def _any_in(
     mask: Bool[np.ndarray, "height width"], rows: tuple[np.ndarray, np.ndarray], columns: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Whether a marked pixel lies in each rectangle, by sums over all that is above and left of a corner."""
+    """Return whether a marked pixel lies in each rectangle, from sums over everything above and left of a corner."""
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
     sums[1:, 1:] = mask.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
     (top, bottom), (left, right) = rows, columns
@@ -171,7 +171,7 @@ def _any_in(
 
 
 def _nearest(grid: PatchGrid, size: tuple[int, int]) -> tuple[Int[np.ndarray, " height"], Int[np.ndarray, " width"]]:
-    """For each row and column of pixels that of the places whose middle is nearest."""
+    """Return for each row and column of pixels the row or column of places with the nearest middle."""
     rows, columns = (
         np.searchsorted((middles[1:] + middles[:-1]) / 2, np.arange(length) + 0.5)
         for middles, length in zip(grid.middles, size, strict=True)

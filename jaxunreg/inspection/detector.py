@@ -1,4 +1,4 @@
-"""A detector: what it says of images, and how it is saved."""
+"""A detector: its verdicts on images, and how it is saved."""
 
 import dataclasses
 import functools
@@ -28,30 +28,30 @@ from jaxunreg.scoring.patches import PatchGrid
 
 
 class AnomalyDetector(CalibratedScorer):
-    """A scorer, calibrated on held-out normal images; made by `fit_detector` or `calibrate_detector`.
+    """A scorer, calibrated on held-out normal images. `fit_detector` or `calibrate_detector` makes it.
 
-    With another term, `top_k` or rate it is calibrated anew from what it keeps of the held-out images:
-    `dataclasses.replace(detector, top_k=3)`. Another stride needs `calibrate_detector`, since it changes the scores.
+    With another term, `top_k` or rate it calibrates itself again from the held-out scores that it keeps:
+    `dataclasses.replace(detector, top_k=3)`. Another stride needs `calibrate_detector`, because it changes the scores.
     Its attributes, and the thresholds that follow from them, are those of `CalibratedScorer`.
     """
 
     def image_score(
         self, patches: Float32[np.ndarray, "rows columns"], counted: Bool[np.ndarray, "rows columns"] | None = None
     ) -> float:
-        """An image's score from its patches': the mean of the `top_k` highest, or of all where it has fewer.
+        """Return an image's score from its patches': the mean of the `top_k` highest, or of all if it has fewer.
 
         Args:
           patches: the score of each patch.
-          counted: which of them count, `ImageVerdict.counted`; None for all.
+          counted: whether each of them counts, `ImageVerdict.counted`; None for all.
         """
         return score_of(patches, self.top_k, counted)
 
     def counted(self, size: tuple[int, int], grid: PatchGrid) -> Counted:
-        """Which places and pixels of an image count, and which belong to the named regions.
+        """Return which places and pixels of an image count, and which belong to the named regions.
 
         Args:
           size: height and width of the image.
-          grid: where its places lie, `ImageMaps.grid`.
+          grid: its places, `ImageMaps.grid`.
 
         Raises:
           ArgumentError: the errors of `Counting.of`.
@@ -61,16 +61,16 @@ class AnomalyDetector(CalibratedScorer):
     def inspect(
         self, images: Iterable[np.ndarray], *, pixels: bool = False, heat_map_stride: int | None = None
     ) -> Iterator[InspectedImage]:
-        """Each image with its verdict and, on request, the terms of its pixels.
+        """Yield each image with its verdict and, on request, the terms of its pixels.
 
-        Images of any sizes are scored by one compiled program. Each is taken from `images` once. Where the heat maps
-        have the detector's stride, verdicts and heat maps come from one pass of the network.
+        One compiled program scores images of any sizes. Each is taken from `images` once. If the heat maps have the
+        detector's stride, verdicts and heat maps come from one pass of the network.
 
         Args:
           images: `[height, width, channels]` each, at least as large as a patch; uint8, or floating point in [0, 1],
-            all in one dtype, e.g. `ImageFiles`. They are read one after another, a few ahead of those that are yielded.
-          pixels: whether to give the terms of the pixels too.
-          heat_map_stride: pixels from one patch to the next in them, at most the size of a patch; default: the
+            all in one dtype, e.g. `ImageFiles`. They are read one after another, a few ahead of the results.
+          pixels: whether to include the terms of the pixels.
+          heat_map_stride: pixels from one patch to the next in the heat maps, at most the size of a patch; default: the
             detector's.
 
         Yields:
@@ -112,12 +112,12 @@ class AnomalyDetector(CalibratedScorer):
     def heat_maps(
         self, images: Iterable[np.ndarray], *, stride: int | None = None, smooth: bool = False
     ) -> Iterator[Float64[np.ndarray, "height width"]]:
-        """The term for each pixel of images of any sizes, by one compiled program.
+        """Yield the term for each pixel of images of any sizes, by one compiled program.
 
         Args:
           images: see `inspect`.
           stride: pixels from one patch to the next, at most the size of a patch; default: the detector's.
-          smooth: whether to smooth the map for the eye, by a Gaussian whose standard deviation is `smoothing`.
+          smooth: whether to smooth the map for display, by a Gaussian with the standard deviation `smoothing`.
 
         Yields:
           For each image, in order, float64 `[height, width]`, in nats a pixel, higher is more anomalous.
@@ -131,10 +131,10 @@ class AnomalyDetector(CalibratedScorer):
             yield self.heat_map(maps.pixels, smooth=smooth)
 
     def heat_map(self, pixels: Decomposition, *, smooth: bool = False) -> Float64[np.ndarray, "height width"]:
-        """The heat map of one image: the detector's term of its pixels.
+        """Return the heat map of one image: the detector's term of its pixels.
 
         Args:
-          pixels: of an image, from `inspect`.
+          pixels: terms of the pixels of an image, from `inspect`.
           smooth: see `heat_maps`.
 
         Returns:
@@ -144,19 +144,19 @@ class AnomalyDetector(CalibratedScorer):
         return smoothed(heat, self.smoothing) if smooth else heat
 
     def regions(self, found: InspectedImage, rate: float | None = None) -> tuple[Region, ...]:
-        """The connected regions of an image above `pixel_level`, the one with the highest peak first.
+        """Return the connected regions of an image above `pixel_level`, the one with the highest peak first.
 
         Args:
           found: an image, from `inspect` with `pixels` and the detector's stride.
           rate: share of normal images that have any region; default: the detector's false-positive rate.
 
         Raises:
-          ArgumentError: an image without pixels, or the errors of `pixel_level`.
+          ArgumentError: the image has no pixels, or the errors of `pixel_level`.
         """
         return find_regions(self._shown(found), self.pixel_level(rate), found.counted)
 
     def region_mask(self, found: InspectedImage, rate: float | None = None) -> Bool[np.ndarray, "height width"]:
-        """The pixels of all `regions` of an image.
+        """Return the pixels of all `regions` of an image.
 
         Args:
           found: see `regions`.
@@ -168,16 +168,16 @@ class AnomalyDetector(CalibratedScorer):
         return region_mask(self._shown(found), self.pixel_level(rate), found.counted)
 
     def has_seen(self, images: ImageFiles) -> Bool[np.ndarray, " n"]:
-        """Whether each file was among those that the detector was trained or calibrated on, by its bytes."""
+        """Return whether the detector was trained or calibrated on each file, by its bytes."""
         seen = set(self.record.get("files", ()))
         if not seen:
             return np.zeros(len(images), bool)
         return np.array([remembered in seen for remembered in remembered_hashes(images)], bool)
 
     def save(self, directory: str | Path) -> None:
-        """Save the detector: what was learned, calibration and record together, without pickle; whole or not at all.
+        """Save the learned arrays, calibration and record of the detector, without pickle, whole or not at all.
 
-        Of a feature network its name and SHA-256 are saved, and not its weights.
+        For a feature network, only its name and SHA-256 are saved, not its weights.
 
         Args:
           directory: a folder that does not exist yet, or is empty.
@@ -196,7 +196,7 @@ class AnomalyDetector(CalibratedScorer):
         write_detector(directory, self.scorer, self._content())
 
     def write_calibration_into(self, directory: Path) -> None:
-        """Write all but the scorer into the folder of a detector with the same scorer.
+        """Write everything except the scorer into the folder of a detector with the same scorer.
 
         Raises:
           OSError: the folder cannot be written.
@@ -205,18 +205,18 @@ class AnomalyDetector(CalibratedScorer):
 
     @classmethod
     def load(cls, directory: str | Path, *, network: FeatureNetwork | None = None) -> "AnomalyDetector":
-        """Load what `save`, or `fit_detector` with a directory, wrote.
+        """Load a detector that `save`, or `fit_detector` with a directory, wrote.
 
         Args:
           directory: the folder.
-          network: the feature network that the detector was made with, if that was one of the user's own.
+          network: the feature network of the detector, if it was the user's own.
 
         Returns:
-          A detector that scores to the same bits.
+          A detector whose scores are the same to the bit.
 
         Raises:
-          CheckpointError: the folder holds no detector, or one that is unfinished, damaged, of another version, or made
-            with another feature network.
+          CheckpointError: the folder holds no detector, or the detector is unfinished, damaged, of another version, or
+            made with another feature network.
         """
         return read_detector(directory, cls, network)
 

@@ -1,4 +1,4 @@
-"""A detector on disk: its scorer and what its verdicts rest on, in one folder without pickle."""
+"""A detector on disk: its scorer and the basis of its verdicts, in one folder without pickle."""
 
 import json
 import os
@@ -29,7 +29,7 @@ FORMAT = 3
 _READ = (2, FORMAT)
 
 FILE = "detector.json"
-"""Written last: a folder without it is no detector."""
+"""The file that is written last. A folder without it is not a detector."""
 
 MODEL = "model"
 
@@ -43,12 +43,12 @@ _T = TypeVar("_T")
 
 
 def save_detector(directory: str | Path, scorer: MapScorer, fields: Mapping[str, Any]) -> None:
-    """Write a detector into a folder of its own, whole or not at all; see `AnomalyDetector.save`.
+    """Write a detector into its own folder, whole or not at all; see `AnomalyDetector.save`.
 
     Args:
       directory: a folder that does not exist yet, or is empty.
-      scorer: what scores.
-      fields: the other fields of `AnomalyDetector`, and what else should be readable in the file.
+      scorer: the scorer.
+      fields: the other fields of `AnomalyDetector`, and further entries for readers of the file.
 
     Raises:
       CheckpointError: the folder is not empty or cannot be written.
@@ -74,15 +74,15 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
 
     Args:
       directory: the folder.
-      scorer: what scores.
+      scorer: the scorer.
       fields: see `save_detector`.
 
     Raises:
-      ArgumentError: what was learned is not finite.
+      ArgumentError: the learned arrays are not finite.
       OSError: the folder cannot be written.
     """
     check_finite(scorer.learned)
-    # A name that nobody can have put a link at.
+    # A name at which nobody can have made a link.
     temporary = temporary_sibling(directory / MODEL)
     try:
         save_scorer(temporary, scorer)
@@ -94,11 +94,11 @@ def write_detector(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]
 
 
 def write_description(directory: Path, scorer: MapScorer, fields: Mapping[str, Any]) -> None:
-    """Write the masks and `detector.json` into a folder where the scorer is saved already.
+    """Write the masks and `detector.json` into a folder where the scorer is already saved.
 
     Args:
       directory: the folder.
-      scorer: what is saved there.
+      scorer: the saved scorer.
       fields: see `save_detector`.
 
     Raises:
@@ -129,18 +129,18 @@ def write_description(directory: Path, scorer: MapScorer, fields: Mapping[str, A
 
 
 def read_detector(directory: str | Path, make: Callable[..., _T], network: FeatureNetwork | None = None) -> _T:
-    """Read what `write_detector` wrote.
+    """Read a detector that `write_detector` wrote.
 
     Args:
       directory: the folder.
-      make: from the fields of `AnomalyDetector` to a detector.
-      network: the feature network, if the detector was made with one of the user's own.
+      make: makes a detector of the fields of `AnomalyDetector`.
+      network: the feature network of the detector, if it was the user's own.
 
     Returns:
-      What `make` made.
+      The result of `make`.
 
     Raises:
-      CheckpointError: the folder holds no detector, or one that is unfinished, damaged, of another version, or made
+      CheckpointError: the folder holds no detector, or the detector is unfinished, damaged, of another version, or made
         with another feature network.
     """
     directory = given_path("directory", directory)
@@ -166,7 +166,7 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
         model_files, space = dict(content["model_files"]), content["space"]
         if content["format"] != 2:
             fields |= _additions(directory, content)
-    # What somebody wrote by hand may hold anything. Other types raise AttributeError, many brackets RecursionError.
+    # A file written by hand may hold anything. Other types raise AttributeError, many brackets RecursionError.
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
         raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
     scorer = load_scorer(directory / MODEL, space, network)
@@ -182,11 +182,11 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
 
 
 def cannot_write(target: Path | str, error: object) -> CheckpointError:
-    """The error for a folder or file that cannot be written.
+    """Return the error for a folder or file that cannot be written.
 
     Args:
-      target: which one.
-      error: what the operating system says.
+      target: the folder or file.
+      error: the operating system's error.
     """
     return CheckpointError(
         f"{target}, which cannot be written: {error}", "a folder with room on a disk", "choose another one"
@@ -202,7 +202,7 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
 
 
 def _additions(directory: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that format 2 does not have."""
+    """Return the fields that format 2 does not have."""
     peaks, told = content["pixel_peaks"], content["named_regions"]
     ignored, masks = load_masks(directory, dict(content["mask_files"]), len(told))
     return {

@@ -1,18 +1,21 @@
-"""Whether normal parts still look as the held-out ones did: conformal test martingales, with a bounded false alarm.
+"""Do normal parts still look like the held-out ones? Conformal test martingales, with a bounded false alarm.
 
-There are two of them, and each bets against something else:
+There are two, and each bets against something else:
 
-- **drift**: scores *below* the threshold are no longer spread as those of the held-out images below it. Parts above the
-  threshold are left out of this test, so a run of defects does not move it, however long.
+- **drift**: scores *below* the threshold are no longer spread like those of the held-out images below it. Parts above
+  the threshold are left out of this test, so even a long run of defects does not change it.
 - **excess**: more parts lie *above* the threshold than the rate explains.
 
 Drift without excess is a slow change, such as of the light. Excess without drift is a run of defects. With both, the
-line has probably drifted so far that normal parts are called anomalous. Where nearly all parts lie above the threshold
-at once, too few are left below it for the first test, and the two cannot be told apart.
+line has probably drifted so far that normal parts are called anomalous. If nearly all parts suddenly lie above the
+threshold, too few are left below it for the first test, and the two cannot be distinguished.
 
-Each alarms at a capital of `2 / alpha`. By Ville's inequality the probability that either of them ever does, while the
-parts are exchangeable with the held-out ones, is at most `alpha`, however many parts there are. The dependence through
-the common held-out images is part of it; see `jaxunreg.inspection.urn`.
+Each alarms at a capital of `2 / alpha`. By Ville's inequality, the probability that either ever alarms while the parts
+are exchangeable with the held-out ones is at most `alpha`, for any number of parts. This accounts for the dependence
+through the common held-out images; see `jaxunreg.inspection.urn`.
+
+References:
+  Vovk, V., Nouretdinov, I. and Gammerman, A. Testing Exchangeability On-Line. ICML 2003.
 """
 
 import math
@@ -33,22 +36,22 @@ from jaxunreg.integers import check_integer
 from jaxunreg.metrics.scores import finite_scores
 from jaxunreg.serialization import fingerprint
 
-# Bets on p-values x in (0, 1), each with the mean one: on low ones and on high ones, weakly and strongly; on very low
-# ones; on the middle and on the ends.
+# Bets on p-values x in (0, 1), each with mean one: on low and on high values, weakly and strongly; on very low values;
+# on the middle and on the ends.
 _TILTS = np.array([-1.8, -0.9, 0.9, 1.8])
 _BENDS = np.array([-0.8, 1.6])
 _BETS_ON_DRIFT = len(_TILTS) + 1 + len(_BENDS)
 
-# Bets that the odds of a part above the threshold are so many times those that the past gives.
+# Bets that the odds of a part above the threshold are this many times the odds from the past.
 _ODDS = np.array([2.0, 5.0, 20.0])
 
 
 class DriftState(NamedTuple):
-    """What a drift test has seen so far.
+    """The state of a drift test after some parts.
 
     Attributes:
-      counts: how many scores fell into each interval between the held-out ones, int64 `[n + 1]`.
-      drift: bets against "scores below the threshold are spread as the held-out ones".
+      counts: number of scores in each interval between the held-out ones, int64 `[n + 1]`.
+      drift: bets against "scores below the threshold are spread like the held-out ones".
       excess: bets against "parts above the threshold are as frequent as among the held-out ones".
     """
 
@@ -61,17 +64,17 @@ class DriftState(NamedTuple):
 class DriftTest:
     """A test of whether parts are still exchangeable with the held-out ones, part after part.
 
-    States are values: `step` makes a new one and changes nothing. The random numbers that break ties and smooth
-    p-values follow from the seed and the number of the part, so the same scores give the same states.
+    States are values: `step` returns a new one and changes nothing. The random numbers that break ties and smooth
+    p-values depend on the seed and the number of the part, so the same scores give the same states.
 
     Attributes:
-      calibration: of the held-out images.
-      false_positive_rate: of the threshold.
-      alpha: the largest probability that it ever alarms without a reason.
-      seed: of the random numbers.
+      calibration: calibration from the held-out images.
+      false_positive_rate: false-positive rate of the threshold.
+      alpha: the largest probability of ever giving a false alarm.
+      seed: seed of the random numbers.
 
     Raises:
-      ArgumentError: a rate as `Calibration.threshold` refuses, or `alpha` that is not in (0, 1).
+      ArgumentError: `Calibration.threshold` refuses the rate, or `alpha` is not in (0, 1).
 
     >>> from jaxunreg.inspection import calibrate
     >>> rng = np.random.default_rng(0)
@@ -102,34 +105,34 @@ class DriftTest:
 
     @cached_property
     def exceeding(self) -> int:
-        """How many of the `n + 1` intervals between the held-out scores lie above the threshold."""
+        """Number of the `n + 1` intervals between the held-out scores that lie above the threshold."""
         return self.calibration.exceeding(self.false_positive_rate)
 
     def init(self) -> DriftState:
-        """The state before the first part."""
+        """Return the state before the first part."""
         return first_state(self.calibration.count)
 
     def step(self, state: DriftState, score: float) -> DriftState:
-        """The state after one more part.
+        """Return the state after one more part.
 
         Args:
-          state: before it.
-          score: of the part, from the detector that the calibration is of.
+          state: the state before it.
+          score: score of the part, from the detector of the calibration.
 
         Raises:
-          ArgumentError: a score that is not finite.
+          ArgumentError: the score is not finite.
         """
         [value] = finite_scores("given", [score])
         generator = np.random.Generator(np.random.Philox(key=self.seed, counter=1 + state.drift.steps))
         tie, smoothing = 1.0 - generator.random(2)
         scores = self.calibration.scores
         low, high = (int(np.searchsorted(scores, value, side=side)) for side in ("left", "right"))
-        # A held-out score that is equal counts as below where its own random number is.
+        # An equal held-out score counts as below if its own random number is lower.
         interval = low + int((self._tie_breaks[low:high] < tie).sum())
         return advance(state, np.array(interval), np.array(smoothing), self.exceeding)
 
     def reading(self, state: DriftState) -> DriftReading:
-        """What the test says after the parts that the state has seen."""
+        """Return what the test says after the parts so far."""
         parts, share = state.drift.steps, self.exceeding / (self.calibration.count + 1)
         return DriftReading(
             parts=parts,
@@ -141,7 +144,7 @@ class DriftTest:
         )
 
     def dump(self, state: DriftState) -> dict[str, Any]:
-        """A state as JSON data, with a note of the calibration that it belongs to."""
+        """Return a state as JSON data, with a note of its calibration."""
         return {
             "calibration": self._identity,
             "counts": state.counts.tolist(),
@@ -153,10 +156,10 @@ class DriftTest:
         }
 
     def restore(self, data: Mapping[str, Any]) -> DriftState:
-        """The state that `dump` made JSON data of.
+        """Return the state from the JSON data of `dump`.
 
         Raises:
-          ArgumentError: the data are no state, or one of another calibration, rate or seed.
+          ArgumentError: the data are not a state, or have another calibration, rate or seed.
 
         >>> from jaxunreg.inspection import calibrate
         >>> test = DriftTest(calibrate(range(50)), 0.1)
@@ -171,7 +174,7 @@ class DriftTest:
             raise ArgumentError(
                 f"a drift state that cannot be read: {type(error).__name__}: {error}",
                 "one that `DriftTest.dump` wrote",
-                "begin anew with `DriftTest.init`",
+                "begin again with `DriftTest.init`",
                 field="state",
             ) from error
         fits = counts.shape == (self.calibration.count + 1,) and (counts >= 0).all() and counts.sum() == steps
@@ -179,14 +182,14 @@ class DriftTest:
             raise ArgumentError(
                 "a drift state of another calibration",
                 "one of the same held-out scores, false-positive rate and seed",
-                "begin anew, since after a calibration the test begins anew",
+                "begin again, because the test begins again after a calibration",
                 field="state",
             )
         return DriftState(counts, **bets)
 
     @cached_property
     def _tie_breaks(self) -> Float64[np.ndarray, " n"]:
-        """A random number for each held-out score."""
+        """Return a random number for each held-out score."""
         return np.random.Generator(np.random.Philox(key=self.seed, counter=0)).random(self.calibration.count)
 
     @cached_property
@@ -195,10 +198,10 @@ class DriftTest:
 
 
 def first_state(held_out_images: int, batch: tuple[int, ...] = ()) -> DriftState:
-    """The state before the first part.
+    """Return the state before the first part.
 
     Args:
-      held_out_images: how many there are.
+      held_out_images: number of held-out images.
       batch: the leading axes, for many lines side by side.
     """
     counts = np.zeros((*batch, held_out_images + 1), np.int64)
@@ -211,13 +214,13 @@ def advance(
     uniform: Float64[np.ndarray, "*batch"],
     exceeding: int,
 ) -> DriftState:
-    """The state after one more part, or one more on each of many lines; a pure function.
+    """Return the state after one more part, or one more on each of many lines; a pure function.
 
     Args:
-      state: before it.
-      interval: how many held-out scores lie below the part's.
+      state: the state before it.
+      interval: number of held-out scores below the part's.
       uniform: a random number in (0, 1).
-      exceeding: how many of the intervals between held-out scores lie above the threshold.
+      exceeding: number of the intervals between held-out scores that lie above the threshold.
     """
     placed = place(state.counts, interval, uniform, exceeding)
     p, above = placed.p_value[..., None], placed.is_above[..., None]
@@ -227,7 +230,7 @@ def advance(
     )
     chance = placed.chance_above[..., None]
     on_excess = np.where(above, _ODDS, 1.0) / (1.0 - chance + _ODDS * chance)
-    # Parts above the threshold do not count for drift: nobody bets on them.
+    # Parts above the threshold do not count for drift: there are no bets on them.
     return DriftState(
         placed.counts, next_bets(state.drift, np.where(above, 1.0, on_drift)), next_bets(state.excess, on_excess)
     )
@@ -235,7 +238,7 @@ def advance(
 
 _WIDTHS = {"drift": _BETS_ON_DRIFT, "excess": len(_ODDS)}
 
-# Beyond that a float64 overflows.
+# Beyond this, a float64 overflows.
 _MOST_LOG = 700.0
 
 
@@ -244,7 +247,7 @@ def _capital(bets: Bets) -> float:
 
 
 def _finite(log_bets: np.ndarray) -> list[float | None]:
-    """JSON has no infinity."""
+    """Replace infinities, which JSON does not have."""
     return [value if math.isfinite(value) else None for value in log_bets.tolist()]
 
 

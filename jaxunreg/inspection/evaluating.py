@@ -1,4 +1,4 @@
-"""From a detector and labelled images to an evaluation."""
+"""The evaluation of a detector on labelled images."""
 
 import contextlib
 import tempfile
@@ -27,26 +27,26 @@ def evaluate_detector(
     bootstrap: int = 1000,
     progress: bool = True,
 ) -> Evaluation:
-    """Score labelled images and see how well the scores, verdicts and heat maps fit their labels and masks.
+    """Score labelled images and measure how well scores, verdicts and heat maps fit their labels and masks.
 
-    Pixels that the detector ignores have no heat: a defect there counts as missed. Each image is read once. Where the
-    heat maps have the detector's stride, it passes through the network once. Images
-    of a defect without a mask count for images and not for pixels. Heat maps wait in a temporary file.
+    Pixels that the detector ignores have no heat: a defect there counts as missed. Each image is read once. If the heat
+    maps have the detector's stride, it also passes through the network once. Images of a defect without a mask count
+    for images but not for pixels. Heat maps are kept in a temporary file.
 
     Args:
       detector: see `fit_detector`.
-      images: normal ones and defects that the detector has not seen; `unseen_images` chooses them.
+      images: normal images and defects that the detector has not seen. `unseen_images` chooses them.
       heat_map_stride: pixels from one patch to the next in the heat maps; default: the detector's.
-      bootstrap: resamples of the intervals.
+      bootstrap: number of resamples for the intervals.
       progress: whether to show progress bars.
 
     Returns:
-      The scores, and all that is computed from them.
+      The scores, and everything that is computed from them.
 
     Raises:
-      ArgumentError: images that the detector was trained or calibrated on (`AnomalyDetector.has_seen` tells which),
-        images of unknown label, or images without both normal ones and defects; a stride or a number of resamples that
-        is out of its range.
+      ArgumentError: the detector was trained or calibrated on some images (`AnomalyDetector.has_seen` says which), a
+        label is unknown, normal images or defects are missing, or a stride or a number of resamples is out of its
+        range.
     """
     anomalous = images.is_anomalous
     if not anomalous.any() or anomalous.all():
@@ -107,5 +107,5 @@ def evaluate_detector(
 
 
 def _told(heat: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
-    """A heat map that is lowest where pixels do not count."""
+    """Return a heat map that is lowest at pixels that do not count."""
     return np.asarray(heat) if counted is None else np.where(counted, heat, np.min(heat))

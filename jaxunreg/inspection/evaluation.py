@@ -1,4 +1,4 @@
-"""How good a detector is on labelled images: what it made of them, and all that follows."""
+"""How good a detector is on labelled images: its results, and everything that follows."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,18 +23,18 @@ _FEWEST_FOR_COMPLEXITY = 5
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a detector made of labelled images; made by `evaluate_detector`.
+    """The results of a detector for labelled images. `evaluate_detector` makes it.
 
     Attributes:
       detector: the detector.
       images: the images.
-      scores: of each image under each term, float64 `[n]`.
+      scores: score of each image under each term, float64 `[n]`.
       worst: the most anomalous patch of each image.
-      pixels: for each term its `roc_auc` and `aupro`; empty where no defect has a mask.
+      pixels: for each term its `roc_auc` and `aupro`; empty if no defect has a mask.
       complexities: the bytes a pixel of each image's PNG, float64 `[n]`.
-      heat_map_stride: of the pixel metrics.
-      bootstrap: resamples of the intervals.
-      by_region: whether a named region of each image is anomalous; None for a detector without any.
+      heat_map_stride: stride of the heat maps behind the pixel metrics.
+      bootstrap: number of resamples for the intervals.
+      by_region: whether a named region of each image is anomalous; None for a detector without named regions.
     """
 
     detector: AnomalyDetector
@@ -56,7 +56,7 @@ class Evaluation:
 
     @functools.cached_property
     def results(self) -> dict[str, Any]:
-        """All figures, JSON data."""
+        """Return all figures as JSON data."""
         anomalous = self.images.is_anomalous
         return to_json(
             {
@@ -70,7 +70,7 @@ class Evaluation:
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """For each image its path, label, scores, p-value, verdict and worst patch."""
+        """Return for each image its path, label, scores, p-value, verdict and worst patch."""
         p_values = self.detector.calibration.p_values(self.scores[self.detector.term])
         for k, file in enumerate(self.images.files):
             yield {
@@ -83,9 +83,9 @@ class Evaluation:
             }
 
     def examples(self) -> list[int]:
-        """Images to show: of each kind the one with the median score, and of the normal ones also the highest.
+        """Return images to show: the one of each kind with the median score, and the normal one with the highest.
 
-        They are neither the best nor the worst that the detector does.
+        They are neither the best nor the worst results of the detector.
         """
         scores = self.scores[self.detector.term]
         labels = np.array(self.images.labels)
@@ -98,7 +98,7 @@ class Evaluation:
         return chosen if highest in chosen else [*chosen, highest]
 
     def describe(self) -> dict[str, Any]:
-        """What was evaluated, JSON data."""
+        """Describe what was evaluated, as JSON data."""
         detector = self.detector
         settings = ("stride", "term", "top_k", "false_positive_rate")
         return to_json(
@@ -140,7 +140,7 @@ class Evaluation:
         }
 
     def _review(self, anomalous: np.ndarray) -> dict[str, float] | None:
-        """The shares of images that are neither passed nor rejected."""
+        """Return the shares of images that are neither passed nor rejected."""
         detector = self.detector
         if detector.review_rate is None or detector.review_threshold is None:
             return None

@@ -1,4 +1,4 @@
-"""A detector's scorer in the space of features: a density that is chosen by nats of normal images alone."""
+"""A detector's scorer in the space of features: a density chosen only by nats of normal images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ from jaxunreg.scoring.feature_scorer import FeatureScorer
 from jaxunreg.scoring.feature_stream import check_network, feature_maps
 from jaxunreg.scoring.working_size import working_size
 
-# Share of the parts that are learned from on which the Gaussian is chosen. Those that set the threshold stay untouched.
+# Share of the training parts on which the Gaussian is chosen. The parts that set the threshold are not used.
 _CHOICE_FRACTION = 0.2
 
-# An image's score is the mean over this share of the places of its map, its most anomalous ones.
+# An image's score is the mean over this share of the places of its map: the most anomalous ones.
 _SHARE_THAT_COUNTS = 0.02
 
-# With more places than this, every other one in height and width is enough to choose on.
+# With more places than this, every other place in height and width is enough for the choice.
 _PLACES_TO_CHOOSE_ON = 512
 
 
@@ -44,14 +44,14 @@ def feature_learning(
     *,
     progress: bool,
 ) -> Learn:
-    """The fit of a density to what a feature network sees.
+    """Return a fit of a density to the features of a network.
 
-    Of the images to learn from, whole parts are set apart. The Gaussian of the others that predicts them best is
-    taken, see `held_out_nats`, and a VAE that starts there as far as it predicts them better, see `fit_map_vae`.
+    Whole parts are set apart from the images to learn from. The fit takes the Gaussian of the others that predicts
+    these parts best (see `held_out_nats`), and the parts of a VAE that predict them better (see `fit_map_vae`).
 
     Args:
       normal: the normal images.
-      chosen: which of them to learn from, a truth value for each.
+      chosen: whether to learn from each of them.
       groups: the part that each image shows.
       config: see `DetectorConfig`.
       network: the feature network; by default `EfficientNetLite0`.
@@ -61,8 +61,8 @@ def feature_learning(
       A function that fits.
 
     Raises:
-      ArgumentError: too few images, or images that the network does not take.
-      FeatureError: a network that does not return what it says.
+      ArgumentError: there are too few images, or the network does not take them.
+      FeatureError: the network does not return what it states.
       MissingPackageError, WeightsError: the errors of `EfficientNetLite0.pretrained`.
     """
     network = EfficientNetLite0.pretrained() if network is None else network
@@ -83,15 +83,15 @@ def feature_learning(
 
 
 def learning_order(groups: Sequence[str], seed: int) -> tuple[list[int], int]:
-    """Set whole parts apart to choose the Gaussian on.
+    """Set whole parts apart for the choice of the Gaussian.
 
     Args:
-      groups: the part that each image to learn from shows.
-      seed: of the choice of the parts.
+      groups: the part that each training image shows.
+      seed: seed of the choice of the parts.
 
     Returns:
-      The numbers of all images, those that are set apart last, and how many stand before them. So either part of the
-      features is a view of them all.
+      The indices of all images, with those that are set apart last, and the number of the others. So each part of the
+      features is a view of the whole.
 
     Raises:
       ArgumentError: there is only one part.
@@ -102,7 +102,7 @@ def learning_order(groups: Sequence[str], seed: int) -> tuple[list[int], int]:
     if len(set(groups)) < 2:
         raise ArgumentError(
             f"{len(set(groups))} normal part to learn from",
-            "at least 2, one of which the density is chosen on",
+            "at least 2, one of them to choose the density on",
             "add images",
             field="images",
         )
@@ -119,17 +119,17 @@ def learn_from_maps(
     *,
     progress: bool,
 ) -> Learned:
-    """Choose a Gaussian by the nats of the images that are set apart, and a VAE that starts there.
+    """Choose a Gaussian by the nats of the images that are set apart, and a VAE that starts from it.
 
-    The Gaussian is that of the other images. What is learned of the images that are set apart is how far they lie from
-    it: the noise, the variance of the latent variables, and the sigma that follows the image. See `fit_map_vae`.
+    The Gaussian is fitted to the other images. From the images that are set apart, the fit learns how far they lie from
+    it: the noise, the variance of the latent variables, and the sigma that depends on the image. See `fit_map_vae`.
 
     Args:
       maps: features of the images in the order of `learning_order`.
-      apart: the part that each of those that are set apart shows; they stand last.
-      network: that made the features.
+      apart: the part that each image that is set apart shows. These images come last.
+      network: the network that made the features.
       size: height and width of the working image.
-      channels: of the images.
+      channels: channels of the images.
       progress: whether to show progress bars.
 
     Raises:
@@ -159,7 +159,7 @@ def learn_from_maps(
 
 
 def places_that_count(rows: int, columns: int) -> int:
-    """Of how many places of a map an image's score is the mean, if the user does not say: one in fifty.
+    """Return the default number of places in the mean of an image's score: one in fifty places of a map.
 
     >>> places_that_count(48, 48), places_that_count(4, 4)
     (46, 1)
@@ -168,9 +168,9 @@ def places_that_count(rows: int, columns: int) -> int:
 
 
 def try_gaussians(maps: AnyFeatureMaps, fitted: int) -> tuple[HeldOutNats, ...]:
-    """The nats of the images that are set apart for each kind of Gaussian, at some of the places where they are many.
+    """Return the nats of the images set apart for each kind of Gaussian, at a subset of the places if they are many.
 
-    A covariance for each place is not tried where that would take more than 2 GiB; see `affordable_gaussians`.
+    A covariance for each place is not tried if it would take more than 2 GiB; see `affordable_gaussians`.
 
     Args:
       maps: see `learn_from_maps`.

@@ -1,4 +1,4 @@
-"""The folder of a detector while it is made, and whether what lies there is of the same images and settings."""
+"""The folder of a detector while it is made, and checks that its content has the same images and settings."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from jaxunreg.training.identity import FREE_TO_CHANGE
 
 
 def make_folder(target: Path) -> None:
-    """Make the folder of a run, or see that it is one.
+    """Make the folder of a run, or check that it is one.
 
     Raises:
       CheckpointError: the folder holds something else or cannot be made.
@@ -33,9 +33,9 @@ def make_folder(target: Path) -> None:
 
 
 def note_beginning(target: Path, made_of: Mapping[str, Any]) -> None:
-    """Note what a detector is made of, unless a training has begun there with a note.
+    """Note what a detector is made of, unless a training with a note has begun there.
 
-    With a checkpoint it is for `fit` to say whether the training may go on, and the old note stays until it has.
+    If there is a checkpoint, `fit` decides whether the training may go on. The old note stays until then.
     """
     training = target / TRAINING
     begun = any(path.name.isdigit() for path in training.glob("checkpoints/*"))
@@ -44,7 +44,7 @@ def note_beginning(target: Path, made_of: Mapping[str, Any]) -> None:
 
 
 def refuse_training(target: Path) -> None:
-    """Refuse a folder in which a training was stopped, for a fit that could not go on with it.
+    """Refuse a folder in which a training was stopped, if the fit cannot resume it.
 
     Raises:
       CheckpointError: there are checkpoints.
@@ -71,20 +71,20 @@ def write_note(target: Path, made_of: Mapping[str, Any]) -> None:
 
 
 def clean_up(target: Path) -> None:
-    """Remove what only a training that is to go on needs."""
+    """Remove the files that only an unfinished training needs."""
     shutil.rmtree(target / TRAINING / "checkpoints", ignore_errors=True)
 
 
 def check_same(target: Path, record: Mapping[str, Any], made_of: Mapping[str, Any]) -> None:
-    """Refuse a finished detector of other images, another config or another key.
+    """Refuse a finished detector that was made of other images, with another config or another key.
 
     Args:
       target: its folder.
       record: its record.
-      made_of: what the detector that is wanted is made of.
+      made_of: what the wanted detector is made of.
 
     Raises:
-      CheckpointError: they differ, with all that differs.
+      CheckpointError: they differ. The error lists all differences.
     """
     missing = sorted(made_of.keys() - record.keys() - {"masks"})
     if missing:

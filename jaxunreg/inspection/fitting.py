@@ -1,4 +1,4 @@
-"""From normal images to a detector: learned from most of them, calibrated on those that are held out."""
+"""Fitting a detector: it learns from most normal images, and is calibrated on those that are held out."""
 
 import contextlib
 import dataclasses
@@ -53,42 +53,42 @@ def fit_detector(
     ignored: Bool[np.ndarray, "height width"] | None = None,
     named_regions: Mapping[str, RegionToTell] | None = None,
 ) -> AnomalyDetector:
-    """Learn from normal images, and calibrate on normal images that are held out.
+    """Learn from normal images, and calibrate on held-out normal images.
 
-    By default a Gaussian is fitted to what a pretrained network sees in the images. It is chosen among several by how
-    well each predicts normal images that it was not fitted to, so that no defect is needed. With
-    `DetectorConfig(space="pixels")` a VAE is trained on random crops.
+    By default, a Gaussian is fitted to a pretrained network's features of the images. It is chosen among several by how
+    well each predicts normal images outside of its fit, so no defect is needed. With `DetectorConfig(space="pixels")`,
+    a VAE is trained on random crops.
 
-    Whole groups are held out. A group (`ImageFile.group`) is all photographs of one part; parts that share an image,
-    byte by byte, are one group. The threshold rests on one image of each group, chosen by the seed, since several
-    images of one part are alike and would promise more than they can keep.
+    Whole groups are held out. A group (`ImageFile.group`) is all photographs of one part. Parts that share an image,
+    byte by byte, are one group. The threshold rests on one image of each group, chosen by the seed, because several
+    images of one part are alike and would promise too much.
 
     Args:
       images: normal images of any sizes from 16x16 or, with pixels, a patch on; one channel or three.
       config: see `DetectorConfig`.
-      key: PRNG key of the training of a VAE; by default `jax.random.key(config.seed)`. Features need none.
-      directory: where the detector goes, with its training in `training/`. A training of a VAE that was stopped there
-        goes on; a fit to features begins anew. A detector that is there and was made of the same images, config and key
-        is loaded. Without a directory nothing is written.
+      key: PRNG key for training a VAE; by default `jax.random.key(config.seed)`. Features need none.
+      directory: folder for the detector, with its training in `training/`. A stopped training of a VAE goes on, and a
+        fit to features begins again. If the folder holds a detector of the same images, config and key, it is loaded.
+        Without a directory, nothing is written.
       progress: whether to show progress bars.
-      record: what else to note of how the detector was made, JSON data. Entries of this function win over entries of
-        the same name.
-      network: a feature network of your own in place of `EfficientNetLite0`. The detector remembers its SHA-256, and
-        must be given it again by `AnomalyDetector.load`.
-      ignored: pixels of the image that count for nothing, a mask of any size. They are painted gray before anything is
+      record: further notes on how the detector was made, JSON data. Entries of this function replace entries with the
+        same name.
+      network: your own feature network instead of `EfficientNetLite0`. The detector stores its SHA-256, and
+        `AnomalyDetector.load` needs the network again.
+      ignored: pixels of the image that do not count, a mask of any size. They are painted gray before anything is
         learned or scored.
-      named_regions: regions with thresholds of their own, by their names.
+      named_regions: regions with their own thresholds, by their names.
 
     Returns:
       The detector.
 
     Raises:
-      ArgumentError: too few images for the false-positive rate or for a covariance, an image that is too small, or a
-        feature network for pixels; before anything is learned.
-      FeatureError: features that are not finite, or that do not vary.
+      ArgumentError: before anything is learned, if there are too few images for the false-positive rate or for a
+        covariance, an image is too small, or a feature network is given for pixels.
+      FeatureError: the features are not finite, or do not vary.
       TypeError, ValueError, NonFiniteLossError: the errors of `fit`.
       CheckpointError: the directory cannot be written, another run is writing into it, or it holds something else, such
-        as a detector or training of other images, another config or another key.
+        as a detector or training with other images, config or key.
 
     >>> import jax, jaxunreg as ju
     >>> rng = np.random.default_rng(0)

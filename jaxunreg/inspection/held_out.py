@@ -1,4 +1,4 @@
-"""What a detector keeps of the held-out normal images, so that it can be calibrated anew without them."""
+"""What a detector keeps of the held-out normal images, so that it can be calibrated again without them."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from jaxunreg.scoring.aggregation import highest_scores
 _FEWEST_KEPT = 16
 
 HeldOutScores: TypeAlias = Mapping[str, Float32[np.ndarray, "images patches"]]
-"""For each term the highest patch scores of each held-out image, descending; NaN where it has fewer patches."""
+"""For each term the highest patch scores of each held-out image, descending; NaN fills up missing ones."""
 
 PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
 """For each term the median and the 99.9th percentile of the pixels of the held-out images' smoothed heat maps, nats."""
@@ -19,12 +19,12 @@ PixelLevels: TypeAlias = Mapping[str, tuple[float, float]]
 PixelPeaks: TypeAlias = Mapping[str, Float64[np.ndarray, " peaks"]]
 """For each term the highest pixel that counts of each held-out image's smoothed heat map, nats a pixel."""
 
-# Of each image, at most about this many pixels: enough for a 99.9th percentile, however large the images.
+# At most about this many pixels of each image: enough for a 99.9th percentile, for images of any size.
 _PIXELS_AN_IMAGE = 20_000
 
 
 def kept_count(top_k: int) -> int:
-    """How many patch scores a detector keeps of each held-out image, so that another `top_k` may be chosen later.
+    """Return how many patch scores a detector keeps of a held-out image, so that `top_k` can be changed later.
 
     >>> kept_count(1), kept_count(46)
     (16, 92)
@@ -33,11 +33,11 @@ def kept_count(top_k: int) -> int:
 
 
 def kept_scores(patches: np.ndarray, count: int) -> Float32[np.ndarray, " count"]:
-    """The patch scores that are kept of an image: the highest, descending, and NaN where there are fewer.
+    """Return the patch scores to keep of an image: the highest, descending, filled up with NaN.
 
     Args:
       patches: the scores of all patches.
-      count: how many to keep.
+      count: number of scores to keep.
 
     Raises:
       ArgumentError: a score is NaN.
@@ -46,18 +46,18 @@ def kept_scores(patches: np.ndarray, count: int) -> Float32[np.ndarray, " count"
 
 
 def some_pixels(heat: np.ndarray) -> np.ndarray:
-    """Evenly spaced pixels of a heat map, for `pixel_levels`."""
+    """Return evenly spaced pixels of a heat map, for `pixel_levels`."""
     values = heat.ravel()
     # A view would keep the whole heat map: 1.1 GB for 56 images of 500x1250.
     return values[:: 1 + values.size // _PIXELS_AN_IMAGE].copy()
 
 
 def pixel_levels(pixels: np.ndarray) -> tuple[float, float]:
-    """The median and the 99.9th percentile of normal pixels, which make a scale of colours.
+    """Return the median and the 99.9th percentile of normal pixels, for a scale of colours.
 
     >>> pixel_levels(np.arange(1001.0))
     (500.0, 999.0)
     """
     median, high = np.quantile(pixels, (0.5, 0.999))
-    # Where all pixels are alike, as those of D nearly are, a scale must still have two ends.
+    # A scale must have two ends even if all pixels are alike, as those of D nearly are.
     return float(median), float(max(high, median + 1e-6 * max(1.0, abs(median))))

@@ -1,4 +1,4 @@
-"""From the maps of an image to the verdict on it."""
+"""The verdict on an image, from its maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from jaxunreg.scoring.patches import PatchGrid
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """All that a verdict rests on but the scorer.
+    """Everything behind a verdict except the scorer.
 
     Attributes:
       term: the score.
-      top_k: an image's score is the mean of so many of its highest patches that count.
-      calibration: of the image scores.
+      top_k: an image's score is the mean of this many of its highest patches that count.
+      calibration: calibration of the image scores.
       threshold: the score above which an image is anomalous.
       review_threshold: the score above which a person should look at it, or None.
-      counting: which patches count.
-      ignores: whether some may not.
+      counting: says which patches count.
+      ignores: whether some patches may not count.
       regions: the named regions, each with the calibration of its scores.
     """
 
@@ -41,11 +41,11 @@ class Judge:
     regions: Sequence[tuple[NamedRegion, Calibration]]
 
     def verdict(self, maps: Decomposition, grid: PatchGrid, size: tuple[int, int]) -> ImageVerdict:
-        """The verdict on one image.
+        """Return the verdict on one image.
 
         Args:
           maps: D, A and M of each patch.
-          grid: where the patches lie.
+          grid: places of the patches.
           size: height and width of the image.
 
         Raises:
@@ -76,12 +76,12 @@ class Judge:
 def score_of(
     patches: Float32[np.ndarray, "rows columns"], top_k: int, counted: Bool[np.ndarray, "rows columns"] | None
 ) -> float:
-    """An image's score from its patches': the mean of the `top_k` highest that count, or of all where it has fewer.
+    """Return an image's score from its patches': the mean of the `top_k` highest that count, or of all if fewer count.
 
     Args:
       patches: the score of each patch.
-      top_k: how many of them count for the mean.
-      counted: which patches count at all; None for all.
+      top_k: number of patches in the mean.
+      counted: whether each patch counts; None for all.
 
     Raises:
       ArgumentError: a score that counts is NaN.

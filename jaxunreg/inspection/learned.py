@@ -1,4 +1,4 @@
-"""What is learned of normal images, whether of their pixels or of their features."""
+"""The result of learning from normal images, in pixels or in features."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,13 +8,13 @@ from jaxunreg.scoring.map_scorer import MapScorer
 
 
 class Learned(NamedTuple):
-    """What is learned of normal images.
+    """The result of learning from normal images.
 
     Attributes:
-      scorer: the result.
-      stride: pixels from one patch to the next at which the detector scores.
-      top_k: of how many patches an image's score is the mean, if the user does not say.
-      record: what to note of how it was learned, JSON data.
+      scorer: the learned scorer.
+      stride: pixels from one patch to the next in the detector's scores.
+      top_k: default number of patches in the mean of an image's score.
+      record: notes on how it was learned, JSON data.
     """
 
     scorer: MapScorer
@@ -24,4 +24,4 @@ class Learned(NamedTuple):
 
 
 Learn: TypeAlias = Callable[[Path | None], Learned]
-"""Learns of images that were chosen and checked. The folder is for what is kept of a training that is stopped."""
+"""A function that learns from chosen and checked images. The folder is for the files of a stopped training."""

@@ -1,4 +1,4 @@
-"""Which parts of a lot to take out, so that few of those taken out are good: Benjamini-Hochberg."""
+"""The parts of a lot to reject so that few of them are good: Benjamini-Hochberg."""
 
 import math
 
@@ -12,20 +12,19 @@ from jaxunreg.metrics.scores import finite_scores
 
 
 def benjamini_hochberg(p_values: ArrayLike, rate: float) -> Bool[np.ndarray, " n"]:
-    """The parts of a lot to reject, at most a share `rate` of which is good, on average.
+    """Choose the parts of a lot to reject so that on average at most a share `rate` of them is good.
 
     Of `m` p-values, ascending, the first `j` are rejected, with
 
         j = max{i: p_(i) <= i rate / m}.
 
     Then the false discovery rate, the expectation of (good parts rejected) / (parts rejected), is at most `rate` times
-    the share of good parts in the lot, for p-values that are independent or depend positively (PRDS; Benjamini and
-    Yekutieli, 2001). The p-values of `Calibration.p_values` depend on each other through the held-out images, and
-    positively so (Bates, Candès, Lei, Romano and Sesia, "Testing for outliers with conformal p-values", 2023). The
-    expectation is over draws of the held-out images and of the lot.
+    the share of good parts in the lot, for p-values that are independent or depend positively (PRDS). The p-values of
+    `Calibration.p_values` depend on each other positively, through the held-out images. The expectation is over draws
+    of the held-out images and of the lot.
 
     Args:
-      p_values: `[m]`, of all parts of the lot, from one calibration.
+      p_values: `[m]`, p-values of all parts of the lot, from one calibration.
       rate: wanted share of good parts among the rejected ones, in (0, 1).
 
     Returns:
@@ -33,7 +32,14 @@ def benjamini_hochberg(p_values: ArrayLike, rate: float) -> Bool[np.ndarray, " n
 
     Raises:
       ArgumentTypeError: the p-values are not real numbers.
-      ArgumentError: no p-values, or some that are not in [0, 1]; a rate that is not in (0, 1).
+      ArgumentError: there are no p-values, some are not in [0, 1], or the rate is not in (0, 1).
+
+    References:
+      Benjamini, Y. and Hochberg, Y. Controlling the False Discovery Rate. JRSS B 57, 1995.
+      Benjamini, Y. and Yekutieli, D. The Control of the False Discovery Rate in Multiple Testing under Dependency.
+        Annals of Statistics 29, 2001.
+      Bates, S., Candès, E., Lei, L., Romano, Y. and Sesia, M. Testing for Outliers with Conformal p-values. Annals of
+        Statistics 51, 2023.
 
     >>> benjamini_hochberg([0.01, 0.2, 0.02, 0.9], 0.1).tolist()
     [True, False, True, False]
@@ -52,19 +58,19 @@ def benjamini_hochberg(p_values: ArrayLike, rate: float) -> Bool[np.ndarray, " n
 
 
 def fewest_rejections(held_out_images: int, parts: int, rate: float) -> int:
-    """The fewest parts of a lot that `benjamini_hochberg` can reject; above `parts` where it can reject none.
+    """Return the fewest parts of a lot that `benjamini_hochberg` can reject, above `parts` if it can reject none.
 
-    The smallest p-value of `n` held-out images is `1 / (n + 1)`. It is at most `j rate / m` from
-    `j = m / (rate (n + 1))` on: a lot with fewer defects than that is passed as a whole.
+    The smallest p-value from `n` held-out images is `1 / (n + 1)`. It is at most `j rate / m` from
+    `j = m / (rate (n + 1))` on. A lot with fewer defects passes as a whole.
 
     Args:
       held_out_images: `n`.
-      parts: of the lot, `m`.
+      parts: number of parts of the lot, `m`.
       rate: see `benjamini_hochberg`.
 
     Raises:
-      ArgumentTypeError: a number that is not an integer.
-      ArgumentError: a number below one, or a rate that is not in (0, 1).
+      ArgumentTypeError: a number is not an integer.
+      ArgumentError: a number is below one, or the rate is not in (0, 1).
 
     >>> fewest_rejections(50, parts=100, rate=0.1), fewest_rejections(999, parts=100, rate=0.1)
     (20, 1)

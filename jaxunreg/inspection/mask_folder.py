@@ -1,4 +1,4 @@
-"""The masks of a detector on disk: what it ignores and its named regions, as PNG that anybody can look at."""
+"""The masks of a detector on disk: its ignored area and its named regions, as PNG files that anybody can open."""
 
 import os
 import shutil
@@ -19,11 +19,11 @@ _IGNORED = "ignored.png"
 
 
 def save_masks(directory: Path, ignored: np.ndarray | None, regions: Sequence[np.ndarray]) -> dict[str, str]:
-    """Write masks into the folder `masks` of a detector's folder, which is replaced, or removed if there are none.
+    """Write masks into the folder `masks` of a detector's folder. It is replaced, or removed if there are none.
 
     Args:
       directory: the detector's folder.
-      ignored: what it ignores, or None.
+      ignored: mask of its ignored area, or None.
       regions: the masks of its named regions.
 
     Returns:
@@ -54,15 +54,15 @@ def save_masks(directory: Path, ignored: np.ndarray | None, regions: Sequence[np
 def load_masks(
     directory: Path, files: Mapping[str, str], regions: int
 ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...]]:
-    """Read what `save_masks` wrote.
+    """Read the masks that `save_masks` wrote.
 
     Args:
       directory: the detector's folder.
-      files: what `save_masks` returned.
-      regions: how many named regions there are.
+      files: the result of `save_masks`.
+      regions: number of named regions.
 
     Returns:
-      What is ignored, or None, and the mask of each named region.
+      The mask of the ignored area, or None, and the mask of each named region.
 
     Raises:
       ArgumentError: a file is missing, or was altered.

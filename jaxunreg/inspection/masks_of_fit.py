@@ -1,4 +1,4 @@
-"""The masks that a detector is fitted with: whether they fit its images, and what is noted of them."""
+"""The masks for fitting a detector: checks that they fit its images, and their record."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,12 +20,12 @@ def check_masks(
 
     Args:
       normal: the images.
-      ignored: what does not count, or None.
-      named_regions: regions with thresholds of their own, or None.
+      ignored: mask of the pixels that do not count, or None.
+      named_regions: regions with their own thresholds, or None.
 
     Raises:
-      ArgumentTypeError: a mask is no array of truth values.
-      ArgumentError: a mask marks nothing, or its sides have another ratio than those of an image.
+      ArgumentTypeError: a mask is not an array of truth values.
+      ArgumentError: a mask marks nothing, or its aspect ratio differs from that of an image.
     """
     masks = {} if ignored is None else {"the ignored area": ignored}
     masks |= {f"the mask of region {name!r}": region.mask for name, region in (named_regions or {}).items()}
@@ -45,7 +45,7 @@ def check_masks(
 
 
 def masks_record(ignored: np.ndarray | None, named_regions: Mapping[str, RegionToTell] | None) -> dict[str, Any]:
-    """What to note of masks, so that a detector with others is not taken for this one; nothing without masks."""
+    """Return notes on masks, so that a detector with other masks is not taken for this one; nothing without masks."""
     if ignored is None and not named_regions:
         return {}
     regions = {
@@ -56,7 +56,7 @@ def masks_record(ignored: np.ndarray | None, named_regions: Mapping[str, RegionT
 
 
 def share_of(top_k: int, ignored: np.ndarray | None) -> int:
-    """Of how many places an image's score is the mean, where some of them do not count: the same share of the others.
+    """Return the number of places in the mean of an image's score if some do not count: the same share of the others.
 
     >>> share_of(46, None), share_of(46, np.eye(2, dtype=bool))
     (46, 23)

@@ -22,7 +22,7 @@ class Measured(NamedTuple):
       held_out: see `CalibratedScorer`.
       pixels: for each term some pixels of the smoothed heat maps, of all images together.
       pixel_peaks: see `CalibratedScorer`.
-      named: of each named region what `NamedRegion.held_out` is.
+      named: `NamedRegion.held_out` of each named region.
     """
 
     held_out: HeldOutScores
@@ -41,19 +41,19 @@ def measure(
     named: Mapping[str, tuple[np.ndarray, int]],
     progress: bool,
 ) -> Measured:
-    """Score normal images, each of which is read once and passes through the network once.
+    """Score normal images. Each is read once and passes through the network once.
 
     Args:
       scorer: see `calibrate_detector`.
       images: normal images that the model was not trained on.
       stride: pixels from one patch to the next.
-      kept: how many patch scores to keep of each image.
+      kept: number of patch scores to keep of each image.
       ignored: pixels that do not count, or None.
-      named: for each named region its mask, and how many scores to keep of it.
+      named: for each named region its mask, and the number of scores to keep.
       progress: whether to show a progress bar.
 
     Raises:
-      ArgumentError: a score that is NaN, a mask that does not fit the images, or the errors of `score_image`.
+      ArgumentError: a score is NaN, a mask does not fit the images, or the errors of `score_image`.
     """
     terms = get_args(Term)
     counting = Counting(ignored, {name: mask for name, (mask, _) in named.items()})

@@ -1,4 +1,4 @@
-"""Regions of the image that are told apart, each with a threshold of its own."""
+"""Named regions of the image, each with its own threshold."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from jaxunreg.scoring.aggregation import highest_scores, mean_of_highest
 
 @dataclass(frozen=True, eq=False)
 class NamedRegion:
-    """A region of the image with a score, a threshold and a rate of its own.
+    """A region of the image with its own score, threshold and rate.
 
     Attributes:
-      name: of the region.
+      name: name of the region.
       mask: its pixels, of any size; see `jaxunreg.inspection.counting`.
       false_positive_rate: share of normal images in which it may be anomalous.
-      top_k: the region's score is the mean of so many of its highest places, or of all where it has fewer.
+      top_k: the region's score is the mean of this many of its highest places, or of all if it has fewer.
       held_out: the highest scores of its places in each held-out normal image, for each term.
 
     Raises:
-      ArgumentTypeError: the mask is no array of truth values.
-      ArgumentError: an empty name or mask, or so few held-out images cannot support the rate.
+      ArgumentTypeError: the mask is not an array of truth values.
+      ArgumentError: the name or the mask is empty, or there are too few held-out images for the rate.
     """
 
     name: str
@@ -46,22 +46,22 @@ class NamedRegion:
         self.calibration("m").threshold(self.false_positive_rate)
 
     def calibration(self, term: Term, unit: str = "nats") -> Calibration:
-        """Of the region's scores of the held-out images."""
+        """Return the calibration of the region's scores of the held-out images."""
         return calibrate(mean_of_highest(np.asarray(self.held_out[term]), self.top_k), unit=unit)
 
     def score(self, patches: np.ndarray) -> float:
-        """Of an image, from the scores of the places that belong to the region."""
+        """Return the score for an image, from the scores of the places in the region."""
         kept = highest_scores(np.asarray(patches, np.float32), self.top_k)
         return float(mean_of_highest(kept, self.top_k))
 
 
 class JointRate(NamedTuple):
-    """How often a normal image is anomalous by any of several tests.
+    """How often any of several tests calls a normal image anomalous.
 
     Attributes:
-      bound: the sum of their rates, which is never exceeded on average.
+      bound: the sum of their rates, which is an upper bound on average.
       held_out: the share of the held-out images that any of the tests would call anomalous if it were calibrated on the
-        others. Where the same images stand out in several regions it is below the bound.
+        others. If the same images stand out in several regions, it is below the bound.
     """
 
     bound: float
@@ -69,11 +69,11 @@ class JointRate(NamedTuple):
 
 
 def joint_rate(scores: Sequence[Float64[np.ndarray, " n"]], rates: Sequence[float]) -> JointRate:
-    """The joint rate of several tests.
+    """Return the joint rate of several tests.
 
     Args:
-      scores: of each test, one score for each of the same held-out images.
-      rates: of each test.
+      scores: for each test, one score for each of the same held-out images.
+      rates: rate of each test.
 
     >>> joint_rate([np.arange(20.0), np.arange(20.0)], [0.1, 0.1])
     JointRate(bound=0.2, held_out=0.1)
@@ -86,12 +86,12 @@ def joint_rate(scores: Sequence[Float64[np.ndarray, " n"]], rates: Sequence[floa
 
 
 def judged(region: NamedRegion, calibration: Calibration, scores: np.ndarray) -> RegionVerdict:
-    """The verdict on a region of one image.
+    """Return the verdict on a region of one image.
 
     Args:
       region: the region.
-      calibration: of the term.
-      scores: of the places that belong to it.
+      calibration: calibration of the term.
+      scores: scores of the places in the region.
     """
     score = region.score(scores)
     threshold = calibration.threshold(region.false_positive_rate)
@@ -99,20 +99,20 @@ def judged(region: NamedRegion, calibration: Calibration, scores: np.ndarray) ->
 
 
 def check_mask(what: str, mask: Any) -> None:
-    """Refuse a mask that marks nothing, or is none.
+    """Refuse an argument that is not a mask, or marks nothing.
 
     Args:
-      what: it is, for the error.
-      mask: what was given for it.
+      what: its name, for the error.
+      mask: the given value.
 
     Raises:
-      ArgumentTypeError: it is no array of truth values.
+      ArgumentTypeError: it is not an array of truth values.
       ArgumentError: it is not two-dimensional, or marks no pixel.
 
     >>> check_mask("the ignored area", np.zeros((2, 2), bool))
     Traceback (most recent call last):
-    jaxunreg.errors.ArgumentError: got the ignored area without a marked pixel; expected one at least; draw what it is
-    to cover in white on black
+    jaxunreg.errors.ArgumentError: got the ignored area without a marked pixel; expected at least one; draw the area to
+    cover in white on black
     """
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         kind = getattr(mask, "dtype", type(mask).__name__)
@@ -121,15 +121,15 @@ def check_mask(what: str, mask: Any) -> None:
         raise ArgumentError(f"{what} of shape {list(mask.shape)}", "[height, width]", field="mask")
     if not mask.any():
         raise ArgumentError(
-            f"{what} without a marked pixel", "one at least", "draw what it is to cover in white on black", "mask"
+            f"{what} without a marked pixel", "at least one", "draw the area to cover in white on black", "mask"
         )
 
 
 def by_name(regions: Sequence[NamedRegion]) -> Mapping[str, np.ndarray]:
-    """The mask of each region.
+    """Return the mask of each region by its name.
 
     Raises:
-      ArgumentError: two have one name.
+      ArgumentError: two regions have the same name.
     """
     masks = {region.name: region.mask for region in regions}
     if len(masks) < len(regions):

@@ -1,4 +1,4 @@
-"""The normal images that a detector is made of, from files or from arrays, with what is known of them."""
+"""The normal images for a detector, from files or from arrays, with what is known about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class NormalImages:
 
     Attributes:
       images: the images.
-      names: of each, for errors and for choices that must not depend on the order.
-      groups: the part that each image shows; an array is a part of its own.
-      hashes: of each image, by which copies are found.
+      names: name of each, for errors and for choices that must not depend on the order.
+      groups: the part that each image shows. Each array is a separate part.
+      hashes: hash of each image, to find copies.
       sizes: height and width of each.
       channels: 1 or 3, for all images.
       bits: 8, 16, or 32 for floating point.
-      fingerprint: of all images together.
-      remembered: what the detector remembers of the files, so that it knows them again; empty for arrays.
-      ignored: what of each image does not count, see `jaxunreg.inspection.painting`.
+      fingerprint: fingerprint of all images together.
+      remembered: what the detector stores of the files, to recognise them; empty for arrays.
+      ignored: mask of the pixels that do not count; see `jaxunreg.inspection.painting`.
     """
 
     images: ImageFiles | Sequence[np.ndarray]
@@ -48,7 +48,7 @@ class NormalImages:
         return len(self.images)
 
     def select(self, indices: Sequence[int]) -> ImageFiles | Sequence[np.ndarray]:
-        """Some of the images, in the order asked for, painted over where they are ignored."""
+        """Return some of the images, in the given order, with ignored pixels painted over."""
         chosen = (
             self.images.select(indices) if isinstance(self.images, ImageFiles) else [self.images[k] for k in indices]
         )
@@ -56,7 +56,7 @@ class NormalImages:
 
 
 def normal_images(images: ImageFiles | Sequence[np.ndarray]) -> NormalImages:
-    """What is known of files or arrays.
+    """Return what is known about files or arrays.
 
     Raises:
       ArgumentError: there is no image, or the images have neither 1 nor 3 channels.
@@ -73,7 +73,7 @@ def check_sizes(normal: NormalImages, smallest: int) -> None:
 
     Args:
       normal: the images.
-      smallest: height and width that they have at least, in pixels.
+      smallest: their least height and width, in pixels.
 
     Raises:
       ArgumentError: an image is smaller.

@@ -1,9 +1,9 @@
-"""Images whose ignored pixels are painted gray, so that nothing in them can reach a score.
+"""Images with ignored pixels painted gray, so that these cannot affect a score.
 
-A place of a map of features sees up to hundreds of pixels beyond its box, so it is not enough to leave places out. With
-a checkerboard in the ignored area of a generated part, the mean of the highest places that counted rose by 1,360 nats
-above a threshold of 179, and still by 180 where all within 48 pixels were left out. Painted over before the network
-sees it, in learning as in scoring, the checkerboard changes nothing, to the last bit.
+A place of a map of features sees up to hundreds of pixels beyond its box, so it is not enough to leave places out. A
+checkerboard in the ignored area of a generated part raised the mean of the highest counted places by 1,360 nats above a
+threshold of 179, and still by 180 when all places within 48 pixels were left out. If it is painted over before the
+network sees it, in learning and in scoring, the checkerboard changes nothing, to the last bit.
 """
 
 from collections.abc import Sequence
@@ -16,24 +16,24 @@ from jaxunreg.inspection.counting import mask_at
 from jaxunreg.serialization import fingerprint
 
 GRAY = 128
-"""The value of a painted pixel, of 255."""
+"""The value of a painted pixel, out of 255."""
 
 
 def painted(image: Any, ignored: Bool[np.ndarray, "height width"] | None) -> Any:
-    """An image with its ignored pixels gray; the image itself without a mask.
+    """Return an image with its ignored pixels gray, or the image itself without a mask.
 
     Args:
       image: `[height, width, channels]`; uint8, or floating point in [0, 1].
       ignored: a mask of any size whose sides have the same ratio, or None.
 
     Raises:
-      ArgumentError: sides of another ratio.
+      ArgumentError: the aspect ratios differ.
 
     >>> image = np.array([[[7], [9]]], np.uint8)
     >>> painted(image, np.array([[True, False]])).tolist(), image.tolist()
     ([[[128], [9]]], [[[7], [9]]])
     """
-    # What is no image is told by the scorer.
+    # The scorer refuses anything that is not an image.
     if ignored is None or getattr(image, "ndim", 0) != 3:
         return image
     mask = mask_at(ignored, (image.shape[0], image.shape[1]))
@@ -42,10 +42,10 @@ def painted(image: Any, ignored: Bool[np.ndarray, "height width"] | None) -> Any
 
 
 class PaintedImages(Sequence[np.ndarray]):
-    """Images with their ignored pixels gray, painted when they are asked for.
+    """Images with their ignored pixels gray. They are painted when they are read.
 
     Args:
-      images: of any sizes.
+      images: images of any sizes.
       sizes: height and width of each.
       ignored: see `painted`.
     """
@@ -58,7 +58,7 @@ class PaintedImages(Sequence[np.ndarray]):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the images and of what is ignored."""
+        """A hash of the images and of the ignored area."""
         own = getattr(self._images, "fingerprint", None)
         return fingerprint([np.frombuffer((own or fingerprint(list(self._images))).encode(), np.uint8), self._ignored])
 

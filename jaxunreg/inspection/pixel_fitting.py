@@ -15,17 +15,17 @@ from jaxunreg.typing import PRNGKey
 def pixel_learning(
     normal: NormalImages, chosen: np.ndarray, config: DetectorConfig, key: PRNGKey, *, progress: bool
 ) -> Learn:
-    """The training of a VAE on random crops.
+    """Return the training of a VAE on random crops.
 
     Args:
       normal: the normal images.
-      chosen: which of them to train on, a truth value for each.
+      chosen: whether to train on each of them.
       config: see `DetectorConfig`.
-      key: of the training.
+      key: PRNG key of the training.
       progress: whether to show a progress bar.
 
     Returns:
-      A function that trains. With a folder, a training that was stopped there goes on.
+      A function that trains. With a folder, it resumes a training that was stopped there.
     """
 
     def learn(directory: Path | None) -> Learned:

@@ -1,17 +1,17 @@
-"""All that a detector promises, in sentences for a log."""
+"""All promises of a detector, in sentences for a log."""
 
 from jaxunreg.inspection.calibrated_scorer import CalibratedScorer
 from jaxunreg.text import rounded
 
 
 def promises(detector: CalibratedScorer) -> tuple[str, ...]:
-    """The threshold with what it rests on, the review band, what is ignored, and the named regions.
+    """Return sentences on the threshold and its basis, the review band, the ignored area, and the named regions.
 
     Args:
       detector: the detector.
 
     Returns:
-      Sentences without a full stop, the first of which is `AnomalyDetector.summary`.
+      Sentences without a full stop. The first is `AnomalyDetector.summary`.
     """
     found = [detector.summary()]
     if detector.review_threshold is not None:

@@ -22,11 +22,11 @@ from jaxunreg.serialization import to_json
 
 
 class Recalibrated(NamedTuple):
-    """A detector that was calibrated anew.
+    """A detector that was calibrated again.
 
     Attributes:
-      detector: with the new threshold.
-      comparison: how the new parts compare with those before.
+      detector: the detector with the new threshold.
+      comparison: how the new parts compare with the earlier ones.
     """
 
     detector: AnomalyDetector
@@ -42,26 +42,26 @@ def recalibrate_detector(
     only_new: bool = False,
     progress: bool = True,
 ) -> Recalibrated:
-    """A detector with a threshold from more good parts; what was learned stays as it is.
+    """Return a detector with a threshold from more good parts. Its learned arrays do not change.
 
-    The scores of the new parts join those of the held-out ones, one image of each part. The threshold promises its rate
-    where all of them, and the parts to come, are exchangeable: good parts as they come, not those that the detector
-    selected. `Recalibration.warnings` says where they do not look so.
+    The scores of the new parts join those of the held-out ones, with one image of each part. The threshold promises its
+    rate if all of them and the future parts are exchangeable: give good parts as they come, not parts that the detector
+    selected. `Recalibration.warnings` says if they do not look exchangeable.
 
     Args:
-      detector: the detector before; it is not changed.
-      images: good parts that the detector has not seen, false alarms among them.
-      rate: wanted share of normal images above the threshold; default: as before.
-      review_rate: default: as before.
-      only_new: whether to forget the held-out images before, as after a change of the line.
+      detector: the old detector, which is not changed.
+      images: good parts that the detector has not seen, including false alarms.
+      rate: wanted share of normal images above the threshold; default: unchanged.
+      review_rate: see `AnomalyDetector`; default: unchanged.
+      only_new: whether to drop the old held-out images, e.g. after a change of the line.
       progress: whether to show a progress bar.
 
     Returns:
-      The detector, and how the new parts compare with those before.
+      The detector, and how the new parts compare with the earlier ones.
 
     Raises:
-      ArgumentError: no image, images that the detector has seen, that have other channels or are too small, or too few
-        for the rate.
+      ArgumentError: there is no image; the detector has seen images; they have other channels, are too small, or too
+        few for the rate.
       TypeError, ValueError: the errors of `score_image`.
     """
     normal = normal_images(images)
@@ -94,7 +94,7 @@ def recalibrate_detector(
         false_positive_rate=rate,
         review_rate=detector.review_rate if review_rate is None else review_rate,
         held_out=_joined(detector.held_out, found.held_out, only_new),
-        # Of a detector of an earlier version those of the new images alone are known.
+        # For a detector of an earlier version, only those of the new images are known.
         pixel_peaks=_joined(detector.pixel_peaks or {}, found.pixel_peaks, only_new or detector.pixel_peaks is None),
         pixel_levels=(
             {term: pixel_levels(values) for term, values in found.pixels.items()} if only_new else detector.pixel_levels

@@ -1,4 +1,4 @@
-"""What a detector promises after it was calibrated anew, and what it no longer can, in plain words."""
+"""The promises of a detector after a new calibration, and those that it can no longer make, in plain words."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from jaxtyping import Float64
 
 from jaxunreg.inspection.calibration import Calibration
 
-# Below this probability a chance is no explanation.
+# Below this probability, chance is not an explanation.
 _UNLIKELY = 0.001
 
 
@@ -15,15 +15,15 @@ class Recalibration(NamedTuple):
     """How the scores of more good parts compare with those of the held-out ones.
 
     Attributes:
-      added: how many parts there are.
-      above: how many of them lie above the threshold before.
-      expected_above: how many would, were they taken as they come.
-      chance_above: the probability of so many or more.
-      chance_below: the probability of so few or fewer.
-      chance_alike: the p-value of a rank test (Mann and Whitney) that both are distributed alike.
-      threshold_before: in nats.
-      threshold: after it, in nats.
-      only_new: whether the threshold rests on these parts alone.
+      added: number of new parts.
+      above: number of new parts above the old threshold.
+      expected_above: expected number above it, if they were taken as they come.
+      chance_above: the probability of this number or more.
+      chance_below: the probability of this number or fewer.
+      chance_alike: the p-value of a rank test (Mann and Whitney) for equal distributions.
+      threshold_before: the old threshold, in nats.
+      threshold: the new threshold, in nats.
+      only_new: whether the threshold rests only on these parts.
     """
 
     added: int
@@ -38,7 +38,7 @@ class Recalibration(NamedTuple):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the threshold does not promise, and why; nothing where the parts may have been taken as they come."""
+        """What the threshold does not promise, and why. Empty if the parts may have been taken as they come."""
         count = (
             f"{self.above} of the {self.added} good parts are above the threshold before, where about "
             f"{self.expected_above:.2g} were expected"
@@ -80,22 +80,22 @@ def compared(
 ) -> Recalibration:
     """Compare the scores of more good parts with those of the held-out ones.
 
-    Were all exchangeable, the number of `m` new scores above a threshold that `a` of the `n + 1` intervals between
-    the held-out ones lie above would follow the beta-binomial distribution of `m`, `a` and `n + 1 - a`.
+    Let `a` of the `n + 1` intervals between the held-out scores lie above a threshold. If all scores are exchangeable,
+    the number of `m` new scores above it follows the beta-binomial distribution of `m`, `a` and `n + 1 - a`.
 
     Args:
-      before: of the held-out images.
-      rate: of the threshold before.
-      scores: of the new parts.
-      threshold: after it.
-      only_new: whether it rests on the new parts alone.
+      before: scores of the held-out images.
+      rate: rate of the old threshold.
+      scores: scores of the new parts.
+      threshold: the new threshold.
+      only_new: whether it rests only on the new parts.
 
     >>> from jaxunreg.inspection import calibrate
     >>> found = compared(calibrate(range(100)), 0.05, np.full(10, 500.0), 500.0, only_new=False)
     >>> found.above, round(found.expected_above, 2), found.chance_above < 1e-6
     (10, 0.5, True)
     """
-    import scipy.stats  # slow to import, and only what tells of a rate needs it
+    import scipy.stats  # slow to import, and only reports of a rate need it
 
     above, exceeding = int(before.is_anomalous(scores, rate).sum()), before.exceeding(rate)
     number = scipy.stats.betabinom(len(scores), exceeding, before.count + 1 - exceeding)

@@ -1,4 +1,4 @@
-"""A region of the image that a detector is to tell apart, before it is calibrated."""
+"""A region of the image that gets its own threshold, before the detector is calibrated."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ from jaxtyping import Bool
 
 
 class RegionToTell(NamedTuple):
-    """A region that a detector is to tell apart.
+    """A region that gets its own threshold.
 
     Attributes:
       mask: its pixels, of any size; see `jaxunreg.inspection.counting`.
-      false_positive_rate: wanted share of normal images in which it is anomalous; None for that of the detector.
+      false_positive_rate: wanted share of normal images in which it is anomalous; None for the detector's rate.
     """
 
     mask: Bool[np.ndarray, "height width"]

@@ -1,4 +1,4 @@
-"""Connected regions of a heat map above a level: where an image is odd, for machines."""
+"""Connected regions of a heat map above a level: the anomalous places of an image, for machines."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ class Region(NamedTuple):
     """Connected pixels of a heat map above a level.
 
     Attributes:
-      box: the smallest rectangle that holds them, in pixels of the image.
-      area: how many pixels there are.
+      box: the smallest rectangle that contains them, in pixels of the image.
+      area: number of pixels.
       peak: the highest of their values, in nats a pixel.
       mean: the mean of their values, in nats a pixel.
     """
@@ -32,13 +32,13 @@ def find_regions(
     level: float,
     counted: Bool[np.ndarray, "height width"] | None = None,
 ) -> tuple[Region, ...]:
-    """The connected regions of a heat map whose pixels lie above a level.
+    """Find the connected regions of a heat map whose pixels lie above a level.
 
     Pixels that touch at a corner are connected.
 
     Args:
-      heat: of one image, in nats a pixel; higher is more anomalous.
-      level: pixels belong to a region where `heat > level`, strictly. `AnomalyDetector.pixel_level` is a level that
+      heat: heat map of one image, in nats a pixel; higher is more anomalous.
+      level: a pixel belongs to a region if `heat > level`, strictly. `AnomalyDetector.pixel_level` is a level that
         normal images exceed at a known rate.
       counted: the pixels that may belong to a region; by default all.
 
@@ -46,8 +46,8 @@ def find_regions(
       The regions, the one with the highest peak first.
 
     Raises:
-      ArgumentTypeError: a heat map that does not hold floating point.
-      ArgumentError: a heat map that is not two-dimensional or holds NaN, or `counted` of another shape.
+      ArgumentTypeError: the heat map is not floating point.
+      ArgumentError: the heat map is not two-dimensional or holds NaN, or `counted` has another shape.
 
     >>> heat = np.array([[5.0, 0.0, 0.0, 0.0], [0.0, 7.0, 0.0, 9.0]])
     >>> for region in find_regions(heat, 4.0):
@@ -79,7 +79,7 @@ def region_mask(
     level: float,
     counted: Bool[np.ndarray, "height width"] | None = None,
 ) -> Bool[np.ndarray, "height width"]:
-    """The pixels of all regions that `find_regions` finds.
+    """Return the pixels of all regions that `find_regions` finds.
 
     Args:
       heat: see `find_regions`.

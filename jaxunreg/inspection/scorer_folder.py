@@ -39,15 +39,15 @@ def save_scorer(directory: Path, scorer: MapScorer) -> None:
 
 
 def load_scorer(directory: Path, space: str, network: FeatureNetwork | None) -> MapScorer:
-    """Load what `save_scorer` saved.
+    """Load a scorer that `save_scorer` saved.
 
     Args:
       directory: the folder.
-      space: `scorer.space` of what was saved.
-      network: the feature network, if it is one of the user's own.
+      space: `scorer.space` of the saved scorer.
+      network: the feature network, if it is the user's own.
 
     Raises:
-      CheckpointError: nothing is there, it is cut short or altered, or it was made with another feature network.
+      CheckpointError: there is no scorer, it is cut short or altered, or it was made with another feature network.
     """
     if space not in _FILES:
         raise CheckpointError(f"a scorer in the space {space!r}", f"one of {list(_FILES)}", _ADVICE)
@@ -89,7 +89,7 @@ def _save_features(directory: Path, scorer: Any) -> None:
 
 
 _LARGE = 2**22
-"""Numbers in an array that is read part by part."""
+"""Arrays with more numbers than this are read part by part."""
 
 
 def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer:
@@ -111,7 +111,7 @@ def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer
 
 
 def _array(file: Any, name: str) -> jax.Array:
-    """An array of a file. A large one is read part by part, since it takes twice its memory in one piece.
+    """Return an array of a file. A large one is read part by part, because in one piece it takes twice its memory.
 
     The factors of 48x48 places take 213 MB. Small arrays are not worth the program that `stacked` compiles.
     """
@@ -129,7 +129,7 @@ def _density(arrays: dict[str, jax.Array]) -> FeatureDensity:
 
 
 def _network(given: FeatureNetwork | None, about: Mapping[str, Any], wanted: str) -> FeatureNetwork:
-    """The network whose features were learned."""
+    """Return the network whose features were learned."""
     if given is None:
         if wanted == SHA256 and about["arithmetic"] in get_args(Precision):
             return EfficientNetLite0.pretrained(precision=about["arithmetic"])
@@ -142,7 +142,7 @@ def _network(given: FeatureNetwork | None, about: Mapping[str, Any], wanted: str
     if (given.name, given.sha256) != (about["network"], wanted):
         raise CheckpointError(
             f"the feature network {given.name} with the SHA-256 {given.sha256}",
-            f"that which the detector was made with: {about['network']} with the SHA-256 {wanted}",
+            f"the network of the detector: {about['network']} with the SHA-256 {wanted}",
             "pass that network, or fit again with this one",
         )
     return given

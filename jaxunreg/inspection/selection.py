@@ -1,4 +1,4 @@
-"""Which images a detector is trained on, and which set its threshold."""
+"""The choice of the images that train a detector, and of those that set its threshold."""
 
 import hashlib
 import math
@@ -13,18 +13,18 @@ from jaxunreg.inspection.config import DetectorConfig
 
 
 def hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> np.ndarray:
-    """Which images are held out to calibrate with.
+    """Choose the images to hold out for calibration.
 
     Args:
-      groups: of each image; a group is held out as a whole.
-      config: the share of the groups, the seed, and the rate that the held-out groups must support.
-      copies: how many images are copies of others, for the error.
+      groups: group of each image. A group is held out as a whole.
+      config: gives the share of the groups, the seed, and the rate that the held-out groups must support.
+      copies: number of images that are copies of others, for the error.
 
     Returns:
-      A truth value for each image.
+      Whether each image is held out.
 
     Raises:
-      ArgumentError: too few groups, with the changes that would do.
+      ArgumentError: there are too few groups. The error says which changes would help.
     """
     parts = len(set(groups))
     needed, rate = images_needed(config.false_positive_rate), config.false_positive_rate
@@ -39,7 +39,7 @@ def hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> 
     out = held_out(groups, config.calibration_fraction, seed=config.seed)
     count = len({group for group, is_out in zip(groups, out, strict=True) if is_out})
     if count < needed:
-        # Rounded up to two digits, and never so far that less is left to train on than is held out.
+        # Rounded up to two digits, but never so far that fewer images remain for training than are held out.
         fraction = math.ceil(100 * needed / parts) / 100
         share, wanted = argument("calibration_fraction"), argument("false_positive_rate")
         ways = [f"raise {share} to {fraction:g}"] if fraction <= 0.5 else []
@@ -55,7 +55,7 @@ def hold_out(groups: Sequence[str], config: DetectorConfig, copies: int = 0) -> 
 
 
 def one_of_each(groups: Sequence[str], names: Sequence[str], out: np.ndarray, seed: int) -> list[int]:
-    """One held-out image of each group, by the hash of its name, so that it depends on neither order nor platform."""
+    """Choose one held-out image of each group by the hash of its name, which depends on neither order nor platform."""
     ranked = sorted(
         np.flatnonzero(out).tolist(), key=lambda k: hashlib.sha256(f"{seed}/{names[k]}".encode()).digest(), reverse=True
     )
@@ -63,7 +63,7 @@ def one_of_each(groups: Sequence[str], names: Sequence[str], out: np.ndarray, se
 
 
 def joined(groups: Sequence[str], hashes: Sequence[str]) -> list[str]:
-    """The group of each image, where groups that share an image are one, by the first of their names.
+    """Return the group of each image. Groups that share an image become one, with the first of their names.
 
     >>> joined(["c", "b", "a", "d"], ["1", "2", "1", "3"])
     ['a', 'b', 'a', 'd']

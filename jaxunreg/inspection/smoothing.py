@@ -1,14 +1,14 @@
-"""Heat maps as the eye needs them."""
+"""Smoothing of heat maps for display."""
 
 import numpy as np
 
 
 def smoothed(heat: np.ndarray, sigma: float) -> np.ndarray:
-    """A heat map convolved with a Gaussian, with its border repeated outside of it.
+    """Convolve a heat map with a Gaussian. Its border is repeated outside.
 
     Args:
       heat: `[height, width]`.
-      sigma: standard deviation, in pixels; 0 leaves the map as it is.
+      sigma: standard deviation, in pixels; 0 leaves the map unchanged.
 
     >>> smoothed(np.full((3, 4), 2.0), 1.5).round(6).tolist()[0]
     [2.0, 2.0, 2.0, 2.0]

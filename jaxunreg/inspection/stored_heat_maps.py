@@ -1,4 +1,4 @@
-"""Heat maps of many images, which wait in files until all are there to be compared with the masks."""
+"""Heat maps of many images, kept in files until all can be compared with the masks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +13,15 @@ _DTYPE = np.dtype(np.float32)
 
 
 class StoredHeatMaps:
-    """The heat maps of images of known sizes under several scores, float32, each score in a file.
+    """The heat maps of images of known sizes for several scores, float32, with a file for each score.
 
-    The files are read and written, and not mapped into memory: the pages of a mapped file count as memory of the
+    The files are read and written, but not mapped into memory: the pages of a mapped file count as memory of the
     process until it ends.
 
     Args:
-      folder: where the files go; it must exist until the object is gone.
+      folder: folder for the files. It must exist as long as the object.
       sizes: height and width of each image, `[n, 2]`.
-      names: of the scores.
+      names: names of the scores.
     """
 
     def __init__(self, folder: str | Path, sizes: Int64[np.ndarray, "n 2"], names: Sequence[str]) -> None:
@@ -31,14 +31,14 @@ class StoredHeatMaps:
         """Store the maps of one image.
 
         Args:
-          index: of the image.
-          pixels: for each score `[height, width]`.
+          index: index of the image.
+          pixels: for each score a map `[height, width]`.
         """
         for name, maps in self._maps.items():
             maps.store(index, pixels[name])
 
     def metrics(self, masks: Sequence[np.ndarray | None]) -> Mapping[str, Mapping[str, float]]:
-        """How well the maps find the masks: for each score its `roc_auc` and `aupro`.
+        """Return how well the maps find the masks: for each score its `roc_auc` and `aupro`.
 
         Args:
           masks: boolean `[height, width]` of each image; None for a normal image.
@@ -50,7 +50,7 @@ class StoredHeatMaps:
 
 
 class _Maps(Sequence[np.ndarray]):
-    """Heat maps in a file, read when they are asked for."""
+    """Heat maps in a file, which are read when they are used."""
 
     def __init__(self, path: Path, sizes: Int64[np.ndarray, "n 2"]) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Which images a detector may be evaluated on: none that it was trained or calibrated on."""
+"""The images for evaluating a detector: none that it was trained or calibrated on."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ from jaxunreg.inspection.detector import AnomalyDetector
 
 
 class UnseenImages(NamedTuple):
-    """The images of a data set that a detector may be evaluated on.
+    """The images of a data set for evaluating a detector.
 
     Attributes:
-      images: those that the detector has not seen.
-      left_out: those that it has seen, each with the reason.
-      explanation: how the images were chosen, in a sentence.
+      images: the images that the detector has not seen.
+      left_out: the images that it has seen, each with the reason.
+      explanation: a sentence on how the images were chosen.
     """
 
     images: ImageFiles
@@ -26,18 +26,18 @@ class UnseenImages(NamedTuple):
 
 
 def unseen_images(detector: AnomalyDetector, data: FolderDataset) -> UnseenImages:
-    """Choose the images of a data set that a detector may be evaluated on.
+    """Choose the images of a data set for evaluating a detector.
 
-    A folder with a test split on disk gives that split. Of another folder, the split that was drawn is used where the
-    detector has seen all of its training images, for then the detector was made of it; otherwise all its images are
-    used. Images that the detector has seen, by their bytes, are always left out.
+    If the folder has a test split on disk, that split is used. Otherwise, if the detector has seen all training images
+    of the drawn split, it was made of that split, and its test images are used. If not, all images are used. Images
+    that the detector has seen, by their bytes, are always left out.
 
     Args:
-      detector: see `fit_detector`. A detector that was made of arrays remembers no files, and has seen none.
+      detector: see `fit_detector`. A detector that was made of arrays stores no files, and has seen none.
       data: from `load_folder`.
 
     Returns:
-      The images, those that are left out, and why.
+      The images, the images that are left out, and the reasons.
 
     Raises:
       ArgumentError: there is no image to evaluate on, or the detector has seen them all.
@@ -46,11 +46,11 @@ def unseen_images(detector: AnomalyDetector, data: FolderDataset) -> UnseenImage
     images = data.test if data.has_split else data.train.joined(data.test)
     seen = detector.has_seen(images)
     if not data.has_split:
-        # The folder that the model was made of has this split; another may have some of its images.
+        # The folder behind the model has this split. Another folder may have some of its images.
         if seen[: len(data.train)].all():
             images, seen = data.test, seen[len(data.train) :]
         elif seen.any():
-            explanation = f"all images of {data.name} are used, but for {seen.sum()} that the model was made of"
+            explanation = f"all images of {data.name} are used, except {seen.sum()} that the model was made of"
         else:
             explanation = f"all images of {data.name} are used, since the model was made of none of them"
     if not len(images):
@@ -63,7 +63,7 @@ def unseen_images(detector: AnomalyDetector, data: FolderDataset) -> UnseenImage
         )
     if seen.all():
         raise ArgumentError(
-            f"{data.directory}, whose {len(images)} images the model was all made of",
+            f"{data.directory}, and the model was made of all its {len(images)} images",
             "others",
             "fit without them, or evaluate on another folder",
             field="data",

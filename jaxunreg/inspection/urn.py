@@ -1,17 +1,20 @@
-"""Where new scores fall among the held-out ones: exact probabilities, although all of them share the held-out images.
+"""The place of new scores among the held-out ones: exact probabilities, although all share the held-out images.
 
-The p-values of `Calibration.p_values` depend on each other: each new image is compared with the same `n` held-out ones.
-For a test that goes on for thousands of parts that matters, since the held-out images that happened to be drawn are a
-little unlike all normal images, and sooner or later every such test would notice.
+The p-values of `Calibration.p_values` depend on each other, because each new image is compared with the same `n`
+held-out ones. That matters for a test over thousands of parts: the drawn held-out images differ a little from all
+normal images, and sooner or later every such test would notice.
 
-Among `n` held-out scores there are `n + 1` intervals. If all scores are exchangeable, the next one falls into interval
-`j` with the probability
+`n` held-out scores make `n + 1` intervals. If all scores are exchangeable, the next one falls into interval `j` with
+the probability
 
     P(j | past) = (1 + N_j) / (n + 1 + t),
 
-where `N_j` of the `t` earlier new scores fell into it: Pólya's urn. These are the online conformal p-values, of
-each score among the held-out ones *and* all earlier ones. Smoothed, they are independent and uniform, exactly (Vovk,
-Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005, theorem 8.2).
+where `N_j` of the `t` earlier new scores fell into it: Pólya's urn. These are the online conformal p-values, of each
+score among the held-out ones *and* all earlier ones. Smoothed, they are exactly independent and uniform (theorem 8.2 of
+the reference).
+
+References:
+  Vovk, V., Gammerman, A. and Shafer, G. Algorithmic Learning in a Random World. 2005.
 """
 
 from typing import NamedTuple
@@ -21,16 +24,16 @@ from jaxtyping import Float64, Int64
 
 
 class Placed(NamedTuple):
-    """What the urn says of one new score.
+    """What the urn says about one new score.
 
     The arrays may have leading axes, for many urns side by side.
 
     Attributes:
-      counts: of the new scores in each interval, this one among them, int64 `[*batch, intervals]`.
+      counts: number of new scores in each interval, including this one, int64 `[*batch, intervals]`.
       is_above: whether the score lies above the threshold, bool `[*batch]`.
-      chance_above: the probability of that, given the past, float64 `[*batch]`.
-      p_value: of the score among those on its side of the threshold, float64 `[*batch]` in (0, 1); low where it is high
-        there. Given the past and `is_above` it is uniform.
+      chance_above: the probability that it does, given the past, float64 `[*batch]`.
+      p_value: p-value of the score among those on its side of the threshold, float64 `[*batch]` in (0, 1); low for a
+        high score. Given the past and `is_above`, it is uniform.
     """
 
     counts: Int64[np.ndarray, "*batch intervals"]
@@ -48,10 +51,10 @@ def place(
     """Put a new score into its interval; a pure function.
 
     Args:
-      counts: of the new scores in each interval so far, ascending.
-      interval: how many held-out scores lie below the new one.
+      counts: number of new scores in each interval so far, ascending.
+      interval: number of held-out scores below the new one.
       uniform: a random number in (0, 1), which smooths the p-value.
-      exceeding: how many intervals, the highest ones, lie above the threshold.
+      exceeding: number of intervals above the threshold, the highest ones.
 
     >>> placed = place(np.array([0, 3, 0, 0]), np.array(1), np.array(0.5), exceeding=1)
     >>> placed.counts.tolist(), bool(placed.is_above), placed.chance_above.round(3).tolist(), placed.p_value.tolist()

@@ -1,4 +1,4 @@
-"""What a detector says of one image."""
+"""What a detector says about one image."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -18,10 +18,10 @@ class Box(NamedTuple):
 
 
 class RegionVerdict(NamedTuple):
-    """What a detector says of a named region of one image.
+    """What a detector says about a named region of one image.
 
     Attributes:
-      name: of the region.
+      name: name of the region.
       score: the mean of its most anomalous places, in nats.
       p_value: share of normal images whose region scores as high or higher.
       threshold: the score above which the region is anomalous.
@@ -36,22 +36,22 @@ class RegionVerdict(NamedTuple):
 
 
 Outcome: TypeAlias = Literal["normal", "anomalous", "pass", "review", "reject"]
-"""A verdict in a word: the first two without a review band, the others with one."""
+"""A verdict in one word: the first two without a review band, the others with one."""
 
 
 class ImageVerdict(NamedTuple):
-    """What a detector says of one image.
+    """What a detector says about one image.
 
     Attributes:
-      score: of its most anomalous patch or patches, in nats; higher is more anomalous.
-      p_value: share of normal images that score as high or higher, judged by the held-out images; see `Calibration`.
+      score: score of its most anomalous patch or patches, in nats; higher is more anomalous.
+      p_value: share of normal images that score as high or higher, from the held-out images; see `Calibration`.
       threshold: the score above which an image is anomalous.
-      is_anomalous: whether it is, or one of its named regions.
+      is_anomalous: whether the image or one of its named regions is anomalous.
       worst: the most anomalous patch.
       maps: D, A and M of each patch, float32 `[rows, columns]`, in nats.
       review_threshold: the score above which a person should look at the image, or None without a review band.
       named: the verdict on each named region.
-      counted: which patches count, `[rows, columns]`, or None where all do.
+      counted: whether each patch counts, `[rows, columns]`, or None if all do.
     """
 
     score: float
@@ -66,7 +66,7 @@ class ImageVerdict(NamedTuple):
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict in a word: normal or anomalous; with a review band pass, review or reject."""
+        """The verdict in one word: normal or anomalous; with a review band pass, review or reject."""
         if self.review_threshold is None:
             return "anomalous" if self.is_anomalous else "normal"
         if self.is_anomalous:
@@ -75,14 +75,14 @@ class ImageVerdict(NamedTuple):
 
 
 class InspectedImage(NamedTuple):
-    """An image, what a detector says of it, and its heat maps.
+    """An image, a detector's verdict on it, and its heat maps.
 
     Attributes:
-      image: as it was given.
-      verdict: whether it is anomalous, and why.
-      pixels: D, A and M of each pixel, float64 `[height, width]`, in nats a pixel; None where they were not asked for.
-        `AnomalyDetector.heat_map` makes a picture of them.
-      counted: which pixels of the heat maps count, `[height, width]`, or None where all do.
+      image: the image as it was given.
+      verdict: the detector's verdict.
+      pixels: D, A and M of each pixel, float64 `[height, width]`, in nats a pixel; None if they were not asked for.
+        `AnomalyDetector.heat_map` makes a heat map of them.
+      counted: whether each pixel of the heat maps counts, `[height, width]`, or None if all do.
     """
 
     image: np.ndarray

@@ -180,6 +180,6 @@ def test_the_reading_tells_drift_from_a_run_of_defects_in_words():
     normal = rng.normal(size=200)
     assert after(normal[:50]).startswith("no sign of drift (")
     assert "run of defects" in after(np.append(normal[:50], np.full(20, 50.0)))
-    assert "the two cannot be told apart" in after(np.full(30, 50.0))
-    assert after(rng.normal(size=120) * 0.3).startswith("normal parts no longer look as the held-out ones")
+    assert "the two cannot be distinguished" in after(np.full(30, 50.0))
+    assert after(rng.normal(size=120) * 0.3).startswith("normal parts no longer look like the held-out ones")
     assert "the line has probably drifted" in after(np.append(normal, rng.normal(size=150) + 1.5))

@@ -200,9 +200,9 @@ def test_a_network_of_ones_own_is_asked_for_and_another_one_refused(tmp_path):
     assert one[:5] == other[:5]
     with pytest.raises(ju.CheckpointError, match=r"the feature network averaged with the SHA-256 .*, which is not bun"):
         load(tmp_path / "model")
-    with pytest.raises(ju.CheckpointError, match="expected that which the detector was made with: averaged with the"):
+    with pytest.raises(ju.CheckpointError, match="expected the network of the detector: averaged with the"):
         load(tmp_path / "model", network=own_network(2.0))
-    with pytest.raises(ju.CheckpointError, match="expected that which the detector was made with"):
+    with pytest.raises(ju.CheckpointError, match="expected the network of the detector"):
         ju.fit_detector(ARRAYS, TINY, network=own_network(2.0), directory=tmp_path / "model", progress=False)
     same = ju.fit_detector(ARRAYS, TINY, network=network, directory=tmp_path / "model", progress=False)
     assert same.calibration == found.calibration

@@ -62,5 +62,5 @@ def test_one_trial_can_be_drawn(tmp_path):
     [({}, [0.5]), ({"x": []}, []), ({"x": [1, 2]}, [0.5]), ({"x": [1]}, [float("nan")]), ({"x": [np.inf]}, [0.5])],
 )
 def test_what_cannot_be_drawn_is_refused(axes, values):
-    with pytest.raises(ValueError, match=r"expected as many|not finite"):
+    with pytest.raises(ValueError, match=r"expected equally many|not finite"):
         plots.parallel_coordinates(axes, values, title="t", label="AUC")
