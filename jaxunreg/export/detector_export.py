@@ -18,7 +18,7 @@ from jaxunreg.export.export_description import check_carried, describe, save_mas
 from jaxunreg.export.onnx import check_size
 from jaxunreg.export.onnx_graph import import_for_export
 from jaxunreg.export.onnx_tracing import to_onnx
-from jaxunreg.export.stablehlo import check_platforms, without_folders
+from jaxunreg.export.stablehlo import check_platforms, runs_here, without_folders
 from jaxunreg.files import temporary_sibling
 from jaxunreg.finite import check_finite
 from jaxunreg.inspection.detector import AnomalyDetector
@@ -48,7 +48,7 @@ def export_detector(
     The folder holds the feature network and what was learned as ONNX graphs or StableHLO programs, `exported.json` with
     threshold, held-out scores, the rule of the image's score, tiling and checksums, and `jaxunreg_runner.py`, which
     needs that folder, NumPy and ONNX Runtime (or JAX) alone. Before the folder is there, the runner has scored an image
-    in it as this detector does.
+    in it as this detector does, unless it is for other platforms than this one.
 
     Args:
       detector: any detector, calibrated in float32 if the format is `onnx`.
@@ -69,6 +69,8 @@ def export_detector(
     if format not in get_args(ExportFormat):
         raise ArgumentError(argument("format", format), f"one of {list(get_args(ExportFormat))}")
     check_platforms(platforms)
+    for package in ("onnx", "onnxruntime") if format == "onnx" else ():
+        import_for_export(package)
     check_carried(detector)
     check_finite(detector.scorer.learned)
     target = given_path("directory", directory).absolute()
@@ -84,7 +86,8 @@ def export_detector(
         shutil.copyfile(runner.__file__, temporary / RUNNER_FILE)
         about = {**describe(detector), **save_masks(temporary, detector), **_PROVENANCE[format](), **found.geometry}
         write_description(temporary, {**about, "program_format": format, "programs": files})
-        check_export(temporary, detector, _example_images(detector))
+        if format == "onnx" or runs_here(platforms):
+            check_export(temporary, detector, _example_images(detector))
         os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from error

@@ -11,6 +11,7 @@ import numpy as np
 from jaxunreg.errors import CheckpointError, JaxunregError
 from jaxunreg.export import jaxunreg_runner as runner
 from jaxunreg.export.export_description import SETTINGS, describe
+from jaxunreg.export.onnx_graph import import_for_export
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.verdict import ImageVerdict
 from jaxunreg.paths import given_path
@@ -74,6 +75,7 @@ def check_export(
       How far they are apart.
 
     Raises:
+      MissingPackageError: onnxruntime is not installed, and the folder needs it.
       CheckpointError: the folder holds no export of this version, or one of another detector.
       ExportMismatchError: a score differs by more than 1e-4 of it, or a verdict differs.
     """
@@ -126,6 +128,8 @@ def load_exported(folder: Path, detector: AnomalyDetector, *, threads: int | Non
       CheckpointError: as for `check_export`.
     """
     about = _described(folder)
+    if about["program_format"] == "onnx":
+        import_for_export("onnxruntime")
     exported = runner.Detector(folder, threads=threads)
     copy, own = (path.read_bytes() for path in (folder / RUNNER_FILE, Path(runner.__file__)))
     if copy != own:

@@ -114,7 +114,7 @@ class Detector:
         self, folder: str | Path, *, threads: int | None = None, providers: Sequence[str] = ("CPUExecutionProvider",)
     ) -> None:
         self.about = read_description(Path(folder))
-        load = {"onnx": _load_onnx, "stablehlo": _load_stablehlo}[self.about["program_format"]]
+        load = {"onnx": load_onnx, "stablehlo": _load_stablehlo}[self.about["program_format"]]
         self._programs = {
             name: load(Path(folder) / file, threads, providers) for name, file in self.about["programs"].items()
         }
@@ -392,7 +392,10 @@ def _covered(starts: np.ndarray, side: int, length: int) -> np.ndarray:
     return sum((np.arange(length) >= start) & (np.arange(length) < start + side) for start in starts.tolist())
 
 
-def _load_onnx(path: Path, threads: int | None, providers: Sequence[str]) -> Callable[..., list[np.ndarray]]:
+def load_onnx(
+    path: Path, threads: int | None, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> Callable[..., list[np.ndarray]]:
+    """A graph as a function of arrays; see `Detector` for `threads` and `providers`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

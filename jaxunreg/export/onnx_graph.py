@@ -81,8 +81,7 @@ class OnnxGraph:
     ) -> list[Tensor]:
         """Add a node with a result of each shape."""
         results = [Tensor(self._new_name(kind.lower()), tuple(shape)) for shape in shapes]
-        names = [self._name(operand) for operand in operands]
-        self._nodes.append(self._onnx.helper.make_node(kind, names, [one.name for one in results], **attributes))
+        self._add(kind, [self._name(operand) for operand in operands], [one.name for one in results], **attributes)
         return results
 
     def reshaped(self, operand: Operand, shape: Sequence[Any]) -> Operand:
@@ -120,7 +119,7 @@ class OnnxGraph:
             low, tensor = other, source
         bounds = [self._name(low) if low is not None else "", self._name(high) if high is not None else ""]
         result = Tensor(self._new_name("clip"), tensor.shape)
-        self._nodes.append(self._onnx.helper.make_node("Clip", [tensor.name, *bounds], [result.name]))
+        self._add("Clip", [tensor.name, *bounds], [result.name])
         if high is None:
             self._bounds[result.name] = (tensor, low)
         return result
@@ -137,8 +136,7 @@ class OnnxGraph:
         """
         helper = self._onnx.helper
         for name, (operand, of) in results.items():
-            names = [self._name(self.expanded(operand, of.shape))]
-            self._nodes.append(helper.make_node("Identity", names, [name]))
+            self._add("Identity", [self._name(self.expanded(operand, of.shape))], [name])
 
         def described(name: str, of: Any) -> Any:
             shape = [length if isinstance(length, int) else str(length) for length in of.shape]
@@ -163,6 +161,10 @@ class OnnxGraph:
                 wanted.update(node.input)
                 kept.append(node)
         return kept[::-1]
+
+    def _add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        # A node has the name of its result, by which tools exclude it or show it.
+        self._nodes.append(self._onnx.helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
 
     def _new_name(self, stem: str) -> str:
         self._count += 1

@@ -100,6 +100,16 @@ def check_platforms(platforms: Sequence[str]) -> None:
         raise ArgumentError(argument("platforms", platforms), f"at least one of {list(get_args(Platform))}")
 
 
+def runs_here(platforms: Sequence[str]) -> bool:
+    """Whether a program for some platforms runs on this machine's.
+
+    >>> runs_here(["cpu", "cuda", "rocm", "tpu"]), runs_here([])
+    (True, False)
+    """
+    here = jax.default_backend()
+    return bool({"gpu": {"cuda", "rocm"}}.get(here, {here}) & set(platforms))
+
+
 @contextlib.contextmanager
 def without_folders() -> Iterator[None]:
     """Of source files a program then has the names, and not the folders of the machine that it was made on."""

@@ -209,6 +209,20 @@ def test_a_score_or_a_verdict_that_differs_ends_the_check(detectors, folders, mo
         check_export(folders["features"], detector, [image(0)])
 
 
+def test_a_folder_for_another_platform_is_written_unchecked_and_a_missing_runtime_is_told(
+    detectors, folders, tmp_path, monkeypatch
+):
+    folder = export_detector(detectors["features"], tmp_path / "tpu", format="stablehlo", platforms=["tpu"])
+    assert jax.export.deserialize(bytearray((folder / "density.jaxexport").read_bytes())).platforms == ("tpu",)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for call in (
+        lambda: export_detector(detectors["features"], tmp_path / "onnx"),
+        lambda: check_export(folders["features"], detectors["features"], [image(0)]),
+    ):
+        with pytest.raises(ImportError, match=r"onnxruntime.*pip install 'jaxunreg\[export\]'"):
+            call()
+
+
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(detectors, tmp_path, monkeypatch):
     detector, target = detectors["features"], tmp_path / "exported"
     with pytest.raises(ValueError, match=r"format='pickle'; expected one of \['onnx', 'stablehlo'\]"):
