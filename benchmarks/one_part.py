@@ -38,6 +38,7 @@ class Options:
       threads: number of cores of a process, for each column.
       parts: number of parts to score.
       train: number of normal parts that the detectors learn from.
+      work: folder for the parts and the detectors, which a later run uses again; by default they are removed.
       json: where to write the results.
     """
 
@@ -46,6 +47,7 @@ class Options:
     threads: tuple[int, ...] = (1, 2)
     parts: int = 60
     train: int = 80
+    work: Path | None = None
     json: Path | None = None
 
 
@@ -81,20 +83,19 @@ def main(options: Options) -> list[dict[str, Any]]:
     """Measure, print and write."""
     results = []
     with tempfile.TemporaryDirectory() as name:
-        for number, (size, resolution) in enumerate(zip(options.sizes, options.resolutions, strict=True)):
-            work = Path(name, str(number))
-            data = write_parts(work / "parts", train=options.train, test=10, image_size=(size, size))
-            folder = load_folder(data, progress=False)
-            config = DetectorConfig(resolution=resolution or None)
-            fit_detector(folder.train, config, key=jax.random.key(0), directory=work / "model")
-            test = folder.test.files[0].path.parent
+        for size, resolution in zip(options.sizes, options.resolutions, strict=True):
+            work = (options.work or Path(name)) / f"{size}-{resolution}"
+            if not (work / "model").is_dir():
+                data = write_parts(work / "parts", train=options.train, test=10, image_size=(size, size))
+                folder = load_folder(data, progress=False)
+                config = DetectorConfig(resolution=resolution or None)
+                fit_detector(folder.train, config, key=jax.random.key(0), directory=work / "model")
             for cores in options.threads:
-                results.append(
-                    {"size": size, "resolution": resolution, **measure(work / "model", test, cores, options)}
-                )
+                row = measure(work / "model", work / "parts" / "test" / "good", cores, options)
+                results.append({"size": size, "resolution": resolution, **row, "parts": options.parts})
     show(results, options)
     if options.json is not None:
-        content = {"device": device(), "parts": options.parts, "rows": results}
+        content = {"device": device(), "rows": results}
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return results
 

@@ -23,5 +23,7 @@ QUOTED = {
         speed.throughput,
         speed.throughput_short,
         speed.sweep,
+        speed.one_part,
+        speed.serving,
     )
 }

@@ -58,3 +58,38 @@ def sweep() -> str:
         [row["network"], row["devices"], _ratio(row)] for row in rows if row["members"] == 32 and not row["vectorize"]
     ]
     return as_markdown(Table("", ["network", "devices", "ratio to one after another"], cells))
+
+
+def one_part() -> str:
+    """From the bytes of a part's file to its verdict, on one thread and on two."""
+    [found] = committed("one_part.json")
+    threads = sorted({row["threads"] for row in found["rows"]})
+    parts: dict[str, list[Any]] = {}
+    for row in found["rows"]:
+        resolution = f", `--resolution {row['resolution']}`" if row["resolution"] else ""
+        parts.setdefault(f"{row['size']}x{row['size']}{resolution}", []).append(row)
+    header = ["part", *(f"{count} thread{'s' if count > 1 else ''}, ms" for count in threads), "start-up, s"]
+    cells = [
+        [
+            name,
+            *(f"{row['milliseconds']:.0f} ({row['milliseconds_95']:.0f})" for row in rows),
+            " / ".join(f"{row['start_up_seconds']:.1f}" for row in rows),
+        ]
+        for name, rows in parts.items()
+    ]
+    return as_markdown(Table("", header, cells))
+
+
+def serving() -> str:
+    """The service at saturation."""
+    [found] = committed("serving.json")
+    header = ["clients", "places", "answers", "wrong", "lost", "refused", "images/s", "ms (p50 / p95 / p99)"]
+    cells = [
+        [
+            *(row[name] for name in ("clients", "places", "answers", "wrong", "lost", "refused")),
+            f"{row['images_a_second']:.1f}",
+            " / ".join(f"{row[f'milliseconds_{share}']:.0f}" for share in (50, 95, 99)),
+        ]
+        for row in found["rows"]
+    ]
+    return as_markdown(Table("", header, cells))
