@@ -1,4 +1,4 @@
-"""A detector at work: a service that answers over HTTP, and a watch over a folder that images arrive in."""
+"""A detector at work: a service that answers over HTTP, and a watch over a folder in which images arrive."""
 
 from jaxunreg.serving.places import QueueFullError
 from jaxunreg.serving.service import Answer, ScoringService

@@ -1,4 +1,4 @@
-"""Who may use the service: everyone on this machine, and beyond it whoever bears the token."""
+"""Access to the service: everybody on this machine, and everybody else who has the token."""
 
 import hmac
 import ipaddress
@@ -12,10 +12,10 @@ _SHORTEST_TOKEN = 16
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address reaches this machine alone.
+    """Return whether a name or an address reaches only this machine.
 
     Raises:
-      ArgumentError: it is the name of no machine.
+      ArgumentError: no machine has this name.
 
     >>> is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -24,14 +24,14 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(host: str) -> list[str] | None:
-    """The names by which a browser may reach what listens for this machine alone, or None where it listens for others.
+    """Return the names by which a browser may reach a service for only this machine, or None if it listens for others.
 
-    A page of another site may have its own name lead to this machine. Its requests bear that name, and are refused.
+    Another site may let its own name lead to this machine. Requests of its pages carry that name, and are refused.
 
     >>> allowed_hosts("0.0.0.0") is None, "localhost" in allowed_hosts("127.0.0.1")
     (True, True)
     """
-    # Until Starlette 1.3 the name of any address of version 6 is the part before its first colon.
+    # Until Starlette 1.3, the name of an IPv6 address is the part before its first colon.
     return [host, "localhost", "127.0.0.1", "[::1]", "["] if is_loopback(host) else None
 
 
@@ -45,10 +45,10 @@ def _addresses(host: str) -> list[tuple]:
 
 
 def check_access(host: str, token: str | None) -> None:
-    """Refuse to listen beyond this machine without a token, or with one that can be guessed.
+    """Refuse to listen beyond this machine without a token, or with a token that can be guessed.
 
     Raises:
-      ArgumentError: there is no token, or it is short or cannot stand in a header.
+      ArgumentError: there is no token, or it is too short or not allowed in a header.
 
     >>> check_access("0.0.0.0", None)
     Traceback (most recent call last):
@@ -69,14 +69,14 @@ def check_access(host: str, token: str | None) -> None:
 
 
 def check_token(headers: Mapping[str, str], token: str | None) -> None:
-    """Refuse a request that does not bear the token.
+    """Refuse a request that does not carry the token.
 
     Args:
-      headers: of the request; names in lower case.
-      token: None where everyone may.
+      headers: headers of the request, with names in lower case.
+      token: the token; None if everybody has access.
 
     Raises:
-      TokenError: it bears none, or another one.
+      TokenError: it carries no token, or another one.
 
     >>> check_token({"authorization": "Bearer 0123456789abcdef"}, "0123456789abcdef")
     >>> check_token({}, "0123456789abcdef")
@@ -87,7 +87,7 @@ def check_token(headers: Mapping[str, str], token: str | None) -> None:
         return
     given = headers.get("authorization", "")
     kind, _, borne = given.partition(" ")
-    # In the same time for any wrong token, so that it cannot be guessed letter by letter.
+    # In the same time for every wrong token, so that the token cannot be guessed letter by letter.
     if kind.lower() != "bearer" or not hmac.compare_digest(borne.strip().encode(), token.encode()):
         raise TokenError(
             "a request with another token" if given else "a request without the token",

@@ -1,4 +1,4 @@
-"""A file of rows that grows durably, and whose last line may have been cut by a crash."""
+"""A file of rows that grows durably. A crash may have cut its last line."""
 
 import io
 import json
@@ -14,19 +14,19 @@ COLUMNS = (
     *("number", "time", "path", "score", "p_value", "threshold", "verdict", "top", "left", "height", "width"),
     *("sha256", "reason"),
 )
-"""Of the CSV file. The JSON lines have more where more was asked for."""
+"""Columns of the CSV file. The JSON lines have more if more was requested."""
 
 _STEP = 2**16
 
 
 def json_row(row: Mapping[str, Any]) -> bytes:
-    """A row as a line of JSON."""
+    """Return a row as a line of JSON."""
     text = {name: value if is_utf8(str(value)) else printable(str(value)) for name, value in row.items()}
     return json.dumps(text, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def csv_row(row: Mapping[str, Any] | None) -> bytes:
-    """A row as a line of CSV; the head of the table for None."""
+    """Return a row as a line of CSV, or the head of the table for None."""
     text = io.StringIO(newline="")
     cells = COLUMNS if row is None else [row.get(name) for name in COLUMNS]
     CsvRows(text, paths=[COLUMNS.index("path")]).write(cells)
@@ -34,10 +34,10 @@ def csv_row(row: Mapping[str, Any] | None) -> bytes:
 
 
 def number_in_json(line: bytes) -> int:
-    """The number of a row in a line of JSON.
+    """Return the number of a row in a line of JSON.
 
     Raises:
-      ValueError: the line is no such row.
+      ValueError: the line is not such a row.
     """
     row = json.loads(line)
     if not isinstance(row, dict) or not isinstance(row.get("number"), int):
@@ -46,29 +46,29 @@ def number_in_json(line: bytes) -> int:
 
 
 def number_in_csv(line: bytes) -> int:
-    """The number of a row in a line of CSV, 0 in the head of the table.
+    """Return the number of a row in a line of CSV, and 0 for the head of the table.
 
     Raises:
-      ValueError: the line is no such row.
+      ValueError: the line is not such a row.
     """
     first = line.partition(b",")[0].decode()
     return 0 if first == COLUMNS[0] else int(first)
 
 
 class AppendedFile:
-    """A file of numbered rows, a line each; a context manager, which closes it.
+    """A file of numbered rows, one a line. It is a context manager, which closes the file.
 
-    Where its last line has no end, as after a crash, that line is removed: its row is written again.
+    If its last line has no end, e.g. after a crash, that line is removed and its row is written again.
 
     Args:
-      path: the file, which is made if it is not there.
-      line_of: from a row to its line.
-      number_of: from a line to the number of its row.
+      path: the file, which is made if it does not exist.
+      line_of: makes a line of a row.
+      number_of: returns the number of a line's row.
       head: the first line of a new file.
 
     Raises:
       OSError: the file cannot be written.
-      ValueError: the file is there, and its last line is no row.
+      ValueError: the file exists, and its last line is not a row.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AppendedFile:
             raise
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append a row, unless it is there; it is on the disk when this returns.
+        """Append a row, unless it is already there. It is on the disk when this returns.
 
         Raises:
           OSError: it cannot be written.
@@ -113,9 +113,9 @@ class AppendedFile:
         os.fsync(self._file.fileno())
 
     def _mended(self, path: Path, number_of: Callable[[bytes], int]) -> int:
-        """Cut off what follows the last end of a line, go to the end, and read the number of the last row."""
+        """Cut off everything after the last end of a line, go to the end, and read the number of the last row."""
         size, tail = self._file.seek(0, os.SEEK_END), b""
-        # From the end until there is a whole line, with the end of the line before it.
+        # Read from the end until there is a whole line, with the end of the line before it.
         while len(tail) < size and tail[: tail.rfind(b"\n") + 1].count(b"\n") < 2:
             start = max(0, size - len(tail) - _STEP)
             self._file.seek(start)
@@ -134,7 +134,7 @@ class AppendedFile:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the name of a new file on the disk, where a system can."""
+    """Write the name of a new file to the disk, if the system can."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

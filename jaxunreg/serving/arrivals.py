@@ -1,4 +1,4 @@
-"""Images that arrive in a folder, and when they are whole."""
+"""Images that arrive in a folder, and a test of whether they are whole."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from jaxunreg.datasets.folders.unusable import ImageFileError
 
 
 class Stamp(NamedTuple):
-    """What changes while a file is written: its size in bytes, and its time in nanoseconds."""
+    """The properties of a file that change while it is written: its size in bytes and its time in nanoseconds."""
 
     size: int
     time: int
@@ -22,7 +22,7 @@ class Arrival(NamedTuple):
 
     Attributes:
       path: the file.
-      stamp: of the file.
+      stamp: stamp of the file.
       unchanged: seconds since its stamp was first seen.
     """
 
@@ -32,15 +32,15 @@ class Arrival(NamedTuple):
 
 
 class Arrivals:
-    """Looks into a folder again and again.
+    """A repeated look into a folder.
 
     Args:
-      folder: the images below it are those that `load_files` would take.
-      settle: seconds for which neither size nor time of a file changes before it is taken for whole.
-      clock: in seconds.
+      folder: the folder. Its images are those that `load_files` would take.
+      settle: seconds without a change of size or time before a file counts as whole.
+      clock: returns the time in seconds.
 
     Attributes:
-      waiting: how many images the last look found that have not settled yet.
+      waiting: number of images in the last look that have not settled yet.
       failures: the folders that the last look could not read.
 
     >>> import tempfile
@@ -62,10 +62,10 @@ class Arrivals:
         self._done: dict[Path, Stamp] = {}
 
     def look(self, is_done: Callable[[Path, Stamp], bool]) -> list[Arrival]:
-        """The images that have settled, the oldest first.
+        """Return the images that have settled, the oldest first.
 
         Args:
-          is_done: whether a file with a stamp is to be passed over. What it says of one is remembered.
+          is_done: returns whether to skip a file with a stamp. Its answers are remembered.
         """
         paths, _, self.failures = images_below(self._folder)
         now, seen, settled = self._clock(), {}, []
@@ -88,7 +88,7 @@ class Arrivals:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """The stamp of a file, or None where it is gone."""
+    """Return the stamp of a file, or None if it is gone."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""A command or a URL that is called when something is found."""
+"""A command or a URL to call when something is found."""
 
 import json
 import shlex
@@ -14,20 +14,20 @@ _TRIES = 2
 
 
 class CallError(JaxunregError):
-    """A command or a URL that could not be called."""
+    """A command or a URL could not be called."""
 
 
 class Caller:
-    """Calls a command, or a URL, with what was found as JSON.
+    """A caller of a command or a URL, with the finding as JSON.
 
-    A command is run without a shell, so that no name of a file is ever run. It gets the JSON on its standard input and
-    the path of the image as its last word. A URL gets the JSON by POST. Each has ten seconds and two tries.
+    A command runs without a shell, so a file's name is never run. It gets the JSON on its standard input and the path
+    of the image as its last word. A URL gets the JSON by POST. Each has ten seconds and two tries.
 
     Args:
       target: a command with its words, or a URL that begins with http:// or https://.
 
     Raises:
-      ArgumentError: it is empty, or has a quotation mark without its partner.
+      ArgumentError: it is empty, or a quotation mark is not closed.
 
     >>> Caller("python3 -c 'import sys; sys.exit(len(sys.argv) - 2)'")({"verdict": "anomalous"}, "a.png")
     """
@@ -49,10 +49,10 @@ class Caller:
 
         Args:
           found: JSON data.
-          path: of the image.
+          path: path of the image.
 
         Raises:
-          CallError: it fails, or takes too long, each time.
+          CallError: each try fails or takes too long.
         """
         body = json.dumps(found).encode()
         for left in reversed(range(_TRIES)):
@@ -68,7 +68,7 @@ class Caller:
                     ) from error
 
     def _run(self, body: bytes, path: str) -> None:
-        # Its stdout goes where messages go, since rows may be read from this process's own.
+        # Its stdout goes to stderr, because this process's stdout may be read as rows.
         subprocess.run([*self._words, path], input=body, stdout=2, timeout=_SECONDS, check=True)
 
     def _post(self, body: bytes) -> None:

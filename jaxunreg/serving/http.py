@@ -58,7 +58,7 @@ def make_app(
     token: str | None = None,
     hosts: Sequence[str] | None = None,
 ) -> Starlette:
-    """An ASGI application over a service, which it closes when it ends.
+    """Make an ASGI application over a service. It closes the service when it ends.
 
     | request | answer |
     |---|---|
@@ -71,10 +71,10 @@ def make_app(
     | `GET /metrics` | counts for Prometheus |
 
     Args:
-      service: what scores, warm.
-      limits: of a request; default: `Limits()`.
-      token: what a request must bear to score and to read the metrics; None where everyone may.
-      hosts: names by which a browser may reach it, against pages that other sites hand to it; None where any may.
+      service: a warm service.
+      limits: limits of a request; default: `Limits()`.
+      token: token that a request must carry to score and to read the metrics; None for free access.
+      hosts: names by which a browser may reach it, to refuse pages of other sites; None for any name.
     """
     front = _Front(service, limits or Limits(), token)
 
@@ -98,7 +98,7 @@ def make_app(
 
 
 class _Wanted(NamedTuple):
-    """What a request asks for: a heat map, regions above a level, and whether it counts for the test of drift."""
+    """The options of a request: a heat map, regions above a level, and whether it counts for the test of drift."""
 
     heat_map: bool
     level: float | None
@@ -112,7 +112,7 @@ class _Front:
         self._service, self._limits, self._token = service, limits, token
         self._metrics = ServiceMetrics(service)
         self._page = files("jaxunreg.serving").joinpath("page.html").read_text(encoding="utf-8")
-        # More would only wait for each other's processor and memory.
+        # More would only wait for processor and memory.
         self._decoding = anyio.CapacityLimiter(os.cpu_count() or 1)
 
     async def page(self, _: Request) -> Response:
@@ -171,7 +171,7 @@ class _Front:
     async def _answered(
         self, request: Request, *, heat_map: bool = False, regions: bool = False
     ) -> list[dict[str, Any]]:
-        """A row for each image of a request, in order, within the time limit."""
+        """Return a row for each image of a request, in order, within the time limit."""
         check_token(request.headers, self._token)
         level = self._level_of_regions() if regions else None
         wanted = _Wanted(heat_map, level, _asked(request, "drift", "1"))
@@ -194,7 +194,7 @@ class _Front:
         return await asyncio.gather(*(self._row(file, wanted) for file in received))
 
     async def _row(self, file: ReceivedFile, wanted: _Wanted) -> dict[str, Any]:
-        """The row of one image, under the name that it came with."""
+        """Return the row of one image, under the name with which it came."""
         try:
             image = await anyio.to_thread.run_sync(self._decoded, file, limiter=self._decoding)
         except ImageFileError as error:
@@ -244,7 +244,7 @@ class _Front:
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """What some work gives, unless the client goes away, for whom it is not to be done.
+    """Return the result of some work, or stop it if the client goes away.
 
     Raises:
       GoneError: the client went away.

@@ -1,4 +1,4 @@
-"""What a watch has done: a state that survives a crash at any moment, and the rows as JSON lines and as CSV."""
+"""The journal of a watch: a state that survives a crash at any moment, and the rows as JSON lines and as CSV."""
 
 import contextlib
 import json
@@ -21,18 +21,18 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 
 
 class KnownImage(NamedTuple):
-    """What the journal knows of an image."""
+    """What the journal knows about an image."""
 
     stamp: Stamp
     sha256: str
 
 
 class Journal:
-    """The folder of one watch; a context manager.
+    """The folder of one watch. It is a context manager.
 
-    An image is noted in the state together with its row, durably, before the row is appended to the files. If the
-    process dies in between, the row is appended at the next start. Rows have numbers without gaps, and the number of a
-    file's last row says whether it is there already.
+    An image and its row are noted durably in the state before the row is appended to the files. If the process dies in
+    between, the row is appended at the next start. Rows have numbers without gaps, so the number of a file's last row
+    says whether a row is already there.
 
     Args:
       folder: an existing folder, which one process uses at a time.
@@ -75,12 +75,12 @@ class Journal:
         self._opened.close()
 
     def known(self, path: str) -> KnownImage | None:
-        """What is known of an image that was noted, by its path below the watched folder."""
+        """Return what is known about a noted image, by its path below the watched folder."""
         found = self._state.execute("SELECT size, time, sha256 FROM images WHERE path = ?", [path]).fetchone()
         return None if found is None else KnownImage(Stamp(*found[:2]), found[2])
 
     def fact(self, name: str) -> str | None:
-        """A text that was noted under a name, or None."""
+        """Return a text that was noted under a name, or None."""
         found = self._state.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
         return None if found is None else str(found[0])
 
@@ -89,16 +89,16 @@ class Journal:
         self._state.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [name, value])
 
     def note_stamp(self, path: str, stamp: Stamp) -> None:
-        """Note that an image was touched and holds the same bytes as before."""
+        """Note that an image was touched but still has the same bytes."""
         self._state.execute("UPDATE images SET size = ?, time = ? WHERE path = ?", [*stamp, path])
 
     def note(self, path: str, stamp: Stamp, sha256: str, row: Mapping[str, Any], facts: Mapping[str, str]) -> int:
-        """Note an image, its row and what changed with it, all of that or nothing.
+        """Note an image, its row and changed facts, all or nothing.
 
         Args:
-          path: below the watched folder.
-          stamp: of the file.
-          sha256: of its bytes.
+          path: path below the watched folder.
+          stamp: stamp of the file.
+          sha256: SHA-256 of its bytes.
           row: JSON data.
           facts: texts by their names.
 
@@ -106,7 +106,7 @@ class Journal:
           The number of the row.
 
         Raises:
-          CheckpointError: the disk is full, or another error of the state.
+          CheckpointError: the disk is full, or the state has another error.
         """
         number = self._number + 1
         text = json.dumps({"number": number, **row}, allow_nan=False)
@@ -127,12 +127,12 @@ class Journal:
         return number
 
     def unfinished(self) -> Iterator[dict[str, Any]]:
-        """The rows that were noted and not finished, by their numbers."""
+        """Return the rows that were noted but not finished, by their numbers."""
         for (text,) in self._state.execute("SELECT row FROM unfinished ORDER BY number").fetchall():
             yield json.loads(text)
 
     def append(self, number: int) -> None:
-        """Append a row that was noted to the files, durably, where it is not there yet.
+        """Append a noted row to the files, durably, if it is not there yet.
 
         Raises:
           OSError: a file cannot be written.
@@ -142,12 +142,12 @@ class Journal:
             file.append(json.loads(text))
 
     def finish(self, number: int) -> None:
-        """Note that all that follows from a row is done."""
+        """Note that everything that follows from a row is done."""
         self._state.execute("DELETE FROM unfinished WHERE number = ?", [number])
 
     def _damaged(self, error: Exception) -> CheckpointError:
         return CheckpointError(
             f"{self._folder}, where a watch cannot go on: {error}",
             f"{STATE}, {JSON_LINES} and {CSV} as a watch left them, on a disk with free space",
-            "free some space, or take another folder to begin anew, which scores all images again",
+            "free some space, or take another folder to begin again, which scores all images again",
         )

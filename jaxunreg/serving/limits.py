@@ -1,4 +1,4 @@
-"""How large a request may be, and how long it may take."""
+"""The limits of a request: its size and its time."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ class Limits:
     """Limits of one request.
 
     Attributes:
-      max_bytes: of the body.
-      max_pixels: of an image.
-      timeout: seconds from the head of a request to its answer.
+      max_bytes: most bytes of the body.
+      max_pixels: most pixels of an image.
+      timeout: most seconds from the head of a request to its answer.
 
     Raises:
-      ArgumentError, ArgumentTypeError: a limit is no number, or none that allows anything.
+      ArgumentError, ArgumentTypeError: a limit is not a number, or allows nothing.
 
     >>> Limits(timeout=0.0)
     Traceback (most recent call last):

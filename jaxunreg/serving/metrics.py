@@ -1,4 +1,4 @@
-"""What a service counts, for Prometheus."""
+"""The counts of a service, for Prometheus."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from jaxunreg.serving.service import Answer, ScoringService
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
-# Of normal parts each of the ten last bins holds a tenth, and drift shows there.
+# Each of the ten last bins holds a tenth of the normal parts, and drift shows there.
 _P_VALUES = (0.001, 0.005, 0.01, 0.02, 0.05, *(k / 10 for k in range(1, 11)))
 
 
 class ServiceMetrics:
-    """Counters and histograms of one service, in a registry of their own.
+    """Counters and histograms of one service, in their own registry.
 
     Args:
-      service: whose queue and drift are told.
+      service: the service, whose queue and drift are reported.
     """
 
     def __init__(self, service: ScoringService) -> None:
@@ -34,7 +34,7 @@ class ServiceMetrics:
         )
         outcomes = ("normal", "anomalous") if service.detector.review_rate is None else ("pass", "review", "reject")
         for outcome in (*outcomes, "skipped"):
-            self._images.labels(outcome)  # told as 0 before the first one
+            self._images.labels(outcome)  # reported as 0 before the first one
         for name, meaning, value in (
             ("queue_places", "Images that may wait or be scored", lambda: service.places.count),
             ("queue_taken", "Images that wait or are scored now", lambda: service.places.taken),
@@ -65,5 +65,5 @@ class ServiceMetrics:
         self._refused.labels(reason).inc()
 
     def text(self) -> bytes:
-        """All of it, in the text format of Prometheus."""
+        """Return all metrics, in the text format of Prometheus."""
         return generate_latest(self._registry)

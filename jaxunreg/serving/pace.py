@@ -1,4 +1,4 @@
-"""Milliseconds a part of a stream of images, whose network may look at several at a time."""
+"""Milliseconds a part in a stream of images, of which the network may take several at a time."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,16 +11,16 @@ _Result = TypeVar("_Result")
 
 
 class Pace:
-    """Measures how long a part takes, with reading it before and writing its row after, apart from the start-up.
+    """A measurement of how long a part takes, with reading it and writing its row, without the start-up.
 
-    A detector reads as many images as fit into a call, and then hands out as many results at once. Each of them is
-    counted with the mean of the time since the call before. The first call is the start-up: it loads and compiles.
+    A detector reads as many images as fit into a call, and then yields as many results at once. Each counts with the
+    mean of the time since the last call. The first call is the start-up: it loads and compiles.
 
     Args:
-      clock: in seconds.
+      clock: returns the time in seconds.
 
     Attributes:
-      timings: of all parts after the start-up.
+      timings: timings of all parts after the start-up.
       start_up: seconds until the first result, or None before it.
 
     >>> ticks = iter([0.0, 0.1, 3.0, 3.1, 4.1, 4.1])
@@ -39,19 +39,19 @@ class Pace:
         self.start_up: float | None = None
         self._clock = clock
         self._began = self._ended = clock()
-        # When the call before ended, or None in the start-up.
+        # When the last call ended, or None in the start-up.
         self._before: float | None = None
         self._together, self._has_read = 0, False
 
     def reading(self, images: Iterable[_Image]) -> Iterator[_Image]:
-        """The images, each noted when it is read."""
+        """Yield the images, and note each when it is read."""
         for image in images:
             self._has_read = True
             yield image
         self._has_read = True
 
     def showing(self, results: Iterable[_Result]) -> Iterator[_Result]:
-        """The results, each noted when it is there. The time between two streams is not counted."""
+        """Yield the results, and note when each comes. The time between two streams is not counted."""
         began = self._clock()
         self._before = None if self._before is None else began
         try:

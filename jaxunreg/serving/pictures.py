@@ -1,4 +1,4 @@
-"""The picture of a heat map as PNG bytes: the heat over the image in gray, in the colours of all figures."""
+"""The picture of a heat map as PNG bytes: heat over the image in gray, in the colours of all figures."""
 
 import io
 
@@ -9,7 +9,7 @@ from PIL import Image
 from jaxunreg.images import to_float
 from jaxunreg.plots.heat_colors import blend, heat_norm
 
-# A screen shows no more, and blending takes 60 bytes a pixel.
+# A screen shows no more pixels, and blending takes 60 bytes a pixel.
 _LARGEST_SIDE = 2048
 
 
@@ -19,16 +19,16 @@ def heat_map_png(
     scale: tuple[float, float],
     counted: Bool[np.ndarray, "height width"] | None = None,
 ) -> bytes:
-    """Heat over an image in gray, as PNG.
+    """Draw heat over an image in gray, as PNG.
 
     Args:
       image: uint8, or floating point in [0, 1].
-      heat: higher is more anomalous.
-      scale: the heat of the first and of the last colour.
-      counted: the pixels that count, or None where all do; the others are pale.
+      heat: the heat map; higher is more anomalous.
+      scale: the heats of the first and of the last colour.
+      counted: the pixels that count, or None if all do. The others are pale.
 
     Returns:
-      The bytes of a PNG with the size of the image, or with its shape where a side has more than 2,048 pixels.
+      The bytes of a PNG with the size of the image, or a smaller one if a side has more than 2,048 pixels.
 
     >>> png = heat_map_png(np.zeros((6, 8, 1), np.uint8), np.ones((6, 8)), (0.0, 2.0))
     >>> Image.open(io.BytesIO(png)).size

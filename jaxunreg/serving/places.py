@@ -1,4 +1,4 @@
-"""Places for images that wait or are scored: so many, and no more."""
+"""A limited number of places for images that wait or are scored."""
 
 import contextlib
 import math
@@ -14,7 +14,7 @@ class QueueFullError(RequestError):
     """All places are taken.
 
     Attributes:
-      retry_after: in how many seconds there is likely a place, at least one.
+      retry_after: seconds until there is likely a place, at least one.
     """
 
     status, reason = 503, "queue full"
@@ -23,15 +23,15 @@ class QueueFullError(RequestError):
 
 
 class Places:
-    """Counts the places that are taken. A request takes them before its images are read, so memory stays bounded.
+    """A counter of taken places. A request takes places before its images are read, so memory stays bounded.
 
     Args:
-      count: how many there are.
-      timings: seconds an image, from which the time until there is a place is estimated.
+      count: number of places.
+      timings: seconds an image, to estimate the time until there is a place.
 
     Attributes:
       count: as above.
-      taken: how many are taken now.
+      taken: number of taken places.
 
     >>> places = Places(2, Timings())
     >>> with places.taking() as some:
@@ -50,10 +50,10 @@ class Places:
 
     @contextlib.contextmanager
     def taking(self) -> "Iterator[TakenPlaces]":
-        """Take a place, and more if the body asks for them; at its end they are free again.
+        """Take a place, and more if the body asks for them. At its end they are free again.
 
         Raises:
-          QueueFullError: there is none.
+          QueueFullError: there is no free place.
         """
         some = TakenPlaces(self)
         some.take(1)
@@ -63,10 +63,10 @@ class Places:
             self.change(-some.count)
 
     def change(self, by: int) -> None:
-        """Take so many places, or give them back.
+        """Take or return a number of places.
 
         Raises:
-          QueueFullError: there are fewer.
+          QueueFullError: fewer places are free.
         """
         with self._counting:
             if self.taken + by > self.count:
@@ -94,8 +94,8 @@ class TakenPlaces:
         """Take more places.
 
         Raises:
-          QueueFullError: they are taken by others.
-          TooLargeError: there never are so many.
+          QueueFullError: others have taken them.
+          TooLargeError: there are never so many.
         """
         if self.count + more > self._places.count:
             raise TooLargeError(

@@ -16,7 +16,7 @@ _FORM = "multipart/form-data"
 
 
 class ReceivedFile(NamedTuple):
-    """A file as it came: its name, without folders, and its bytes."""
+    """A received file: its name, without folders, and its bytes."""
 
     name: str
     contents: bytes
@@ -26,14 +26,14 @@ async def received_files(request: Request, places: TakenPlaces, most_bytes: int)
     """Read the body of a request.
 
     Args:
-      request: a form of files of any field names, or the bytes of one image, whose name is `name` in the query.
-      places: with one place, for the first image; one is taken for each further one.
-      most_bytes: of the body.
+      request: a form of files with any field names, or the bytes of one image, whose name is `name` in the query.
+      places: the places, with one for the first image. Each further image takes another.
+      most_bytes: most bytes of the body.
 
     Raises:
       TooLargeError: the body has more bytes, or more images than there are places.
       QueueFullError: too few places are free.
-      RequestError: there is no image in it, or it is no form though it says so.
+      RequestError: there is no image in it, or it claims to be a form but is not.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most_bytes:
@@ -71,7 +71,7 @@ async def _files_of_form(request: Request, places: TakenPlaces) -> list[Received
 
 
 def _limited(receive: Callable[[], Awaitable[Message]], most_bytes: int) -> Callable[[], Awaitable[Message]]:
-    """A body of which no more is taken than so many bytes, whatever its head says."""
+    """Yield a body up to so many bytes, whatever its head says."""
     taken = 0
 
     async def limited() -> Message:
@@ -92,7 +92,7 @@ def _too_large(most_bytes: int) -> TooLargeError:
 
 
 def _file_name(given: str) -> str:
-    r"""The last part of a path of any system.
+    r"""Return the last part of a path of any system.
 
     >>> _file_name("C:\\parts\\a.png"), _file_name("../a.png"), _file_name("")
     ('a.png', 'a.png', 'image')

@@ -1,4 +1,4 @@
-"""What came out for one image, as JSON data: the same names in the answers of a service and in the rows of a watch."""
+"""The result for one image as JSON data, with the same names in answers of a service and rows of a watch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from jaxunreg.inspection.verdict import ImageVerdict
 
 
 def verdict_row(verdict: ImageVerdict) -> dict[str, Any]:
-    """A verdict as JSON data, with the names of the columns of `jaxunreg score`.
+    """Return a verdict as JSON data, with the names of the columns of `jaxunreg score`.
 
     >>> from jaxunreg.inspection import Box
     >>> row = verdict_row(ImageVerdict(3.5, 0.01, 2.0, True, Box(0, 8, 32, 32), None))
@@ -32,7 +32,7 @@ def verdict_row(verdict: ImageVerdict) -> dict[str, Any]:
 
 
 def region_rows(regions: Sequence[Region]) -> list[dict[str, Any]]:
-    """Regions of a heat map as JSON data.
+    """Return regions of a heat map as JSON data.
 
     >>> from jaxunreg.inspection import Box
     >>> region_rows([Region(Box(4, 8, 3, 3), area=7, peak=9.5, mean=6.0)])
@@ -44,7 +44,7 @@ def region_rows(regions: Sequence[Region]) -> list[dict[str, Any]]:
 
 
 def skipped_row(reason: str) -> dict[str, Any]:
-    """The row of an image that cannot be used.
+    """Return the row of an unusable image.
 
     >>> skipped_row("is empty (0 bytes)")
     {'verdict': 'skipped', 'reason': 'is empty (0 bytes)'}
@@ -53,7 +53,7 @@ def skipped_row(reason: str) -> dict[str, Any]:
 
 
 def drift_row(reading: DriftReading) -> dict[str, Any]:
-    """What a test of drift says, as JSON data.
+    """Return what a test of drift says, as JSON data.
 
     >>> drift_row(DriftReading(100, 30, 5.0, 1.5, 7e8, 200.0))["excess_alarm"]
     True

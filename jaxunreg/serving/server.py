@@ -1,4 +1,4 @@
-"""The server of an application: a socket that is bound early, and an end that answers what has come."""
+"""The server of an application. It binds its socket early, and answers all received requests before it ends."""
 
 import contextlib
 import signal
@@ -16,14 +16,14 @@ _LAST_PORT = 65535
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket at an address where nothing listens. No client can connect before `Server.run`.
+    """Bind a socket to an address where nothing listens. No client can connect before `Server.run`.
 
     Args:
       host: a name or an address of this machine.
-      port: 0 for any free one.
+      port: the port; 0 for any free one.
 
     Raises:
-      ArgumentError: the port is taken, may not be used or is none, or the address is not of this machine.
+      ArgumentError: the port is taken, not allowed or invalid, or the address does not belong to this machine.
 
     >>> with bound_socket("127.0.0.1", 0) as first:
     ...     first.listen()
@@ -57,7 +57,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ArgumentError:
 
 
 def address_of(bound: socket.socket) -> str:
-    """Where a browser finds what listens at a socket.
+    """Return the address at which a browser finds a socket.
 
     >>> with bound_socket("127.0.0.1", 0) as bound:
     ...     address_of(bound).startswith("http://127.0.0.1:")
@@ -70,11 +70,12 @@ def address_of(bound: socket.socket) -> str:
 class Server:
     """An application that listens at a socket, in this thread, until it is stopped.
 
-    In the main thread SIGTERM and SIGINT stop it, too. Then it takes no more connections, and answers what has come.
+    In the main thread, SIGTERM and SIGINT stop it, too. Then it takes no more connections, and answers all received
+    requests.
 
     Args:
       app: the application.
-      bound: from `bound_socket`.
+      bound: socket from `bound_socket`.
       patience: seconds that answers may take after the stop.
     """
 
@@ -96,7 +97,7 @@ class Server:
         """Listen until it is stopped.
 
         Args:
-          on_listening: is told the address once clients can connect.
+          on_listening: called with the address once clients can connect.
 
         Raises:
           ArgumentError: another program has begun to listen at the port.
@@ -118,7 +119,7 @@ class Server:
 
 @contextlib.contextmanager
 def _quiet_signals() -> Iterator[None]:
-    """Leave it at the end that a signal asked for: the server would raise it once more when it has ended."""
+    """Handle a signal only once: the server would raise it again after its end."""
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {one: signal.signal(one, lambda *_: None) for one in signals}
     try:

@@ -19,24 +19,24 @@ from jaxunreg.serving.places import Places
 from jaxunreg.serving.refusals import RequestError
 from jaxunreg.serving.timings import Timings
 
-# What waits longer than a batch takes could as well wait for the next one.
+# An image that waits longer than a batch takes could as well wait for the next batch.
 _MOST_A_BATCH = 32
 
 
 class ServiceClosedError(RequestError):
-    """An image that came after the service was closed."""
+    """An image came after the service was closed."""
 
     status, reason = 503, "closed"
 
 
 class Answer(NamedTuple):
-    """What the service says of one image.
+    """The service's answer for one image.
 
     Attributes:
-      found: the image with its verdict, and the terms of its pixels where they were asked for.
+      found: the image with its verdict, and the terms of its pixels if they were asked for.
       waited: seconds in the queue.
-      scored: seconds from there to the answer.
-      drift: what the test of drift says after this image, or None where the image does not count for it.
+      scored: seconds from the queue to the answer.
+      drift: reading of the test of drift after this image, or None if the image does not count for it.
     """
 
     found: InspectedImage
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
     @property
     def verdict(self) -> ImageVerdict:
-        """Of the detector."""
+        """The verdict of the detector."""
         return self.found.verdict
 
 
@@ -59,18 +59,18 @@ class _Job(NamedTuple):
 
 
 class ScoringService:
-    """Scores images of any sizes, one thread for all who ask. It is a context manager, which closes at its end.
+    """A service that scores images of any sizes in one thread for all clients. It is a context manager.
 
-    The thread takes all that waits at a time, so that images that fit into one call of the network share it.
+    The thread takes all waiting images at a time, so that images that fit into one call of the network share it.
 
     Args:
       detector: what scores.
-      max_queue: how many images wait or are scored at most; see `places`.
+      max_queue: the most images that wait or are scored; see `places`.
 
     Attributes:
       detector: as above.
-      places: whoever submits an image first takes one of these.
-      timings: seconds that one image takes to be scored, the mean where several are scored together; without the queue.
+      places: take one of these before submitting an image.
+      timings: seconds to score one image, without the queue; the mean if several are scored together.
 
     >>> import jax, jaxunreg as ju
     >>> from jaxunreg.features import WhiteningConfig, fit_whitening, wrap
@@ -96,7 +96,7 @@ class ScoringService:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
-        # A daemon, since a call of the network cannot be interrupted where the process must end.
+        # A daemon, because a call of the network cannot be interrupted when the process must end.
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._thread.start()
 
@@ -107,7 +107,7 @@ class ScoringService:
         self.close()
 
     def warm_up(self) -> None:
-        """Score images of each kind once, so that nothing is compiled when the first one comes.
+        """Score images of each kind once, so that nothing is compiled when the first image comes.
 
         It is not counted in `timings`.
         """
@@ -117,23 +117,23 @@ class ScoringService:
                 list(self.detector.inspect([np.zeros(shape, dtype)], pixels=pixels))
 
     def drift(self) -> DriftReading:
-        """Whether the images so far still look like those of the calibration; see `DriftTest`."""
+        """Return whether the images so far still look like those of the calibration; see `DriftTest`."""
         return self._drift.reading(self._drift_state)
 
     def submit(
         self, image: Num[np.ndarray, "height width channels"], *, pixels: bool = False, counts: bool = True
     ) -> "Future[Answer]":
-        """Have an image scored.
+        """Submit an image for scoring.
 
         Args:
           image: uint8, or floating point in [0, 1], with the channels of the detector and at least as large as its
             smallest.
-          pixels: whether to give the terms of the pixels too, of which heat maps and regions are made.
+          pixels: whether to include the terms of the pixels, for heat maps and regions.
           counts: whether the image is from the line and counts for the test of drift.
 
         Returns:
-          What will be the answer. Where it is cancelled before its turn, the image is not scored. It raises the errors
-          of `AnomalyDetector.inspect`.
+          A future of the answer. If it is cancelled before its turn, the image is not scored. It raises the errors of
+          `AnomalyDetector.inspect`.
 
         Raises:
           ServiceClosedError: the service was closed.
@@ -146,7 +146,7 @@ class ScoringService:
         return job.future
 
     def close(self) -> None:
-        """Answer all that waits, and end. Closing again does nothing."""
+        """Answer all waiting images, and end. Closing again does nothing."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -160,7 +160,7 @@ class ScoringService:
                     self._score([job for job in batch if (job.image.dtype, job.pixels) == (dtype, pixels)])
 
     def _batches(self) -> Iterator[list[_Job]]:
-        """All that waits, again and again until the service closes."""
+        """Yield all waiting images, again and again until the service closes."""
         while True:
             batch = [self._jobs.get()]
             while len(batch) < _MOST_A_BATCH and batch[-1] is not None:
@@ -173,7 +173,7 @@ class ScoringService:
                 return
 
     def _score(self, jobs: Sequence[_Job]) -> None:
-        """Answer images of one dtype, each as soon as its scores are there."""
+        """Answer images of one dtype, each as soon as its scores are ready."""
         waiting = deque(job for job in jobs if job.future.set_running_or_notify_cancel())
         if not waiting:
             return
@@ -186,7 +186,7 @@ class ScoringService:
                 drift = self._count(found.verdict.score) if job.counts else None
                 job.future.set_result(Answer(found, began - job.came, scored, drift))
         except Exception as error:
-            # An image must not take the others with it.
+            # The failure of one image must not fail the others.
             if together == 1:
                 waiting[0].future.set_exception(error)
             else:

@@ -1,4 +1,4 @@
-"""Images moved or linked into a folder for each verdict."""
+"""Moving or linking images into a folder for each verdict."""
 
 import errno
 import os
@@ -12,13 +12,13 @@ How: TypeAlias = Literal["move", "link"]
 
 
 class Sorting:
-    """Moves images, or makes links to them, into `FOLDER/VERDICT/`, at the path that they have below their own folder.
+    """A sorter that moves or links images into `FOLDER/VERDICT/`, at their path below their own folder.
 
-    No file is ever replaced: an image that meets another one of its name gets the number of its row in its name.
+    No file is ever replaced. If an image with the same name exists, the number of the row is added to the name.
 
     Args:
       source: the folder of the images.
-      target: the folder of the sorted ones.
+      target: the folder of the sorted images.
       how: whether to move or to link.
 
     >>> import tempfile
@@ -39,10 +39,10 @@ class Sorting:
         Args:
           path: the image.
           verdict: the name of the folder.
-          number: of its row.
+          number: number of its row.
 
         Returns:
-          Where it is now, or the link to it.
+          Its new path, or the link to it.
 
         Raises:
           OSError: it is gone, or cannot be moved or linked.
@@ -70,7 +70,7 @@ def _move(path: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # On another disk: the copy is whole before the image is removed.
+        # On another disk, the copy is whole before the image is removed.
         with replacing(target) as temporary:
             shutil.copy2(path, temporary)
             with temporary.open("rb") as copy:

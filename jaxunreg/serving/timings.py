@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-# An hour of a part every four seconds. Quantiles of more would follow a change of the line slowly.
+# An hour with a part every four seconds. Quantiles of more parts would follow a change of the line slowly.
 _KEPT = 1000
 
 
 class Quantiles(NamedTuple):
-    """Of the last measurements, in milliseconds."""
+    """Quantiles of the last measurements, in milliseconds."""
 
     p50: float
     p95: float
@@ -19,10 +19,10 @@ class Quantiles(NamedTuple):
 
 
 class Timings:
-    """Quantiles of the last thousand measurements; several threads may add to them.
+    """Quantiles of the last thousand measurements. Several threads may add measurements.
 
     Attributes:
-      count: how many measurements there were.
+      count: number of measurements.
 
     >>> timings = Timings()
     >>> for milliseconds in range(1, 101):
@@ -45,17 +45,17 @@ class Timings:
             self._kept.append(seconds)
 
     def quantiles(self) -> Quantiles | None:
-        """The 50th, 95th and 99th percentile, or None before the first measurement."""
+        """Return the 50th, 95th and 99th percentile, or None before the first measurement."""
         with self._adding:
             kept = np.array(self._kept)
         return Quantiles(*(1e3 * np.quantile(kept, [0.5, 0.95, 0.99])).tolist()) if kept.size else None
 
     def mean(self) -> float | None:
-        """The mean in seconds, or None before the first measurement."""
+        """Return the mean in seconds, or None before the first measurement."""
         with self._adding:
             return sum(self._kept) / len(self._kept) if self._kept else None
 
     def summary(self) -> str:
-        """The 50th and the 95th percentile as text, or nothing before the first measurement."""
+        """Return the 50th and the 95th percentile as text, or nothing before the first measurement."""
         found = self.quantiles()
         return "" if found is None else f"{found.p50:.1f} ms (p50), {found.p95:.1f} ms (p95)"

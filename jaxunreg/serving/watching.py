@@ -1,4 +1,4 @@
-"""A watch over a folder: each image that arrives is scored once, also over restarts."""
+"""A watch over a folder: each image that arrives is scored once, even over restarts."""
 
 import hashlib
 import itertools
@@ -33,33 +33,33 @@ from jaxunreg.text import printable
 
 
 class _Read(NamedTuple):
-    """An image on its way: what was read of it."""
+    """The data of an image that was read."""
 
     arrival: Arrival
     sha256: str
 
 
 class FolderWatch:
-    """Scores the images that arrive in a folder.
+    """A watch that scores the images that arrive in a folder.
 
     Args:
-      detector: what scores.
-      folder: where images arrive.
-      journal: what was done.
-      settle: seconds for which a file does not change before it is read.
-      patience: seconds for which a file that cannot be decoded may still become whole; then it is skipped.
-      sorting: what moves or links images, or None.
-      caller: what is called for each anomaly and for a drift, or None.
-      regions: whether the rows tell the regions of the heat map.
-      say: takes a line for the user.
+      detector: the detector.
+      folder: folder in which images arrive.
+      journal: the journal of the watch.
+      settle: seconds without a change before a file is read.
+      patience: seconds in which a file that cannot be decoded may still become whole. Then it is skipped.
+      sorting: moves or links images, or None.
+      caller: called for each anomaly and for a drift, or None.
+      regions: whether the rows list the regions of the heat map.
+      say: shows a line to the user.
 
     Attributes:
-      counts: how many images had which verdict, `skipped` among them.
-      anomalies: how many were anomalous.
-      pace: how long a part takes.
+      counts: number of images with each verdict, including `skipped`.
+      anomalies: number of anomalous images.
+      pace: measures how long a part takes.
 
     Raises:
-      ArgumentError: regions are asked of a detector that does not know their level.
+      ArgumentError: regions are requested, but the detector does not know their level.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class FolderWatch:
         """Watch until it is stopped.
 
         Args:
-          stop: ends it after the images that are being scored.
+          stop: ends it after the current images.
           interval: seconds from one look to the next.
-          once: whether to end when all images that are there are scored.
+          once: whether to end when all present images are scored.
 
         Raises:
           CheckpointError, OSError: the journal cannot be written.
@@ -110,7 +110,7 @@ class FolderWatch:
             stop.wait(interval)
 
     def drift(self) -> DriftReading:
-        """What the test of drift says of all images so far, also those before the last start."""
+        """Return what the test of drift says about all images so far, including those before the last start."""
         return self._drift.reading(self._drift_state)
 
     def _is_done(self, path: Path, stamp: Stamp) -> bool:
@@ -118,7 +118,7 @@ class FolderWatch:
         return known is not None and known.stamp == stamp
 
     def _score(self, arrivals: Sequence[Arrival], stop: threading.Event) -> None:
-        """Score images together, and those by themselves beside which one could not be scored."""
+        """Score images together, or one by one if one of them could not be scored."""
         together = [arrival for arrival in arrivals if arrival.path not in self._alone]
         for some in (together, *([arrival] for arrival in arrivals if arrival.path in self._alone)):
             read: deque[_Read] = deque()
@@ -159,7 +159,7 @@ class FolderWatch:
         skipped: deque[tuple[_Read, str]],
         stop: threading.Event,
     ) -> Iterator[np.ndarray]:
-        """The images that are whole and new. Those that are not whole come again with the next look."""
+        """Yield the images that are whole and new. Others come again with the next look."""
         for arrival in arrivals:
             if stop.is_set():
                 return
@@ -181,7 +181,7 @@ class FolderWatch:
             except FileNotFoundError:
                 continue
             except (OSError, ImageFileError) as error:
-                # It may still become usable in the time that it has.
+                # It may still become usable in its remaining time.
                 if arrival.unchanged >= self._patience:
                     skipped.append(
                         (one, error.reason)
@@ -207,7 +207,7 @@ class FolderWatch:
         self._tell_drift(path)
 
     def _follow(self, row: dict[str, Any]) -> None:
-        """Do what follows from a row: append it, sort the image, and call. A crash in between repeats what is left."""
+        """Do what follows from a row: append it, sort the image, and call. After a crash, the rest is repeated."""
         number, path = row["number"], Path(row["path"])
         self._journal.append(number)
         if row.get("is_anomalous", True) or row["verdict"] == "review":
@@ -237,7 +237,7 @@ class FolderWatch:
                 self._say(f"not called: {error}")
 
     def _tell_drift(self, path: Path) -> None:
-        """Tell of a drift, once for a calibration."""
+        """Report a drift, once for a calibration."""
         found, calibration = self.drift(), str(self._drift.dump(self._drift_state)["calibration"])
         if found.alarm and self._journal.fact("drift told") != calibration:
             self._say(f"alarm: {found.sentence}")
@@ -260,5 +260,5 @@ class FolderWatch:
         try:
             return self._drift.restore(json.loads(kept))
         except ArgumentError:
-            self._say("the model has another threshold than before, so the test of drift begins anew")
+            self._say("the model has a new threshold, so the test of drift begins again")
             return self._drift.init()

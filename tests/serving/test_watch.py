@@ -276,7 +276,7 @@ def test_rows_that_a_user_takes_away_do_not_come_again(line):
 @pytest.mark.parametrize("name", [STATE, JSON_LINES, CSV])
 def test_what_is_no_journal_is_told_and_left_alone(name, line):
     (line.log / name).write_text("a letter\nof mine\n")
-    with pytest.raises(CheckpointError, match="begin anew"):
+    with pytest.raises(CheckpointError, match="begin again"):
         line.watch()
     assert (line.log / name).read_text() == "a letter\nof mine\n"
 
@@ -399,7 +399,7 @@ def test_a_drift_is_told_once_and_survives_a_restart(line, detector):
 
     anew = line.watch(detector=replace(detector, false_positive_rate=0.2))
     assert anew.drift().parts == 0
-    assert "begins anew" in line.said[-1]
+    assert "begins again" in line.said[-1]
 
 
 def test_it_stops_after_what_is_being_scored(line, monkeypatch):
