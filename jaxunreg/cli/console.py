@@ -1,4 +1,4 @@
-"""What the commands say beside their results: on stderr, so that results have stdout to themselves."""
+"""The messages of the commands, on stderr, so that stdout has only results."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ from jaxunreg.text import printable
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, as it is: without markup, colours and emojis."""
+    """Print a line on stderr unchanged: without markup, colours and emojis."""
     _print(text, markup=False)
 
 
@@ -32,7 +32,7 @@ def show_traceback(error: BaseException) -> None:
 
 @contextlib.contextmanager
 def logging_on_stderr() -> Iterator[None]:
-    """Print on stderr what the data sets log (gray or RGB, each skipped file), and warnings."""
+    """Print the log of the data sets (gray or RGB, each skipped file) and warnings on stderr."""
     logger, handler = logging.getLogger("jaxunreg.datasets"), _ToStderr()
     before = logger.level, logger.propagate
     logger.addHandler(handler)

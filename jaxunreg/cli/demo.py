@@ -25,10 +25,10 @@ See the other commands work, on generated parts with cracks and blowholes.
   jaxunreg demo --output elsewhere --parts 200
 
 It generates parts with a thread, learns from good ones, scores new ones with heat maps, and evaluates the scores. Each
-command is printed before it runs, so that you can run it on images of your own. It takes about a minute on two
-cores and needs no network. The path of the page to look at is printed on stdout.
+command is printed before it runs, so that you can run it on your own images. It takes about a minute on two cores and
+needs no network. The path of the page is printed on stdout.
 
-Start it again with the same output to go on after an interruption; finished steps are not done again.
+Start it again with the same output to go on after an interruption. Finished steps are not repeated.
 """
     + "\n"
     + EXIT_CODES.format(success="the page is ready", anomalies="", interrupted="; start it again to go on")
@@ -48,8 +48,8 @@ def demo(
 
     Args:
       output: folder for the parts, the model, the heat maps and the page.
-      parts: number of good parts to learn from; a fifth as many of each kind are scored.
-      seed: which parts, and which of them are held out.
+      parts: number of good parts to learn from. A fifth as many of each kind are scored.
+      seed: seed of the parts, and of the choice of those that are held out.
     """
     if parts < 1:
         raise CommandError(f"--parts {parts}", "at least 1", "a threshold needs about 80 of them", field="parts")

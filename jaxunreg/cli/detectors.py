@@ -22,17 +22,17 @@ def load_detector(
     reject: float | None = None,
     review: float | None = None,
 ) -> AnomalyDetector:
-    """Load a detector, calibrated for other rates or another `top_k` where they are given.
+    """Load a detector, and calibrate it for other rates or another `top_k` if they are given.
 
     Args:
       model: its folder.
-      false_positive_rate: of `--false-positive-rate`.
-      top_k: of `--top-k`.
-      reject: of `--reject`, another name for the first.
-      review: of `--review`, the rate of the review band.
+      false_positive_rate: value of `--false-positive-rate`.
+      top_k: value of `--top-k`.
+      reject: value of `--reject`, another name for the former.
+      review: value of `--review`, the rate of the review band.
 
     Raises:
-      CommandError: rates that contradict each other, or that so few held-out images cannot promise.
+      CommandError: the rates contradict each other, or are too low for the number of held-out images.
     """
     if reject is not None and false_positive_rate is not None:
         raise CommandError(
@@ -62,12 +62,12 @@ def load_detector(
 
 
 def check_promise(name: str, rate: float, held_out_images: int) -> None:
-    """Refuse a rate that so few held-out images cannot promise.
+    """Refuse a rate that is too low for the number of held-out images.
 
     Args:
-      name: of the option.
-      rate: what it was given.
-      held_out_images: how many there are.
+      name: name of the option.
+      rate: its value.
+      held_out_images: number of held-out images.
 
     Raises:
       CommandError: it is not in (0, 1), or too low.
@@ -93,16 +93,16 @@ def check_promise(name: str, rate: float, held_out_images: int) -> None:
 
 
 def fitting_images(detector: AnomalyDetector, images: ImageFiles, on_error: OnError) -> ImageFiles:
-    """The images that the masks of a detector can be laid over.
+    """Return the images over which the masks of a detector can be laid.
 
     Args:
       detector: the detector.
-      images: of any sizes.
-      on_error: whether another one raises, or is left out and listed in `skipped`.
+      images: images of any sizes.
+      on_error: whether an image that does not fit raises, or is left out and listed in `skipped`.
 
     Raises:
       ImageFileError: an image does not fit, and `on_error` is `"raise"`.
-      CommandError: none fits.
+      CommandError: no image fits.
     """
     fitting = detector.fits(images.sizes)
     if fitting.all():
@@ -129,5 +129,5 @@ def fitting_images(detector: AnomalyDetector, images: ImageFiles, on_error: OnEr
 
 
 def color_of(detector: AnomalyDetector) -> Color:
-    """The colour that images are converted to for a detector."""
+    """Return the colour to which images are converted for a detector."""
     return "gray" if detector.channels == 1 else "rgb"

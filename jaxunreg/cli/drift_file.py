@@ -1,4 +1,4 @@
-"""The file of `--drift`, in which a test of drift goes on from run to run."""
+"""The file of `--drift`, which continues a test of drift from run to run."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,11 @@ from jaxunreg.serialization import with_checksum, without_checksum
 
 
 def read_drift(path: Path | None, test: DriftTest) -> DriftState:
-    """The state that an earlier run left, or the first one.
+    """Read the state that an earlier run left, or return the first state.
 
     Args:
-      path: of the file, which need not exist; None to begin anew.
-      test: of the detector.
+      path: the file, which need not exist; None for the first state.
+      test: test of the detector.
 
     Raises:
       CommandError: the file holds something else, or a state of another model or rate.
@@ -32,13 +32,13 @@ def read_drift(path: Path | None, test: DriftTest) -> DriftState:
         raise CommandError(
             f"--drift {path}, with {reason}",
             "a file that was written for this model and this false-positive rate",
-            "name another file to begin anew, as after every calibration",
+            "name another file to begin again, as after every calibration",
             field="drift",
         ) from error
 
 
 def write_drift(path: Path, test: DriftTest, state: DriftState) -> None:
-    """Write the state, with what it says in words and numbers.
+    """Write the state, with its reading in words and numbers.
 
     Raises:
       CheckpointError: the file cannot be written.

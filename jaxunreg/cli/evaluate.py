@@ -1,4 +1,4 @@
-"""`jaxunreg evaluate`: how well a detector does on a folder where the defects are known."""
+"""`jaxunreg evaluate`: measure how good a detector is on a folder with known defects."""
 
 import shlex
 import sys
@@ -27,9 +27,9 @@ See how well a model does on a folder where the defects are known.
   jaxunreg evaluate labelled_parts --model model --output report
 
 DIRECTORY is laid out as for `jaxunreg fit`, with defects. Its test split is used, without any image that the model was
-trained or calibrated on. Printed are ROC AUC and average precision of L, D, A and M, how well the heat maps find the
-masks if there are any, and the rates at which normal and defective images are called anomalous. With --output also
-evaluation.json, scores.csv and a page to look at, index.html.
+trained or calibrated on. The command prints ROC AUC and average precision of L, D, A and M, how well the heat maps find
+the masks if there are any, and the rates at which normal and defective images are called anomalous. --output also
+writes evaluation.json, scores.csv and a page, index.html.
 """
     + "\n"
     + EXIT_CODES.format(success="evaluated", anomalies="", interrupted="")
@@ -57,11 +57,11 @@ def evaluate(
       output: folder for the page, the figures and the numbers.
       heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. For models of pixels.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
-      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
-      on_error: what to do with an image that cannot be used: stop, or list and skip it.
-      bootstrap: resamples of the intervals.
+      top_k: the score is the mean of this many most anomalous places or patches; default: as fitted.
+      on_error: what to do with an unusable image: stop, or list and skip it.
+      bootstrap: number of resamples for the intervals.
     """
-    # Slow to import, for scikit-learn and matplotlib behind them.
+    # Slow to import, because they import scikit-learn and matplotlib.
     from jaxunreg.inspection.evaluating import evaluate_detector
     from jaxunreg.reports.console_table import print_table
     from jaxunreg.reports.evaluation import write_evaluation
@@ -90,7 +90,7 @@ def evaluate(
     say(which)
     show_images("evaluating on", data, images)
     found = evaluate_detector(detector, images, heat_map_stride=heat_map_stride, bootstrap=bootstrap)
-    # The names of defects are printed as they are.
+    # The names of defects are printed unchanged.
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
     for table in tabulate_evaluation(found):
         print_table(console, table)

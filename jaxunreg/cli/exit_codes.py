@@ -1,12 +1,12 @@
-"""The exit codes of the commands, and how a command's help explains them."""
+"""The exit codes of the commands, and their text for the help."""
 
 SUCCESS, ERROR, USAGE, ANOMALIES, INTERRUPTED = 0, 1, 2, 3, 130
 
 EXIT_CODES = """\
 Exit codes:
   0    {success}
-  1    an error, told in one line on stderr; --debug shows its traceback too
+  1    an error, in one line on stderr; --debug also shows its traceback
   2    a wrong command line
 {anomalies}  130  interrupted{interrupted}
 """
-"""The end of each command's help; to be filled in by `format`."""
+"""The end of each command's help, a template for `format`."""

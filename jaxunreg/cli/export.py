@@ -28,12 +28,12 @@ heat map out.
   python exported/jaxunreg_runner.py part.png
 
 With --format onnx the folder is for ONNX Runtime (pip install 'jaxunreg[export]' here, and onnxruntime where it runs).
-With --format stablehlo it is for JAX, in versions up to six months newer than the one that wrote it. In it are
-the feature network and all that was learned, exported.json with threshold, held-out scores and checksums, and
-jaxunreg_runner.py, one file that needs NumPy and the runtime alone.
+With --format stablehlo it is for JAX, in versions up to six months newer than the one that wrote it. It holds the
+feature network and all learned arrays, exported.json with threshold, held-out scores and checksums, and
+jaxunreg_runner.py, a single file that needs only NumPy and the runtime.
 
 --verify scores images by the model and by the exported folder, and ends with an error if a score differs by more than
-1e-4 of it or a verdict differs. A JSON object with what was found is printed on stdout, after an export its folder.
+1e-4 of it or a verdict differs. A JSON object with the result is printed on stdout, or the folder after an export.
 """
     + "\n"
     + EXIT_CODES.format(success="exported, or verified", anomalies="", interrupted="")
@@ -58,12 +58,12 @@ def export(
     Args:
       model: folder that `jaxunreg fit` wrote.
       output: new folder to export to.
-      format: of the programs in it: onnx for ONNX Runtime, stablehlo for JAX.
-      verify: exported folder that is compared with the model.
-      data: images and folders that are scored to verify.
+      format: format of the programs in it: onnx for ONNX Runtime, stablehlo for JAX.
+      verify: exported folder to compare with the model.
+      data: images and folders to score for the comparison.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
-      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
-      on_error: what to do with an image that cannot be used: stop, or list and skip it.
+      top_k: the score is the mean of this many most anomalous places or patches; default: as fitted.
+      on_error: what to do with an unusable image: stop, or list and skip it.
     """
     if (output is None) == (verify is None):
         raise CommandError(

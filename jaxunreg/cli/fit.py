@@ -26,28 +26,28 @@ Learn from normal images, and set a threshold from some that are held out.
   jaxunreg fit good_parts --output model --ignore fixture.png --region thread=thread.png:0.01
   jaxunreg fit good_parts --output model --space pixels --steps 20000
 
-By default (--space features) a pretrained network looks at the images, and a Gaussian learns what it sees in normal
-ones. Which kind of Gaussian serves best is found out on normal images that are set apart, so no defect is needed. That
-takes seconds to minutes. With --space pixels a variational autoencoder is trained on the pixels, as in the paper, which
-takes minutes to hours; --patch, --depth, --base-channels, --latent-dim, --stride and all options of the training belong
-to it alone, and --resolution to features alone.
+By default (--space features) a Gaussian learns a pretrained network's features of normal images. The kind of Gaussian
+is chosen on normal images that are set apart, so no defect is needed. That takes seconds to minutes. With --space
+pixels a variational autoencoder is trained on the pixels, as in the paper, which takes minutes to hours. Only pixels
+have --patch, --depth, --base-channels, --latent-dim, --stride and the options of the training. Only features have the
+option --resolution.
 
-Images are resized to about 384x384 pixels, and smaller ones are looked at as they are. Give a higher --resolution when
-the smallest defect would be fewer than about 8 pixels wide at that size; it enlarges small images, too.
+Images are resized to about 384x384 pixels. Smaller images are not enlarged. Give a higher --resolution if the smallest
+defect would be less than about 8 pixels wide at that size. It also enlarges small images.
 
 DIRECTORY may be a folder of images, an MVTec-style tree (train/good, test/DEFECT, ground_truth/DEFECT), or a folder
-with `good` beside one folder for each kind of defect; only normal images are learned from. The folders of MVTec LOCO,
-VisA, BTAD, KolektorSDD and the magnetic tiles are known, too. DIRECTORY may also be a CSV file whose first row names
-its columns: path, and perhaps label (good or the name of a defect), mask, split (train or test) and group. PNG, JPEG,
-BMP and TIFF of 8 or 16 bits, gray or RGB, of any sizes from 16x16 (features) or from a patch on (pixels).
+with `good` beside one folder for each kind of defect. The model learns only from normal images. The folders of MVTec
+LOCO, VisA, BTAD, KolektorSDD and the magnetic tiles are known, too. DIRECTORY may also be a CSV file whose first row
+names its columns: path, and optionally label (good or the name of a defect), mask, split (train or test) and group.
+Images are PNG, JPEG, BMP or TIFF with 8 or 16 bits, gray or RGB, from 16x16 (features) or one patch (pixels) up.
 
-Masks are drawn over an image of the camera, in white on black, and fit images of any size with the same ratio of sides.
-What --ignore marks counts neither for scores nor for heat maps. A part of the image that --region names has a score of
-its own, and a rate of its own if one stands behind its mask; the image is anomalous if any of them is. With
---review-rate verdicts are pass, review and reject.
+Draw masks over an image of the camera, in white on black. They fit images of any size with the same aspect ratio.
+Pixels that --ignore marks count neither for scores nor for heat maps. A part of the image that --region names has its
+own score, and its own rate if one follows its mask. The image is anomalous if any of its regions is. The verdicts are
+pass, review and reject with --review-rate.
 
-Started again with the same output after Ctrl-C, or after it was killed, a training goes on where it stopped, and a fit
-to features begins anew. A model that is finished is not made again. The path of the model is printed on stdout.
+If the command is started again with the same output after Ctrl-C or a kill, a training goes on where it stopped, and a
+fit to features begins again. A finished model is not made again. The path of the model is printed on stdout.
 """
     + "\n"
     + EXIT_CODES.format(success="the model is ready", anomalies="", interrupted="; start it again to go on")
@@ -73,12 +73,12 @@ def fit(
 
     Args:
       directory: folder of images, or a CSV file that lists them.
-      output: where the model goes; a new or empty folder, or one in which this was stopped before.
-      color: one choice for all images; auto is gray if all are.
-      on_error: what to do with an image that cannot be used: stop, or list and skip it.
-      test_fraction: share of the normal images that is left for `evaluate`; default: 0.25 if there are defects.
-      ignore: mask of what does not count, white on black, or a folder of such masks.
-      region: a part of the image with a threshold of its own; may be given several times.
+      output: folder for the model: new or empty, or one in which this was stopped before.
+      color: one choice for all images; auto is gray if all images are gray.
+      on_error: what to do with an unusable image: stop, or list and skip it.
+      test_fraction: share of the normal images to keep for `evaluate`; default: 0.25 if there are defects.
+      ignore: mask of the pixels that do not count, white on black, or a folder of such masks.
+      region: a part of the image with its own threshold; may be given several times.
       detector: what is learned and how.
     """
     ignored = None if ignore is None else read_ignored(ignore)

@@ -1,4 +1,4 @@
-"""The files that `jaxunreg score` writes for each image: where they go, and how they are made."""
+"""The files that `jaxunreg score` writes for each image: their names and their content."""
 
 import hashlib
 import os
@@ -19,16 +19,16 @@ _LONGEST_NAME = 255
 
 
 def check_apart(option: str, folder: Path, paths: Sequence[Path], suffix: str) -> None:
-    """Check that no file for an image would lie beside an image, as those of single files may.
+    """Check that no file for an image would lie among the scored images.
 
     Args:
-      option: that names the folder.
-      folder: for the files.
-      paths: of the images.
-      suffix: of the files.
+      option: the option that names the folder.
+      folder: folder for the files.
+      paths: paths of the images.
+      suffix: suffix of the files.
 
     Raises:
-      CommandError: one would.
+      CommandError: a file would lie there.
     """
     beside = {path.parent.resolve() for path in paths}
     for target in files_for(paths, folder, suffix):
@@ -41,7 +41,7 @@ def check_apart(option: str, folder: Path, paths: Sequence[Path], suffix: str) -
 
 
 def files_for(paths: Sequence[Path], folder: Path, suffix: str) -> list[Path]:
-    """Where the file of each image goes: all in one tree, so that images of one name in two folders do not meet."""
+    """Return the file of each image. All are in one tree, so images with one name in two folders do not collide."""
     resolved = [path.parent.resolve() / path.name for path in paths]
     root = Path(os.path.commonpath([path.parent for path in resolved]))
     return [folder / path.relative_to(root).with_name(_file_name(path.name, suffix)) for path in resolved]
@@ -51,10 +51,10 @@ def write_heat_map(detector: AnomalyDetector, found: InspectedImage, target: Pat
     """Write a picture of an image, beside its heat map over it.
 
     Args:
-      detector: what scored it.
+      detector: the detector that scored it.
       found: the image, its verdict and its pixels.
       target: the file; its folder is made.
-      title: of the picture.
+      title: title of the picture.
 
     Raises:
       CheckpointError: it cannot be written.
@@ -76,7 +76,7 @@ def write_region_mask(detector: AnomalyDetector, found: InspectedImage, target: 
     """Write a mask, white where an image has regions above the pixel level.
 
     Args:
-      detector: what scored it.
+      detector: the detector that scored it.
       found: the image, with its pixels.
       target: the file; its folder is made.
       rate: see `AnomalyDetector.regions`.
@@ -88,10 +88,10 @@ def write_region_mask(detector: AnomalyDetector, found: InspectedImage, target: 
 
 
 def write_map(detector: AnomalyDetector, found: InspectedImage, target: Path) -> None:
-    """Write a heat map in nats a pixel, float32, NaN where the image does not count; TIFF or NPY by the suffix.
+    """Write a heat map in nats a pixel, float32, with NaN for ignored pixels, as TIFF or NPY by the suffix.
 
     Args:
-      detector: what scored it.
+      detector: the detector that scored it.
       found: the image, with its pixels.
       target: the file; its folder is made.
 
@@ -123,7 +123,7 @@ def _write_image(target: Path, image: Image.Image, option: str) -> None:
 
 
 def _file_name(image: str, suffix: str) -> str:
-    """The name of a file for an image. It has the image's own suffix, since a.png and a.jpg may lie side by side.
+    """Return a file's name for an image. It includes the image's suffix, because there may be both a.png and a.jpg.
 
     >>> _file_name("a.jpg", ".png"), len(_file_name(251 * "a" + ".jpg", ".png"))
     ('a.jpg.png', 213)

@@ -1,4 +1,4 @@
-"""The lot of `jaxunreg score --lot`: rows that wait until all parts are scored."""
+"""The lot of `jaxunreg score --lot`: its rows wait until all parts are scored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from jaxunreg.inspection.lots import benjamini_hochberg, fewest_rejections
 
 
 class LotRate:
-    """A lot, of whose rejected parts a share of at most `rate` is good, on average.
+    """A lot. On average, at most a share `rate` of its rejected parts is good.
 
     Args:
       rate: see `benjamini_hochberg`.
 
     Raises:
-      CommandError: a rate that is not in (0, 1).
+      CommandError: the rate is not in (0, 1).
     """
 
     def __init__(self, rate: float) -> None:
@@ -34,7 +34,7 @@ class LotRate:
         self._rows.append(row)
 
     def write_all(self, write: WriteRow) -> None:
-        """Write all rows, with what becomes of each part."""
+        """Write all rows, with the decision on each part."""
         p_values = [row["p_value"] for row in self._rows if "p_value" in row]
         self._parts = len(p_values)
         rejects = iter(benjamini_hochberg(p_values, self._rate).tolist() if p_values else [])
@@ -47,13 +47,13 @@ class LotRate:
             write({**row, "lot": "reject" if is_rejected else "pass"})
 
     def summary(self, held_out_images: int) -> str:
-        """What becomes of the lot, what that promises, and what it cannot see.
+        """Return the decision on the lot, its promise and its limits.
 
         Args:
-          held_out_images: that the p-values rest on.
+          held_out_images: number of held-out images behind the p-values.
         """
         told = (
-            f"lot: {self.rejected} of {self._parts} parts are rejected; of those that such a rule rejects at most "
+            f"lot: {self.rejected} of {self._parts} parts are rejected; of the parts that such a rule rejects at most "
             f"{100 * self._rate:.4g} % are good, on average"
         )
         fewest = fewest_rejections(held_out_images, max(1, self._parts), self._rate)

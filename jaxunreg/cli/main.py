@@ -1,4 +1,4 @@
-"""The entry of the command line, which turns what a command raises into a line on stderr and an exit code."""
+"""The entry of the command line. It turns an error of a command into a line on stderr and an exit code."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from jaxunreg.errors import JaxunregError
 
 _DEBUG = "--debug"
 
-# A line scan may have this many. Pillow's own limit is for images that strangers upload.
+# A line scan may have this many pixels. Pillow's own limit is for images that strangers upload.
 _MOST_PIXELS = 2**29
 
 
@@ -24,12 +24,12 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-      args: without the program's name; default: those of the process. `--debug` anywhere among them shows the traceback
-        of an error; `--version` alone prints the version.
+      args: words without the program's name; default: those of the process. `--debug` anywhere among them shows the
+        traceback of an error. A single `--version` prints the version.
 
     Returns:
-      The exit code: 0 all normal or done, 1 error, 3 anomalies found, 130 interrupted. A wrong command line leaves with
-      2 by `SystemExit`, as `--help` does with 0.
+      The exit code: 0 all normal or done, 1 error, 3 anomalies found, 130 interrupted. A wrong command line raises
+      `SystemExit` with 2, and `--help` with 0.
     """
     prepare_streams()
     words = list(sys.argv[1:] if args is None else args)
@@ -45,7 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _tell(error.reason, words, debug)
         raise SystemExit(USAGE) from None
     except BrokenPipeError:
-        # The reader of the rows has had enough; Python would complain of it once more when it ends.
+        # The reader of the rows has stopped reading. Python would complain again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    """Refuse what is never meant: an empty path, for one, would be the current folder."""
+    """Refuse words that nobody means: an empty path, for example, would be the current folder."""
     for before, word in zip(("", *words), words, strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
             option = word.rstrip("=") or before
@@ -74,7 +74,7 @@ def _check_words(words: Sequence[str]) -> None:
 
 def _run(words: Sequence[str]) -> int:
     run = parsed(words)
-    from jaxunreg.compilation import keep_compiled  # imports JAX, which takes longer than to show a help
+    from jaxunreg.compilation import keep_compiled  # imports JAX, which takes longer than showing a help text
 
     keep_compiled()
     with logging_on_stderr(), _large_images():
@@ -94,7 +94,7 @@ def _large_images() -> Iterator[None]:
 
 
 def _tell(error: Exception, words: Sequence[str], debug: bool) -> None:
-    """Print an error that a user can act on as one line, and any other one as a bug with its traceback."""
+    """Print an error that a user can fix as one line, and any other error as a bug with its traceback."""
     message = _message(error, words)
     if debug or message is None:
         show_traceback(error)
@@ -102,7 +102,7 @@ def _tell(error: Exception, words: Sequence[str], debug: bool) -> None:
 
 
 def _message(error: Exception, words: Sequence[str]) -> str | None:
-    """What a user should read in place of a traceback, or None for a bug."""
+    """Return the text for the user in place of a traceback, or None for a bug."""
     if isinstance(error, JaxunregError):
         command = command_of(words)
         return error.worded(with_options(option_names(command) if command else ()))
@@ -110,11 +110,11 @@ def _message(error: Exception, words: Sequence[str]) -> str | None:
         return f"{error}; {_advice(error)}"
     if isinstance(error, MemoryError):
         return f"the memory is full ({str(error) or 'MemoryError'}); close other programs, or take smaller images"
-    import jax  # is imported by whatever filled a device
+    import jax  # is already imported if a device is full
 
     try:
         jax.devices()
-    except Exception as reason:  # JAX raises several kinds, an AssertionError without a text among them
+    except Exception as reason:  # JAX raises several kinds, including an AssertionError without a text
         wanted = os.environ.get("JAX_PLATFORMS")
         return (
             f"JAX finds no device: {str(reason) or type(reason).__name__}; JAX_PLATFORMS is {wanted or 'not set'}; "

@@ -1,4 +1,4 @@
-"""The masks of a command line: what is ignored, and named regions."""
+"""The masks of a command line: the ignored area, and named regions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from jaxunreg.text import is_utf8
 
 
 def read_ignored(path: Path) -> Bool[np.ndarray, "height width"]:
-    """The mask of what is ignored: of one file, or the union of all masks in a folder.
+    """Read the mask of the ignored area: one file, or the union of all masks in a folder.
 
     Raises:
       CommandError: there is no mask, or masks have several sizes.
@@ -36,16 +36,16 @@ def read_ignored(path: Path) -> Bool[np.ndarray, "height width"]:
     if len(sizes) > 1:
         found = ", ".join(f"{height}x{width}" for height, width in sizes)
         raise CommandError(
-            f"--ignore {path} with masks of {found}", "masks of one size", "draw all over one image", "ignore"
+            f"--ignore {path} with masks of {found}", "masks of one size", "draw all masks over one image", "ignore"
         )
     return np.logical_or.reduce(masks)
 
 
 def read_regions(texts: Sequence[str]) -> Mapping[str, RegionToTell]:
-    """The named regions of `NAME=MASK` or `NAME=MASK:RATE`.
+    """Read named regions from `NAME=MASK` or `NAME=MASK:RATE`.
 
     Raises:
-      CommandError: a text is none of these, or two regions have one name.
+      CommandError: a text has neither form, or two regions have the same name.
       ImageFileError: a mask cannot be read.
     """
     found: dict[str, RegionToTell] = {}
@@ -65,7 +65,7 @@ def read_regions(texts: Sequence[str]) -> Mapping[str, RegionToTell]:
 
 
 def _path_and_rate(text: str) -> tuple[str, float | None]:
-    """A path, and the rate behind its last colon.
+    """Return a path, and the rate after its last colon.
 
     >>> _path_and_rate("a.png:0.01"), _path_and_rate("a:b.png")
     (('a.png', 0.01), ('a:b.png', None))

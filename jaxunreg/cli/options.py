@@ -1,4 +1,4 @@
-"""The options of a command, and errors worded with them."""
+"""The options of a command, and the wording of errors with them."""
 
 import ast
 import dataclasses
@@ -11,11 +11,11 @@ from jaxunreg.errors import JaxunregError, Wording, in_python
 
 
 class CommandError(JaxunregError):
-    """Arguments of a command that cannot be used, or do not fit the files that are there."""
+    """Arguments of a command cannot be used, or do not fit the existing files."""
 
 
 def option_names(command: Callable[..., Any]) -> frozenset[str]:
-    """The Python names of a command's options: its keywords, and the fields of the configs among them.
+    """Return the Python names of a command's options: its keywords, and the fields of configs among them.
 
     >>> def command(files: str, *, seed: int, config: JaxunregError) -> None: ...
     >>> sorted(option_names(command))
@@ -40,7 +40,7 @@ def _leaves(name: str, kind: Any) -> Iterator[str]:
 
 
 def with_options(names: Collection[str]) -> Wording:
-    """A wording for `JaxunregError.worded` that names options; an argument that is no option keeps its Python name.
+    """Return a wording for `JaxunregError.worded` that names options. Other arguments keep their Python names.
 
     Args:
       names: from `option_names`.
@@ -51,7 +51,7 @@ def with_options(names: Collection[str]) -> Wording:
     """
 
     def worded(name: str, value: str | None) -> str:
-        # An entry of a run's record, such as train.learning_rate, is named with the configs that it lies in.
+        # An entry of a run's record, such as train.learning_rate, is named with its configs.
         last = name.rpartition(".")[2]
         if last not in names:
             return in_python(name, value)
@@ -62,7 +62,7 @@ def with_options(names: Collection[str]) -> Wording:
 
 
 def _typed(value: str) -> str:
-    """A Python literal as one types it in a shell.
+    """Return a Python literal as it is typed in a shell.
 
     >>> _typed("'linear'"), _typed("''"), _typed("3e-05"), _typed("nan")
     ('linear', "''", '3e-05', 'nan')

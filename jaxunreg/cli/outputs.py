@@ -1,4 +1,4 @@
-"""What `jaxunreg score` makes of each image beside its score: pictures, masks, maps and regions."""
+"""The outputs of `jaxunreg score` for each image besides its score: pictures, masks, maps and regions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ class _FrameFiles(dict[Path, Path]):
 
 @dataclass(frozen=True)
 class Outputs:
-    """What to make of each image.
+    """The outputs to make for each image.
 
     Attributes:
       heat_maps: folder for pictures of images beside their heat maps, or None.
-      heat_map_stride: pixels from one patch to the next in heat maps; None for that of the scores.
+      heat_map_stride: pixels from one patch to the next in heat maps; None for the stride of the scores.
       masks: folder for masks of the regions, or None.
       maps: folder for heat maps in nats a pixel, or None.
-      map_format: of these.
+      map_format: format of these files.
       regions: whether to list regions.
       pixel_rate: share of normal images that have any region; None for the rate of the verdicts.
     """
@@ -52,18 +52,18 @@ class Outputs:
 
     @property
     def wants_pixels(self) -> bool:
-        """Whether any of it needs heat maps."""
+        """Whether any output needs heat maps."""
         return self.regions or bool(self._folders)
 
     @property
     def columns(self) -> list[str]:
-        """The columns of rows that this fills, beside `heat_map`."""
+        """The columns of rows that this fills, besides `heat_map`."""
         wanted = {"regions": self.regions, "mask": self.masks is not None, "map": self.maps is not None}
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
     @property
     def _folders(self) -> Mapping[str, tuple[str, Path, str]]:
-        """By the column that names the file, the option, the folder and the suffix of the files."""
+        """Return the option, the folder and the suffix of the files, by the column that names the file."""
         all_of_them = {
             "heat_map": ("--heat-maps", self.heat_maps, ".png"),
             "mask": ("--masks", self.masks, ".png"),
@@ -76,15 +76,15 @@ class Outputs:
         }
 
     def check(self, detector: AnomalyDetector, targets: Sequence[Path]) -> None:
-        """Check what can be checked before the images are looked at.
+        """Check everything that can be checked before images are read.
 
         Args:
-          detector: what scores.
-          targets: images and folders that are scored.
+          detector: the detector.
+          targets: images and folders to score.
 
         Raises:
-          CommandError: a folder among the images, a level at another stride, or a rate that cannot be promised.
-          ArgumentError: a stride that the detector does not have, or a detector of an earlier version.
+          CommandError: a folder is among the images, a level has another stride, or a rate cannot be promised.
+          ArgumentError: the detector does not have the stride, or is of an earlier version.
         """
         if self.heat_map_stride is not None:
             detector.scorer.check_stride("heat_map_stride", self.heat_map_stride)
@@ -110,10 +110,10 @@ class Outputs:
         """Make the folders.
 
         Args:
-          paths: of the images.
+          paths: paths of the images.
 
         Returns:
-          By the column that names it the file of each image.
+          The file of each image, by the column that names it.
 
         Raises:
           CommandError: a file would lie among the images.
@@ -127,10 +127,10 @@ class Outputs:
         return targets
 
     def prepare_frames(self) -> Mapping[str, Mapping[Path, Path]]:
-        """Make the folders for frames, whose number nobody knows before.
+        """Make the folders for frames, whose number is unknown.
 
         Returns:
-          By the column that names it the file of each frame, by the name of the frame.
+          The file of each frame by the name of the frame, by the column that names the file.
 
         Raises:
           CheckpointError: a folder cannot be made.
@@ -150,11 +150,11 @@ class Outputs:
         """Write the files of one image.
 
         Args:
-          detector: what scored it.
+          detector: the detector that scored it.
           found: the image, its verdict and its pixels.
-          path: of the image.
-          targets: what `prepare` returned.
-          format: of the rows: regions are listed in JSON, and counted in CSV.
+          path: path of the image.
+          targets: the result of `prepare`.
+          format: format of the rows. JSON lists regions, and CSV counts them.
 
         Returns:
           The cells of its row.

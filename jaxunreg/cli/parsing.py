@@ -1,4 +1,4 @@
-"""From the words of a command line to a command that can be called."""
+"""The parser, which makes a command of the words of a command line."""
 
 import contextlib
 import functools
@@ -14,14 +14,14 @@ import tyro
 from jaxunreg.errors import JaxunregError
 
 Command: TypeAlias = Callable[..., int]
-"""Does what is asked, and returns an exit code."""
+"""A function that runs a command and returns an exit code."""
 
 DESCRIPTION = """\
-Find what is odd in images, with nothing but normal images to learn from.
+Find anomalies in images, and learn from normal images only.
 
   jaxunreg fit good_parts --output model              learn from a folder of normal images
   jaxunreg score new_parts --model model              a score, a p-value and a verdict for each image
-  jaxunreg evaluate labelled_parts --model model      how well it does where the defects are known
+  jaxunreg evaluate labelled_parts --model model      how good it is on known defects
   jaxunreg recalibrate model --normal more_parts      a new threshold, without training
   jaxunreg serve model                                score images that are sent over HTTP
   jaxunreg watch incoming --model model --output log  score each image that arrives in a folder
@@ -50,10 +50,10 @@ _TYRO: Mapping[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
 
 
 class RefusedError(Exception):
-    """A config that refused the values of a command line.
+    """A config refused the values of a command line.
 
     Attributes:
-      reason: what the config raised.
+      reason: the error of the config.
     """
 
     def __init__(self, reason: JaxunregError) -> None:
@@ -62,12 +62,12 @@ class RefusedError(Exception):
 
 
 def command_of(words: Sequence[str]) -> Command | None:
-    """The command that a command line names, or None."""
+    """Return the command that a command line names, or None."""
     return getattr(_module(words[0]), words[0]) if words and words[0] in COMMANDS else None
 
 
 def parsed(words: Sequence[str]) -> Callable[[], int]:
-    """The command that a command line names, with its arguments.
+    """Return the command that a command line names, with its arguments.
 
     Raises:
       RefusedError: a config refuses its values.
@@ -79,7 +79,7 @@ def parsed(words: Sequence[str]) -> Callable[[], int]:
         with contextlib.redirect_stderr(shown):
             return parse()
     except SystemExit as stop:
-        # tyro shows a config's error by its Python names, and says no more than that it exits.
+        # tyro shows a config's error with Python names, and only says that it exits.
         error: BaseException | None = stop
         while error is not outside and error is not None:
             if isinstance(error, JaxunregError):
@@ -97,7 +97,7 @@ def _parser(words: Sequence[str]) -> Callable[[], Callable[[], int]]:
         return lambda: tyro.cli(
             _bound(command), prog=f"jaxunreg {name}", description=description, args=words[1:], **_TYRO
         )
-    # Without a command only the list of them is shown, unless a wrong option asks which command has one like it.
+    # Without a command, only the list of commands is shown, unless a wrong option needs a search for similar ones.
     listed = set(words) <= {"-h", "--help"}
     commands = {name: _listed(name) if listed else _bound(getattr(_module(name), name)) for name in COMMANDS}
     return lambda: tyro.extras.subcommand_cli_from_dict(
@@ -110,7 +110,7 @@ def _module(name: str) -> ModuleType:
 
 
 def _bound(command: Command) -> Callable[..., Callable[[], int]]:
-    """A function with a command's signature that binds the arguments and leaves the call to the caller."""
+    """Return a function with a command's signature that binds the arguments. The caller makes the call."""
 
     @functools.wraps(command)
     def bound(*args: Any, **kwargs: Any) -> Callable[[], int]:
@@ -120,7 +120,7 @@ def _bound(command: Command) -> Callable[..., Callable[[], int]]:
 
 
 def _listed(name: str) -> Callable[[], Callable[[], int]]:
-    """What stands for a command in the list of commands."""
+    """Return a placeholder for a command in the list of commands."""
 
     def listed() -> Callable[[], int]:
         raise AssertionError("a list of commands was called")

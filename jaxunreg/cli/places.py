@@ -1,4 +1,4 @@
-"""Whether results can be written where the command line says, checked before the work that they take."""
+"""Checks that results can be written to the places of the command line, before the work begins."""
 
 import os
 import sys
@@ -11,24 +11,24 @@ from jaxunreg.datasets.folders.pixels import SUFFIXES
 from jaxunreg.files import remove_leftovers
 from jaxunreg.inspection.detector_folder import cannot_write
 
-# Of a table of rows, as CSV and as JSON lines.
+# The beginnings of a table of rows, as CSV and as JSON lines.
 _BEGINNINGS = (b'{"path"', b"path,")
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path is a pipe, a device or the like, which is written into and not replaced."""
+    """Return whether a path is a pipe, a device or the like, which is written to instead of replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def check_file(output: str, targets: Sequence[Path] = ()) -> None:
-    """Check that a file of rows can be written, and that nothing but earlier rows would be lost by it.
+    """Check that a file of rows can be written, and that only earlier rows would be lost.
 
     Args:
       output: its name, or `-` for stdout.
-      targets: the images and folders that are scored.
+      targets: the images and folders to score.
 
     Raises:
-      CommandError: it cannot be written there, or the file that is there holds something else.
+      CommandError: it cannot be written there, or the existing file holds something else.
     """
     if output == "-" and isinstance(sys.stdout, Closed):
         raise CommandError("a closed stdout", "one for the rows", "open it, or give --output FILE", field="output")
@@ -37,7 +37,7 @@ def check_file(output: str, targets: Sequence[Path] = ()) -> None:
         return
     if not output or path.is_dir():
         raise CommandError(
-            f"--output {output!r}, which is no name of a file", "one, e.g. scores.csv, or -", field="output"
+            f"--output {output!r}, which is not a file name", "one, e.g. scores.csv, or -", field="output"
         )
     what = _what_would_be_lost(path, targets)
     if what:
@@ -51,7 +51,7 @@ def check_file(output: str, targets: Sequence[Path] = ()) -> None:
     if not folder.is_dir():
         raise CommandError(
             f"--output {output}, but there is no folder {folder}",
-            "a folder that is there",
+            "an existing folder",
             "make it, or choose another file",
             field="output",
         )
@@ -65,7 +65,7 @@ def check_file(output: str, targets: Sequence[Path] = ()) -> None:
 
 
 def _what_would_be_lost(path: Path, targets: Sequence[Path]) -> str:
-    """Why a file is not to be replaced by rows, as the end of a sentence, or nothing."""
+    """Return why rows must not replace a file, as the end of a sentence, or nothing."""
     if path.suffix.lower() in SUFFIXES:
         return "which is the name of an image"
     if any(target.exists() and path.exists() and target.samefile(path) for target in targets):
@@ -77,7 +77,7 @@ def _what_would_be_lost(path: Path, targets: Sequence[Path]) -> str:
             with there.open("rb") as file:
                 beginning = file.read(len(_BEGINNINGS[0]))
             if beginning and not beginning.startswith(_BEGINNINGS):
-                return f"where {there} holds something else than rows"
+                return f"where {there} holds something other than rows"
     return ""
 
 
@@ -90,7 +90,7 @@ def check_outside(option: str, folder: Path, targets: Sequence[Path]) -> None:
       targets: images, and folders of images.
 
     Raises:
-      CommandError: it lies in one of them.
+      CommandError: the folder lies in one of them.
     """
     for target in targets:
         if target.is_dir() and folder.resolve().is_relative_to(target.resolve()):
@@ -119,7 +119,7 @@ def make_folder(option: str, folder: Path) -> None:
     """Make a folder for results, and check that files can be written into it.
 
     Raises:
-      CheckpointError: they cannot.
+      CheckpointError: they cannot be written.
     """
     reason: object = "permission denied"
     try:

@@ -26,17 +26,17 @@ Set a new threshold from more good parts, without training.
   jaxunreg recalibrate model --normal more_good_parts --rate 0.01 --output model2
   jaxunreg recalibrate model --normal parts_under_the_new_lamp --only-new
 
-The scores of these parts join those of the parts that the threshold rests on. Give good parts as they come from the
-line: those that passed and those that were false alarms. With false alarms alone the threshold rises, and its rate is
-no longer the one that is told; with parts that passed alone it falls, and more false alarms come. Both are noticed and
-told, but not every selection can be.
+The scores of these parts join those of the parts behind the threshold. Give good parts as they come from the line:
+those that passed and those that were false alarms. With false alarms only, the threshold rises, and its rate is no
+longer the stated one. With passed parts only, it falls, and false alarms increase. The command warns of both, but it
+cannot detect every selection.
 
-With --only-new the threshold rests on the new parts alone, as after a change of light or camera. Images that the model
+With --only-new the threshold rests only on the new parts, e.g. after a change of light or camera. Images that the model
 was made of are left out. DIRECTORY is laid out as for `jaxunreg fit`; only its good parts are used. The path of the
-model is printed on stdout. A drift test begins anew with the new threshold.
+model is printed on stdout. A drift test begins again with the new threshold.
 """
     + "\n"
-    + EXIT_CODES.format(success="the threshold is set", anomalies="", interrupted="; the model is as it was")
+    + EXIT_CODES.format(success="the threshold is set", anomalies="", interrupted="; the model is unchanged")
 )
 
 _Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -57,11 +57,11 @@ def recalibrate(
     Args:
       model: folder that `jaxunreg fit` wrote.
       normal: folder of more good parts.
-      output: where the model with the new threshold goes, a new or empty folder; default: the model is changed.
-      rate: share of normal images that may be called anomalous; default: as before.
-      review_rate: share of normal images that may be reviewed or rejected; default: as before.
-      only_new: forget the parts that the threshold rests on now.
-      on_error: what to do with an image that cannot be used: stop, or list and skip it.
+      output: new or empty folder for the model with the new threshold; default: the model is changed.
+      rate: share of normal images that may be called anomalous; default: unchanged.
+      review_rate: share of normal images that may be reviewed or rejected; default: unchanged.
+      only_new: drop the parts behind the present threshold.
+      on_error: what to do with an unusable image: stop, or list and skip it.
     """
     detector = AnomalyDetector.load(model)
     if rate is not None and not 0.0 < rate < 1.0:
@@ -80,7 +80,7 @@ def recalibrate(
     seen = detector.has_seen(data.train)
     if seen.all():
         raise CommandError(
-            f"--normal {normal}, whose {len(seen)} images the model was all made of",
+            f"--normal {normal}, and the model was made of all its {len(seen)} images",
             "good parts that it was not made of",
             "give others",
             "normal",

@@ -25,21 +25,21 @@ _PATHS = ("path", "heat_map", "mask", "map")
 Format: TypeAlias = Literal["csv", "jsonl"]
 
 WriteRow: TypeAlias = Callable[[Mapping[str, Any]], None]
-"""Writes a row, from the name of a column to its value, at once; a column that is left out stays empty."""
+"""A function that writes a row at once, from a mapping of columns to values. Missing columns stay empty."""
 
 
 def verdict_columns(detector: CalibratedScorer) -> list[str]:
-    """The columns of a detector's verdicts beside `COLUMNS`."""
+    """Return the columns of a detector's verdicts besides `COLUMNS`."""
     band = ["review_threshold"] if detector.review_rate is not None else []
     return [*band, "named_regions"] if detector.named_regions else band
 
 
 def verdict_cells(verdict: ImageVerdict, format: Format) -> dict[str, Any]:
-    """The cells of a verdict.
+    """Return the cells of a verdict.
 
     Args:
-      verdict: of an image.
-      format: of the rows. In JSON lines each named region has an object; in CSV those that are anomalous are named.
+      verdict: verdict on an image.
+      format: format of the rows. In JSON lines, each named region has an object. CSV names those that are anomalous.
     """
     named: Any = [region._asdict() for region in verdict.named]
     if format == "csv":
@@ -57,14 +57,14 @@ def verdict_cells(verdict: ImageVerdict, format: Format) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def writing_rows(output: str, format: Format, more: Sequence[str] = ()) -> Iterator[WriteRow]:
-    """Write rows to stdout, or to a file that appears when all of them are in it.
+    """Write rows to stdout, or to a file that appears when it is complete.
 
-    Until then the rows are in a file beside it, whose name ends in `.part`. There they stay after a stop or an error.
+    Until then, the rows are in a file beside it whose name ends in `.part`. After a stop or an error, they stay there.
 
     Args:
       output: the name of the file, or `-` for stdout.
       format: a header and rows, or a JSON object a line.
-      more: columns beside `COLUMNS`.
+      more: columns besides `COLUMNS`.
 
     Yields:
       A function that writes a row.
@@ -81,7 +81,7 @@ def writing_rows(output: str, format: Format, more: Sequence[str] = ()) -> Itera
         with path.open("w", encoding="utf-8", newline="") as file:
             yield _Writer(file, format, more).write
         return
-    target = path.resolve()  # A link stays one.
+    target = path.resolve()  # A link stays a link.
     rows = None
     with _told(output), growing(target) as part:
         try:
@@ -98,13 +98,13 @@ def writing_rows(output: str, format: Format, more: Sequence[str] = ()) -> Itera
 
 @contextlib.contextmanager
 def _told(output: str) -> Iterator[None]:
-    """Turn what the operating system says of the file of the rows into an error for the user."""
+    """Turn the operating system's errors about the file of rows into an error for the user."""
     try:
         yield
     except BlockingIOError as error:
         raise CommandError(
-            f"--output {output}, into which another run is writing right now",
-            "a file of its own for each run",
+            f"--output {output}, where another run is writing right now",
+            "a separate file for each run",
             "wait until that run has ended, or choose another file",
             field="output",
         ) from error
@@ -115,14 +115,14 @@ def _told(output: str) -> Iterator[None]:
 
 
 class _Writer:
-    """Writes rows into a text file, and counts them."""
+    """A writer of rows into a text file, which counts them."""
 
     def __init__(self, file: Any, format: Format, more: Sequence[str]) -> None:
         self.written = 0
         self._file, self._format, self._columns = file, format, (*COLUMNS, *more)
         paths = [column for column, name in enumerate(self._columns) if name in _PATHS]
         self._table = CsvRows(file, paths=paths)
-        # With escapes of JSON where the file's own would be none.
+        # With JSON's escapes, which the encoding of the file need not support.
         self._ascii = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
         if format == "csv":
             self._table.write(self._columns)

@@ -37,30 +37,29 @@ Score images: a row for each as soon as it is scored.
 
 Columns: path, score (nats, higher is more anomalous), p_value (the share of normal images that score as high),
 threshold, verdict (normal, anomalous or skipped), top, left, height and width of the most anomalous place in pixels,
-heat_map (its file), reason (why a file was skipped). Skipped files come first, but for those that are gone by the time
-they are to be scored. They do not change the exit code. In CSV a path that begins like a formula has ./ in front,
-and control characters are escapes; in JSON lines names are exact.
+heat_map (its file), reason (why a file was skipped). Skipped files come first, except files that vanish before they
+are scored. They do not change the exit code. In CSV a path that begins like a formula has ./ in front, and control
+characters are escapes. In JSON lines names are exact.
 
-With a review band (--review, or a model that was fitted with one) the verdict is pass, review or reject, and there is
-a column review_threshold. A model with named regions has a column named_regions. --regions lists the connected regions
+With a review band (--review, or a model with one) the verdict is pass, review or reject, and there is a column
+review_threshold. A model with named regions has a column named_regions. --regions lists the connected regions
 of the heat map (top, left, height, width, area, peak and mean in nats) above a level that at most --pixel-rate of the
 normal images exceed anywhere; CSV counts them. --masks and --maps add the columns mask and map.
 
-With --drift a test goes on in FILE over all runs: whether normal parts still look as the held-out ones, and whether
-more parts are anomalous than the rate explains. It alarms without a reason with a probability of at most 0.01, over any
-number of parts. Without it the same is said of this run alone. Give parts in the order in which they were made, each
-once.
+With --drift, FILE continues a test over all runs: whether normal parts still look like the held-out ones, and whether
+more parts are anomalous than the rate explains. The probability of a false alarm is at most 0.01 over any number of
+parts. Without --drift the test covers only this run. Give each part once, in the order of production.
 
-With --lot the images are one lot, and there is a column lot: of the parts that it rejects at most that share is good,
-on average (Benjamini-Hochberg on the p-values). The rows come when all images are scored.
+With --lot the images are one lot, and there is a column lot. On average, at most this share of the rejected parts is
+good (Benjamini-Hochberg on the p-values). The rows come when all images are scored.
 
 --camera (needs `pip install 'jaxunreg[camera]'`) scores the frames of a video file, of a camera of this machine (0) or
-of a stream, a row for each with the columns frame and seconds. Of a camera or a stream the newest frame is taken each
-time, until Ctrl-C. Frames of one part are alike, so what is said of drift holds only where each shows another part.
+of a stream, a row for each with the columns frame and seconds. From a camera or a stream it takes the newest frame each
+time, until Ctrl-C. Frames of one part are alike, so the drift test holds only if each frame shows another part.
 
-Of a folder all images below it are scored, without hidden files and without what is a mask by its name: NAME_mask,
-NAME-mask, NAME_gt, and what lies in a folder called ground_truth, gt, masks, labels, annotations or NAME_masks. These
-are skipped; given by its own name a file is scored.
+In a folder, all images below it are scored, except hidden files and masks. Masks are files called NAME_mask, NAME-mask
+or NAME_gt, or in a folder called ground_truth, gt, masks, labels, annotations or NAME_masks. They are skipped, but a
+file that is given by its own name is scored.
 """
     + "\n"
     + EXIT_CODES.format(
@@ -102,25 +101,25 @@ def score(
       targets: images, and folders with images in them.
       model: folder that `jaxunreg fit` wrote.
       camera: score frames: the number of a camera, the address of a stream (rtsp://...), or a video file.
-      every: score every so many frames.
+      every: score only each frame whose number this divides.
       format: a header and rows, or a JSON object a line.
-      output: file for the rows, which are in FILE.part until all are there; - prints them. A file that holds something
-        else than rows is not replaced.
+      output: file for the rows; - prints them. They are in FILE.part until all are written. A file that holds something
+        other than rows is not replaced.
       heat_maps: folder for a PNG of each image, beside its heat map over it.
-      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. Half of it is finer and
-        takes four times as long. For models of pixels.
+      heat_map_stride: pixels from one patch to the next in heat maps; default: as in scoring. Half the stride is finer
+        and takes four times as long. For models of pixels.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
       reject: another name for --false-positive-rate.
-      review: share of normal images that may be reviewed or rejected; verdicts are then pass, review and reject.
-      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
+      review: share of normal images that may be reviewed or rejected. Verdicts are then pass, review and reject.
+      top_k: the score is the mean of this many most anomalous places or patches; default: as fitted.
       regions: list the regions of each heat map.
       pixel_rate: share of normal images that have any region; default: the false-positive rate.
       masks: folder for a mask of the regions of each image, as PNG.
-      maps: folder for the heat map of each image in nats a pixel, float32, NaN where the image is ignored.
-      map_format: of these.
-      drift: file in which the test of drift goes on from run to run.
+      maps: folder for the heat map of each image in nats a pixel, float32, with NaN for ignored pixels.
+      map_format: format of these maps.
+      drift: file that continues the test of drift from run to run.
       lot: share of good parts among the rejected ones of the lot, e.g. 0.1.
-      on_error: what to do with a file that cannot be used: stop, or list and skip it.
+      on_error: what to do with an unusable file: stop, or list and skip it.
     """
     if not targets and camera is None:
         raise CommandError("nothing to score", "images or folders, or --camera", field="targets")
@@ -142,7 +141,7 @@ def score(
         for entry in source.skipped:
             write(_skipped(entry))
         found = source.scored(outputs, pace)
-        # Rows on a terminal show for themselves how far it is.
+        # Rows on a terminal already show the progress.
         quiet = to_screen and sys.stdout.isatty()
         for result in with_bar(found, source.total, "scoring", visible=not quiet):
             if isinstance(result, Skipped):
@@ -176,7 +175,7 @@ def score(
 
 
 def _pace_in_words(pace: Pace) -> str:
-    """How long a part takes, apart from the start-up, as the end of a sentence."""
+    """Return how long a part takes without the start-up, as the end of a sentence."""
     if pace.start_up is None or not pace.timings.count:
         return ""
     return f"; after {pace.start_up:.1f} s of start-up a part took {pace.timings.summary()}"

@@ -25,19 +25,19 @@ Score images that are sent over HTTP. Needs `pip install 'jaxunreg[serve]'`.
   curl --data-binary @part.png http://127.0.0.1:8000/heat_map > heat_map.png
 
 At / there is a page to drop an image on. POST /score takes the bytes of one image or a form of several (PNG, JPEG, BMP,
-TIFF) and answers in JSON, with a heat map in base64 if asked. GET /healthz tells of the threshold and of milliseconds a
-part, and GET /metrics counts for Prometheus.
+TIFF) and answers in JSON, with a heat map in base64 if asked. GET /healthz returns the threshold and milliseconds a
+part, and GET /metrics returns counts for Prometheus.
 
-The model is warm before the port opens. Where as many images as --max-queue wait or are scored, a request is refused
-with 503 and Retry-After.
+The model is warm before the port opens. If --max-queue images wait or are scored, a request is refused with 503 and
+Retry-After.
 
-By default only this machine can connect. Beyond it, as with --host 0.0.0.0, every request must bear a token:
-`Authorization: Bearer TOKEN`. Other users of the machine can see the words of a command line, so put the token into the
-variable JAXUNREG_TOKEN rather than behind --token. What is sent is not encrypted. Put a reverse proxy with TLS in front
-where the network is not yours.
+By default only this machine can connect. If others can, as with --host 0.0.0.0, every request must carry a token, in
+the header `Authorization: Bearer TOKEN`. Other users of the machine can see the words of a command line, so put the
+token into the variable JAXUNREG_TOKEN instead of --token. The traffic is not encrypted. Use a reverse proxy with TLS if
+the network is not yours.
 
-The address is printed on stdout once it answers. Ctrl-C and SIGTERM stop it: it takes no more requests, answers those
-that it has, and ends with 0.
+The address is printed on stdout once the service answers. Ctrl-C and SIGTERM stop it: it takes no more requests,
+answers those that it has, and ends with 0.
 """
     + "\n"
     + EXIT_CODES.format(success="stopped", anomalies="", interrupted=" before it listened")
@@ -65,15 +65,15 @@ def serve(
 
     Args:
       model: folder that `jaxunreg fit` wrote.
-      host: address to listen at; 0.0.0.0 for all of this machine.
-      port: to listen at; 0 for any free one.
-      token: what requests must bear; default: the variable JAXUNREG_TOKEN. Needed beyond this machine.
-      max_queue: images that wait or are scored at a time, at most.
+      host: address to listen at; 0.0.0.0 for all addresses of this machine.
+      port: port to listen at; 0 for any free port.
+      token: token that requests must carry; default: the variable JAXUNREG_TOKEN. Needed beyond this machine.
+      max_queue: the most images that wait or are scored at a time.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
       reject: another name for --false-positive-rate.
-      review: share of normal images that may be reviewed or rejected; verdicts are then pass, review and reject.
-      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
-      limits: of one request.
+      review: share of normal images that may be reviewed or rejected. Verdicts are then pass, review and reject.
+      top_k: the score is the mean of this many most anomalous places or patches; default: as fitted.
+      limits: limits of one request.
     """
     token = token if token is not None else os.environ.get("JAXUNREG_TOKEN") or None
     check_access(host, token)

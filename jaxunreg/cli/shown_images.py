@@ -1,4 +1,4 @@
-"""How many images of which kinds and sizes a command works on, in a sentence."""
+"""A sentence on the number, the kinds and the sizes of the images of a command."""
 
 from jaxunreg.cli.console import say
 from jaxunreg.datasets.folders.dataset import FolderDataset
@@ -6,12 +6,12 @@ from jaxunreg.datasets.folders.image_files import ImageFiles
 
 
 def show_images(what: str, data: FolderDataset, images: ImageFiles) -> None:
-    """Say what is done to images of a folder, and how many of its files were skipped.
+    """Say what is done with images of a folder, and how many of its files were skipped.
 
     Args:
-      what: what is done to the images, such as `evaluating on`.
+      what: what is done with the images, such as `evaluating on`.
       data: the folder.
-      images: those of its images that are used.
+      images: the images of the folder that are used.
     """
     kinds = ", ".join(f"{images.labels.count(label)} {label}" for label in sorted(set(images.labels)))
     low, high = images.sizes.min(axis=0), images.sizes.max(axis=0)

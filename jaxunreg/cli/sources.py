@@ -1,4 +1,4 @@
-"""Where `jaxunreg score` takes images from: files, or the frames of a camera."""
+"""The sources of images for `jaxunreg score`: files, or the frames of a camera."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ class Scored(NamedTuple):
     """One image that was scored.
 
     Attributes:
-      path: by which its files are named.
-      found: what the detector says.
-      cells: of its row, that the source fills.
+      path: path that names its files.
+      found: the detector's result.
+      cells: cells of its row that the source fills.
     """
 
     path: Path
@@ -44,17 +44,17 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many there are, or None where nobody knows."""
+        """Number of images, or None if unknown."""
         ...
 
     @property
     def columns(self) -> Sequence[str]:
-        """The columns of rows that it fills, beside `path`."""
+        """The columns of rows that it fills, besides `path`."""
         ...
 
     @property
     def skipped(self) -> Sequence[Skipped]:
-        """What was left out from the beginning."""
+        """The files that were left out from the beginning."""
         ...
 
     def prepare(self, outputs: Outputs) -> Mapping[str, Mapping[Path, Path]]:
@@ -62,10 +62,10 @@ class Source(Protocol):
         ...
 
     def scored(self, outputs: Outputs, pace: Pace) -> Iterator[Scored | Skipped]:
-        """Each image with what the detector says of it, and what could not be read.
+        """Yield each image with the detector's result, and the files that could not be read.
 
         Args:
-          outputs: what will be made of it.
+          outputs: the outputs to make.
           pace: measures how long a part takes.
         """
         ...
@@ -75,12 +75,12 @@ class FileSource:
     """Files, and folders with images in them.
 
     Args:
-      detector: what scores.
+      detector: the detector.
       targets: the files and folders.
-      on_error: what to do with a file that cannot be used.
+      on_error: what to do with an unusable file.
 
     Raises:
-      CommandError: there is none.
+      CommandError: there is no file.
       ImageFileError, MissingFileError, ArgumentError: the errors of `load_files`.
     """
 
@@ -122,9 +122,9 @@ class CameraSource:
     """The frames of a camera, a stream or a video file.
 
     Args:
-      detector: what scores.
+      detector: the detector.
       source: see `camera_frames`.
-      every: give each frame whose number this divides.
+      every: yield only each frame whose number this divides.
     """
 
     columns: Sequence[str] = ("frame", "seconds")
@@ -142,7 +142,7 @@ class CameraSource:
         waiting: list[dict[str, Any]] = []
         with stopping() if is_live(self._source) else contextlib.nullcontext() as stop:
             images = pace.reading(self._images(waiting))
-            # A detector reads ahead. Of a camera the next frame may be minutes away, so each is scored by itself.
+            # A detector reads ahead. The next frame of a camera may be minutes away, so each is scored separately.
             streams = ([image] for image in images) if is_live(self._source) else [images]
             for stream in streams:
                 for one in pace.showing(
@@ -154,7 +154,7 @@ class CameraSource:
                     return
 
     def _images(self, waiting: list[dict[str, Any]]) -> Iterator[np.ndarray]:
-        """The images of frames, whose cells are noted."""
+        """Yield the images of frames, and note their cells."""
         shown, least = shown_source(self._source), self._detector.smallest_image
         frames = camera_frames(self._source, channels=self._detector.channels, every=self._every)
         with contextlib.closing(frames):
@@ -171,17 +171,17 @@ class CameraSource:
 def source_of(
     detector: AnomalyDetector, targets: Sequence[Path], camera: str | None, every: int, on_error: OnError
 ) -> Source:
-    """The source that a command line names.
+    """Return the source that a command line names.
 
     Args:
-      detector: what scores.
+      detector: the detector.
       targets: files and folders.
-      camera: of `--camera`.
-      every: of `--every`.
-      on_error: of `--on-error`.
+      camera: value of `--camera`.
+      every: value of `--every`.
+      on_error: value of `--on-error`.
 
     Raises:
-      CommandError: it names none, or two.
+      CommandError: it names no source, or two.
       ImageFileError, MissingFileError, ArgumentError: the errors of `FileSource` and `CameraSource`.
     """
     if camera is None:

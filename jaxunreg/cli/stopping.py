@@ -1,4 +1,4 @@
-"""Commands that run until they are told to stop."""
+"""Commands that run until they are stopped."""
 
 import contextlib
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one interrupts at once."""
+    """Yield an event that the first SIGINT or SIGTERM sets. A second one interrupts at once."""
     stop = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {one: signal.getsignal(one) for one in signals}

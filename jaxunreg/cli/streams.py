@@ -1,4 +1,4 @@
-"""The standard streams of a command, which may be closed, or of an encoding that has not every letter of a name."""
+"""The standard streams of a command, which may be closed, or may lack letters of a name in their encoding."""
 
 import io
 import os
@@ -6,17 +6,17 @@ import sys
 
 
 class Closed(io.TextIOBase):
-    """Stands in for a standard stream that is closed: what is written to it is lost."""
+    """A replacement for a closed standard stream. Everything that is written to it is lost."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr such that writing to them does not fail.
+    """Make sure that writing to stdout and stderr does not fail.
 
-    A closed one gets `Closed` in its place, and its number is taken, so that no file that is opened later gets it and
-    with it what libraries write to that number. A letter that an encoding does not have is written as an escape.
+    `Closed` replaces a closed stream, and its number is taken. Otherwise a file that is opened later would get the
+    number, and with it everything that libraries write to it. A letter that an encoding lacks is written as an escape.
     """
     if None in (sys.stdin, sys.stdout, sys.stderr):
         while (number := os.open(os.devnull, os.O_RDWR)) <= 2:

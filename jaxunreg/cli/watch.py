@@ -23,27 +23,27 @@ from jaxunreg.serving.watching import FolderWatch
 
 HELP = (
     f"""\
-Score each image that arrives in a folder, once, and go on after a stop where it was.
+Score each image that arrives in a folder, once, and go on after a stop.
 
   jaxunreg watch incoming --model model --output log
   jaxunreg watch incoming --model model --output log --move sorted --on-anomaly ./stop-the-line
   jaxunreg watch incoming --model model --output log --on-anomaly http://127.0.0.1:9000/anomaly --once
 
 The folder of --output gets {JSON_LINES}, {CSV} and {STATE}. Each row is on the disk as soon as it is known. The state
-remembers each image by its path and its bytes: it is scored once, also over restarts and crashes, and again when other
-bytes come under its name.
+identifies each image by its path and its bytes. It is scored once, even over restarts and crashes, and again if its
+bytes change.
 
-An image is read when neither its size nor its time has changed for --settle seconds. If it cannot be decoded then, it
-may still be on its way, and is tried again until it has not changed for --patience seconds. Then it is skipped, and its
-row has the reason.
+An image is read when neither its size nor its time has changed for --settle seconds. If it cannot be decoded, it may be
+incomplete, and is tried again until it has not changed for --patience seconds. Then it is skipped, and its row has the
+reason.
 
---move puts each image into a folder of DIR that is called as its verdict (normal, anomalous or skipped; pass, review or
-reject with a review band), and --link a symbolic link to it. Nothing there is
-replaced. --on-anomaly runs a command, without a shell, with the path of the image as its last word and its row as JSON
-on its standard input, or sends the row to a URL by POST. It is also called once when the line has drifted ("event":
-"drift" in place of "anomaly"). After a crash a call may come twice; the number of the row tells.
+--move puts each image into a folder of DIR with the name of its verdict (normal, anomalous or skipped; pass, review or
+reject with a review band), and --link puts a symbolic link there. Nothing there is replaced. --on-anomaly runs a
+command, without a shell, with the path of the image as its last word and its row as JSON on its standard input, or
+sends the row to a URL by POST. It is also called once when the line has drifted, with the event "drift" instead of the
+event "anomaly". After a crash a call may come twice. The number of the row identifies it.
 
-Ctrl-C and SIGTERM stop it after the images that are being scored.
+Ctrl-C and SIGTERM stop it when the current images are scored.
 """
     + "\n"
     + EXIT_CODES.format(
@@ -77,21 +77,21 @@ def watch(
     """Score each image that arrives in a folder, once.
 
     Args:
-      folder: where images arrive, in it or in folders below it.
+      folder: folder where images arrive, also in folders below it.
       model: folder that `jaxunreg fit` wrote.
-      output: folder for the rows and the state, of this watch alone.
-      move: folder that images are moved to, by verdict.
+      output: folder for the rows and the state, only for this watch.
+      move: folder to which images are moved, by verdict.
       link: folder that gets a symbolic link to each image, by verdict.
       on_anomaly: a command or a URL to call for each anomaly.
-      regions: have the JSON lines tell the regions of each heat map above the level of normal images.
-      once: end when all images that are there are scored.
+      regions: list in the JSON lines the regions of each heat map above the level of normal images.
+      once: end when all present images are scored.
       interval: seconds from one look to the next.
-      settle: seconds for which a file does not change before it is read.
-      patience: seconds for which a file that cannot be used may still become whole.
+      settle: seconds without a change before a file is read.
+      patience: seconds in which an unusable file may still become whole.
       false_positive_rate: share of normal images that may be called anomalous; default: as fitted.
       reject: another name for --false-positive-rate.
-      review: share of normal images that may be reviewed or rejected; verdicts are then pass, review and reject.
-      top_k: the score is the mean of so many most anomalous places or patches; default: as fitted.
+      review: share of normal images that may be reviewed or rejected. Verdicts are then pass, review and reject.
+      top_k: the score is the mean of this many most anomalous places or patches; default: as fitted.
     """
     for name, seconds in (("interval", interval), ("settle", settle), ("patience", patience)):
         if not 0.0 <= seconds <= 86_400.0:
@@ -99,14 +99,14 @@ def watch(
     if move is not None and link is not None:
         raise CommandError("--move and --link", "one of them", "choose one", field="move")
     if not folder.is_dir():
-        raise NotAFolderError(folder, "is no folder", "one where images arrive", "make it, or check the path")
+        raise NotAFolderError(folder, "is not a folder", "one where images arrive", "make it, or check the path")
     caller = None if on_anomaly is None else Caller(on_anomaly)
     for option, place in (("--output", output), ("--move", move), ("--link", link)):
         if place is not None:
             check_outside(option, place, [folder])
             make_folder(option, place)
     detector = load_detector(model, false_positive_rate, top_k, reject=reject, review=review)
-    # Paths in rows stay true wherever they are read, and a folder that is given in another way is the same one.
+    # Absolute paths, so that rows can be read anywhere, and different spellings of a folder are the same folder.
     folder = folder.resolve()
     target = move or link
     sorting = None if target is None else Sorting(folder, target.resolve(), "link" if move is None else "move")
@@ -139,7 +139,7 @@ def _holding(output: Path) -> Iterator[None]:
     except BlockingIOError as error:
         raise CommandError(
             f"--output {output}, which another watch uses right now",
-            "a folder of its own for each watch",
+            "a separate folder for each watch",
             "stop the other one, or choose another folder",
             field="output",
         ) from error

@@ -136,7 +136,7 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(parts, model, monkeyp
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--output", "FOLDER"], "which is no name of a file; expected one"),
+        (["--output", "FOLDER"], "which is not a file name; expected one"),
         (["--output", "FOLDER/none/x.csv"], "but there is no folder"),
         (["--heat-maps", "FOLDER/file"], "which cannot be written"),
         (["--heat-maps", "FOLDER/file/maps"], "which cannot be written"),

@@ -124,7 +124,7 @@ def test_rows_are_not_written_through_a_link_nor_beside_another_run(model, image
     assert not (tmp_path / "elsewhere").exists()
     with growing(tmp_path / "y.csv") as part:
         assert main([*command, str(tmp_path / "y.csv")]) == 1
-        assert "into which another run is writing right now" in capsys.readouterr().err
+        assert "where another run is writing right now" in capsys.readouterr().err
         part.write_text("whole")
     assert (tmp_path / "y.csv").read_text() == "whole"
 

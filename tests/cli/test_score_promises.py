@@ -164,7 +164,7 @@ def test_a_test_of_drift_goes_on_from_run_to_run(told_model, new, tmp_path, caps
     before = file.read_text()
     words = ["score", str(new), "--model", str(told_model), "--drift", str(file)]
     assert main([*words, "--reject", "0.2"]) == 1
-    assert "name another file to begin anew" in capsys.readouterr().err
+    assert "name another file to begin again" in capsys.readouterr().err
     file.write_text(before.replace('"steps": 24', '"steps": 25'))
     assert main(words) == 1
     assert "with contents that do not match their SHA-256" in capsys.readouterr().err
@@ -182,7 +182,8 @@ def test_a_lot_is_judged_as_a_whole(told_model, new, tmp_path, capsys):
     assert rejected[6:].all()
     assert code == 3
     assert (
-        f"lot: {rejected.sum()} of 8 parts are rejected; of those that such a rule rejects at most 30 % are good" in err
+        f"lot: {rejected.sum()} of 8 parts are rejected; of the parts that such a rule rejects at most 30 % are good"
+        in err
     )
     (tmp_path / "broken.png").write_bytes(b"")
     names = [new / "good0.png", new / "good1.png", tmp_path / "broken.png"]

@@ -156,7 +156,7 @@ def test_a_state_survives_json_and_belongs_to_its_calibration():
         assert one.drift.steps == other.drift.steps + 1
     np.testing.assert_array_equal(test.step(state, 5.0).drift.log_bets, test.step(restored, 5.0).drift.log_bets)
     for other in (DriftTest(calibrate(range(31)), 0.1), DriftTest(calibrate(range(30)), 0.2)):
-        with pytest.raises(ValueError, match="got a drift state of another calibration; .* begin anew"):
+        with pytest.raises(ValueError, match="got a drift state of another calibration; .* begin again"):
             other.restore(test.dump(state))
     for data in ({}, {**test.dump(state), "counts": "many"}, {**test.dump(state), "drift": {"log_bets": []}}):
         with pytest.raises(ValueError, match="got a drift state that cannot be read"):
