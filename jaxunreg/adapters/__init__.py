@@ -1,6 +1,6 @@
-"""The detector under the interfaces that scikit-learn and PyOD have, over tables and over arrays of images.
+"""The detector with the interfaces of scikit-learn and PyOD, for tables and for arrays of images.
 
-`SklearnDetector` has scikit-learn's sign: higher is more normal. This room and `baselines` alone turn signs.
+`SklearnDetector` has scikit-learn's sign: higher is more normal. Only this room and `baselines` change signs.
 `PyODDetector` has PyOD's and this package's: higher is more anomalous.
 """
 

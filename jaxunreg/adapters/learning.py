@@ -1,4 +1,4 @@
-"""What both adapters do: learn from a table or from images, and find the threshold."""
+"""Shared by both adapters: learn from a table or from images, and find the threshold."""
 
 import dataclasses
 import math
@@ -23,11 +23,11 @@ from jaxunreg.signatures import check_number
 
 @runtime_checkable
 class Learned(Protocol):
-    """What was learned of normal samples, and how far others are from it."""
+    """What was learned from normal samples, and how far other samples are from it."""
 
     @property
     def calibration(self) -> Calibration | None:
-        """The scores of held-out samples, or None where all were learned from."""
+        """The scores of held-out samples, or None if none were held out."""
         ...
 
     def scores(self, samples: np.ndarray) -> Float64[np.ndarray, " n"]:
@@ -43,10 +43,10 @@ class LearnedTable:
     calibration: Calibration | None
 
     def scores(self, samples: np.ndarray) -> Float64[np.ndarray, " n"]:
-        """M of each row, in nats.
+        """Return M of each row, in nats.
 
         Raises:
-          ArgumentError: images, or another number of columns.
+          ArgumentError: the samples are images, or have another number of columns.
         """
         if samples.ndim != 2:
             raise ArgumentError(
@@ -70,16 +70,16 @@ class LearnedImages:
         return self.detector.calibration
 
     def scores(self, samples: np.ndarray) -> Float64[np.ndarray, " n"]:
-        """The score of each image, in nats a place."""
+        """Return the score of each image, in nats a place."""
         check_images(samples, (None, None, None, self.detector.channels))
         return np.array([verdict.score for verdict in self.detector.scores(samples)], np.float64)
 
 
 def given_samples(estimator: Any, samples: Any, *, reset: bool = False) -> np.ndarray:
-    """Samples, checked: images as they are, and a table as scikit-learn checks it.
+    """Check samples: images by this package, and a table by scikit-learn.
 
     Args:
-      estimator: the one that is fitted or asked.
+      estimator: the estimator that is fitted or used.
       samples: a table, or an array of images.
       reset: whether the estimator takes the number of columns from here, as in `fit`.
 
@@ -99,14 +99,14 @@ def learn(
 
     Args:
       samples: rows of a table, or images.
-      rate: the false-positive rate that the held-out samples must support. None for no rate: then no row is held out,
-        and images are by the rate of the config.
-      fraction: the share of the samples that is held out.
-      seed: which samples.
+      rate: the false-positive rate that the held-out samples must support. With None, no row is held out, and images
+        follow the rate of the config.
+      fraction: the share of the samples to hold out.
+      seed: seed of the choice of these samples.
       config: how images are learned; the other arguments replace its fields of the same meaning.
 
     Raises:
-      ArgumentError: too few samples for the rate, or an argument out of its range.
+      ArgumentError: there are too few samples for the rate, or an argument is out of its range.
       TypeError, ValueError: for images the errors of `fit_detector`.
     """
     check_number("calibration_fraction", fraction)
@@ -135,7 +135,7 @@ def learn(
 
 
 def threshold_of_share(scores: Float64[np.ndarray, " n"], contamination: float) -> float:
-    """The score that a share of the samples of the fit exceeds, as scikit-learn and PyOD place it.
+    """Return the score that a share of the samples of the fit exceeds, placed as in scikit-learn and PyOD.
 
     >>> threshold_of_share(np.arange(11.0), 0.2)
     8.0
@@ -147,7 +147,7 @@ def check_contamination(contamination: float) -> None:
     """Refuse a share of anomalies that is not in (0, 0.5].
 
     Raises:
-      ArgumentTypeError: it is no number.
+      ArgumentTypeError: it is not a number.
       ArgumentError: it is out of range.
     """
     check_number("contamination", contamination)

@@ -14,21 +14,21 @@ from jaxunreg.inspection.config import DetectorConfig
 class PyODDetector(BaseEstimator):
     """M, the unregularized score, with the methods and attributes that PyOD's detectors have.
 
-    A table `[n, features]` is learned as one Gaussian, see `fit_row_gaussian`. Images `[n, height, width, channels]`
-    are learned as `fit_detector` does. Scores are higher for more anomalous samples.
+    One Gaussian is fitted to a table `[n, features]`; see `fit_row_gaussian`. `fit_detector` learns from images
+    `[n, height, width, channels]`. Scores are higher for more anomalous samples.
 
     The threshold is PyOD's: a share `contamination` of the samples of the fit exceeds it. With `false_positive_rate` it
     rests on held-out samples instead, and of new normal samples at most that share exceeds it.
 
-    What else `pyod.models.base.BaseDetector` has, such as confidences, comes from mixing it in:
+    The other methods of `pyod.models.base.BaseDetector`, such as confidences, come from mixing it in:
     `class Detector(PyODDetector, BaseDetector): ...`.
 
     Args:
       contamination: share of anomalies among the samples of the fit, in (0, 0.5].
       false_positive_rate: wanted share of normal samples above the threshold; None for a threshold by contamination.
-      calibration_fraction: share of the samples that is held out where there is a false-positive rate, in (0, 1).
-        Images are held out in any case.
-      random_state: an integer; which samples are held out.
+      calibration_fraction: share of the samples to hold out if there is a false-positive rate, in (0, 1). Images are
+        always held out.
+      random_state: an integer, the seed of the choice of held-out samples.
       config: how images are learned, a `DetectorConfig`; the three arguments before replace its own.
 
     Attributes:
@@ -69,7 +69,7 @@ class PyODDetector(BaseEstimator):
           The detector.
 
         Raises:
-          ArgumentError: too few samples for the false-positive rate, or a parameter out of its range.
+          ArgumentError: there are too few samples for the false-positive rate, or a parameter is out of its range.
           TypeError, ValueError: the errors of `sklearn.utils.check_array`; for images those of `fit_detector`.
         """
         check_contamination(self.contamination)
@@ -88,13 +88,13 @@ class PyODDetector(BaseEstimator):
             assert self.learned_.calibration is not None  # for mypy: samples were held out
             self.threshold_ = self.learned_.calibration.threshold(self.false_positive_rate)
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(np.int64)
-        # What BaseDetector's own methods read where it is mixed in.
+        # Attributes that BaseDetector's own methods read if it is mixed in.
         self._mu, self._sigma = float(self.decision_scores_.mean()), float(self.decision_scores_.std())
         self._classes = 2
         return self
 
     def decision_function(self, X: Any) -> Float64[np.ndarray, " n"]:
-        """M of each sample, in nats; higher is more anomalous.
+        """Return M of each sample, in nats; higher is more anomalous.
 
         Args:
           X: like the samples of the fit.
@@ -107,7 +107,7 @@ class PyODDetector(BaseEstimator):
         return self.learned_.scores(given_samples(self, X))
 
     def predict(self, X: Any) -> Int64[np.ndarray, " n"]:
-        """1 for each sample above the threshold, else 0.
+        """Return 1 for each sample above the threshold, else 0.
 
         Args:
           X: like the samples of the fit.
@@ -118,13 +118,13 @@ class PyODDetector(BaseEstimator):
         return (self.decision_function(X) > self.threshold_).astype(np.int64)
 
     def fit_predict(self, X: Any, y: Any = None) -> Int64[np.ndarray, " n"]:
-        """`fit`, then `labels_`."""
+        """Fit, and return `labels_`."""
         return self.fit(X, y).labels_
 
     def predict_proba(self, X: Any) -> Float64[np.ndarray, "n 2"]:
-        """PyOD's linear scale: 0 for the lowest score of the fit and 1 for the highest, in the second column.
+        """Return PyOD's linear scale: 0 for the lowest score of the fit and 1 for the highest, in the second column.
 
-        These are no probabilities. `learned_.calibration.p_values` gives p-values where samples were held out.
+        These are not probabilities. `learned_.calibration.p_values` gives p-values if samples were held out.
 
         Args:
           X: like the samples of the fit.

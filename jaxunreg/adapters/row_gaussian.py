@@ -10,20 +10,20 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.signatures import checked
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-"""What is tried. Above zero, so that the covariance of fewer rows than columns has an inverse."""
+"""The shrinkages to try. They are above zero, so that the covariance of fewer rows than columns has an inverse."""
 
 _FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class RowGaussian:
-    """A Gaussian of rows, whose negative log-likelihood is D + A + M; made by `fit_row_gaussian`.
+    """A Gaussian of rows, whose negative log-likelihood is D + A + M. `fit_row_gaussian` makes it.
 
     Attributes:
       mean: `mu`, float64 `[features]`.
       factor: `U` with `U U^T = Sigma^-1`, `[features, features]`.
       log_normalizer: A, `1/2 log det(2 pi Sigma)`, in nats.
-      shrinkage: `s`, the share of the correlations that was taken away.
+      shrinkage: `s`, the share by which the correlations were reduced.
       held_out_nats: mean of A + M over the rows of other folds for each of `SHRINKAGES`, in nats a row.
     """
 
@@ -35,16 +35,17 @@ class RowGaussian:
 
     @checked
     def decompose(self, rows: Float64[np.ndarray, "n features"]) -> Decomposition:
-        """D, A and M of each row.
+        """Return D, A and M of each row.
 
         Args:
-          rows: as many columns as those of the fit.
+          rows: rows with the columns of the fit.
 
         Returns:
-          Leaves float64 NumPy arrays `[n]`, in nats; higher is more anomalous. D is zero: there is no latent variable.
+          Leaves float64 NumPy arrays `[n]`, in nats; higher is more anomalous. D is zero, because there is no latent
+          variable.
 
         Raises:
-          ArgumentError: another number of columns.
+          ArgumentError: the number of columns differs.
           ArgumentTypeError: rows of another dtype.
         """
         if rows.shape[1] != len(self.mean):
@@ -59,21 +60,22 @@ class RowGaussian:
 def fit_row_gaussian(rows: Float64[np.ndarray, "n features"], *, seed: int = 0) -> RowGaussian:
     """Fit a Gaussian to rows, with the shrinkage that predicts held-out rows best.
 
-    Columns are divided by their standard deviation, so that their units do not matter. Their correlation matrix `R` is
-    shrunk to `(1 - s) R + s I`. Of five folds, each is predicted by the Gaussian of the others, and the `s` with the
-    fewest nats is taken. The density is of the rows themselves: the scale of the columns stands in A.
+    Columns are divided by their standard deviation, so their units do not matter. Their correlation matrix `R` is
+    shrunk to `(1 - s) R + s I`. The Gaussian of four folds predicts the fifth, for each of five folds, and the `s` with
+    the fewest nats is taken. The density describes the original rows: A includes the scale of the columns.
 
     A column that does not vary has a variance of 1.
 
     Args:
-      rows: assumed normal, finite; two or more. A fit takes about `6 features^3` operations besides the covariances.
-      seed: of the folds.
+      rows: rows that are assumed normal, finite; two or more. A fit takes about `6 features^3` operations besides the
+        covariances.
+      seed: seed of the folds.
 
     Returns:
       The Gaussian.
 
     Raises:
-      ArgumentError: fewer than two rows.
+      ArgumentError: there are fewer than two rows.
       ArgumentTypeError: rows of another dtype.
 
     >>> rows = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 10.0, 100.0]
@@ -104,7 +106,7 @@ def fit_row_gaussian(rows: Float64[np.ndarray, "n features"], *, seed: int = 0) 
 
 
 def _held_out_nats(standard: np.ndarray, is_constant: np.ndarray, seed: int) -> np.ndarray:
-    """Mean of A + M of every row under the Gaussian of the other folds, for each shrinkage."""
+    """Return the mean of A + M of every row under the Gaussian of the other folds, for each shrinkage."""
     order = np.random.default_rng(seed).permutation(len(standard))
     total = np.zeros(len(SHRINKAGES))
     for fold in np.array_split(order, min(_FOLDS, len(standard))):
@@ -119,7 +121,7 @@ def _held_out_nats(standard: np.ndarray, is_constant: np.ndarray, seed: int) -> 
 
 
 def _eigen(centred: np.ndarray, is_constant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances and axes of centred rows, where each column that does not vary is an axis of variance 1."""
+    """Return variances and axes of centred rows. Each constant column is an axis of variance 1."""
     covariance = centred.T @ centred / max(len(centred) - 1, 1)
     covariance[is_constant, is_constant] = 1.0
     variances, axes = np.linalg.eigh(covariance)

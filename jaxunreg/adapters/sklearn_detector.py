@@ -14,25 +14,26 @@ from jaxunreg.inspection.config import DetectorConfig
 class SklearnDetector(OutlierMixin, BaseEstimator):
     """M, the unregularized score, as an outlier estimator of scikit-learn, for pipelines and searches.
 
-    A table `[n, features]` is learned as one Gaussian, see `fit_row_gaussian`. Images `[n, height, width, channels]`
-    are learned as `fit_detector` does. Scores have scikit-learn's sign: higher is more normal.
+    One Gaussian is fitted to a table `[n, features]`; see `fit_row_gaussian`. `fit_detector` learns from images
+    `[n, height, width, channels]`. Scores have scikit-learn's sign: higher is more normal.
 
-    The threshold rests on samples that are held out from the fit. Of new normal samples, at most
-    `false_positive_rate` are called outliers, over all draws of the held-out ones. With `contamination` the threshold
-    is scikit-learn's instead: this share of the samples of the fit is called outliers, and nothing is promised of
-    others.
+    The threshold rests on samples that are held out from the fit. At most a share `false_positive_rate` of new normal
+    samples is called outliers, over all draws of the held-out ones. With `contamination` the threshold is
+    scikit-learn's instead: this share of the samples of the fit is called outliers, without a promise for other
+    samples.
 
     Args:
       false_positive_rate: wanted share of normal samples that are called outliers. 0.05 needs 19 held-out samples.
       contamination: share of outliers among the samples of the fit, in (0, 0.5]; None if all are assumed normal.
       calibration_fraction: share of the samples that is held out, in (0, 1).
-      random_state: an integer; which samples are held out.
+      random_state: an integer, the seed of the choice of held-out samples.
       config: how images are learned, a `DetectorConfig`; the three arguments before replace its own.
 
     Attributes:
       offset_: minus the threshold, in nats. `decision_function` is `score_samples - offset_`.
       learned_: the Gaussian, or the detector of images.
-      calibration_: the scores of the held-out samples, with p-values and the range of the rate; None without any.
+      calibration_: the scores of the held-out samples, with p-values and the range of the rate; None if none were held
+        out.
       n_features_in_: number of columns of the table.
 
     >>> rows = np.random.default_rng(0).normal(size=(200, 3))
@@ -67,7 +68,7 @@ class SklearnDetector(OutlierMixin, BaseEstimator):
           The estimator.
 
         Raises:
-          ArgumentError: too few samples for the false-positive rate, or a parameter out of its range.
+          ArgumentError: there are too few samples for the false-positive rate, or a parameter is out of its range.
           TypeError, ValueError: the errors of `sklearn.utils.check_array`; for images those of `fit_detector`.
         """
         if self.contamination is not None:
@@ -89,7 +90,7 @@ class SklearnDetector(OutlierMixin, BaseEstimator):
         return self
 
     def score_samples(self, X: Any) -> Float64[np.ndarray, " n"]:
-        """Minus M of each sample, in nats; higher is more normal.
+        """Return minus M of each sample, in nats; higher is more normal.
 
         Args:
           X: like the samples of the fit.
@@ -102,7 +103,7 @@ class SklearnDetector(OutlierMixin, BaseEstimator):
         return -self.learned_.scores(given_samples(self, X))
 
     def decision_function(self, X: Any) -> Float64[np.ndarray, " n"]:
-        """`score_samples - offset_`; negative for outliers.
+        """Return `score_samples - offset_`, which is negative for outliers.
 
         Args:
           X: like the samples of the fit.
@@ -113,7 +114,7 @@ class SklearnDetector(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Int64[np.ndarray, " n"]:
-        """1 for each normal sample and -1 for each outlier.
+        """Return 1 for each normal sample and -1 for each outlier.
 
         Args:
           X: like the samples of the fit.
