@@ -166,7 +166,7 @@ def test_a_few_images_that_the_model_was_made_of_leave_all_others(parts, model, 
     shutil.copy(seen, tmp_path / "other" / "good" / "old.png")
     assert main(["evaluate", str(tmp_path / "other"), "--model", str(model), "--bootstrap", "5"]) == 0
     err = capsys.readouterr().err
-    assert "all images of other are used, but for 1 that the model was made of" in err
+    assert "all images of other are used, except 1 that the model was made of" in err
     assert "old.png: is an image that the model was trained or calibrated on" in err
     assert "evaluating on 12 images (6 crack, 6 good)" in err
 
@@ -176,7 +176,7 @@ def test_a_folder_of_nothing_but_images_that_the_model_was_made_of_is_refused(pa
         (tmp_path / "tree" / folder / "good").mkdir(parents=True)
         shutil.copy(file.path, tmp_path / "tree" / folder / "good")
     assert main(["evaluate", str(tmp_path / "tree"), "--model", str(model)]) == 1
-    assert "whose 1 images the model was all made of; expected others" in capsys.readouterr().err
+    assert "and the model was made of all its 1 images; expected others" in capsys.readouterr().err
 
 
 def test_a_report_does_not_go_where_its_figures_would_be_scored(parts, model, capsys):

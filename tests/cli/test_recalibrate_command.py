@@ -49,7 +49,7 @@ def test_a_new_threshold_goes_into_another_folder_or_the_same(model, more, parts
     assert len(again.record["recalibrations"]) == 2
     assert model_file.stat().st_mtime_ns == written
     assert main(["recalibrate", str(tmp_path / "m"), "--normal", str(more)]) == 1
-    assert "whose 30 images the model was all made of" in capsys.readouterr().err
+    assert "and the model was made of all its 30 images" in capsys.readouterr().err
 
 
 def test_parts_that_were_selected_are_warned_of(model, more, tmp_path, capsys):

@@ -74,7 +74,7 @@ def test_it_refuses_before_it_looks(options, message, model, tmp_path, capsys):
 def test_a_folder_that_is_not_there_and_one_that_another_watch_uses(model, tmp_path, capsys):
     log = tmp_path / "log"
     assert main(["watch", str(tmp_path / "none"), "--model", str(model), "--output", str(log)]) == 1
-    assert "is no folder; expected one where images arrive" in capsys.readouterr().err
+    assert "is not a folder; expected one where images arrive" in capsys.readouterr().err
     assert not log.exists()
     (tmp_path / "in").mkdir()
     log.mkdir()

@@ -245,7 +245,7 @@ def test_another_folder_gives_all_images_but_those_that_were_seen(detector, part
     assert [(entry.path, "trained or calibrated on" in entry.reason) for entry in left_out] == [
         (old.files[0].path, True)
     ]
-    assert explanation == "all images of parts are used, but for 1 that the model was made of"
+    assert explanation == "all images of parts are used, except 1 that the model was made of"
 
 
 def test_a_split_on_disk_is_used_without_what_was_seen(detector, tmp_path):
@@ -271,7 +271,7 @@ def test_a_folder_without_an_unseen_image_is_refused(detector, tmp_path):
     plain, tree = (load_folder(tmp_path / name, progress=False) for name in ("plain", "tree"))
     with pytest.raises(ValueError, match="layout plain, which has no test images; expected normal images and defects"):
         unseen_images(remembering(detector, plain.train), plain)
-    with pytest.raises(ValueError, match="whose 2 images the model was all made of; expected others"):
+    with pytest.raises(ValueError, match="and the model was made of all its 2 images; expected others"):
         unseen_images(remembering(detector, tree.train), tree)
 
 
