@@ -1,6 +1,6 @@
 """The name of everything that a page can quote."""
 
-from results.tables import digits, line, parts, speed
+from results.tables import digits, exports, line, parts, speed
 
 QUOTED = {
     function.__name__: function
@@ -25,5 +25,6 @@ QUOTED = {
         speed.sweep,
         speed.one_part,
         speed.serving,
+        exports.quantized,
     )
 }
