@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 from PIL import Image
 
-from jaxunreg.images import to_float
+from jaxunreg.datasets.folders.pixels import convert
 from jaxunreg.plots.heat_colors import blend, heat_norm
 
 # A screen shows no more pixels, and blending takes 60 bytes a pixel.
@@ -38,8 +38,10 @@ def heat_map_png(
     # The highest heat of each block, so that a small place stays visible.
     rows, columns = (np.arange(0, length, step) for length in heat.shape)
     highest = np.maximum.reduceat(np.maximum.reduceat(heat, rows, axis=0), columns, axis=1)
+    # By NumPy: JAX would compile a program for each size of images.
+    pixels = convert(image[::step, ::step], image.shape[2], as_float=True)
     shown = None if counted is None else counted[::step, ::step]
-    colors = blend(np.asarray(to_float(image[::step, ::step])), heat_norm(scale), highest, shown)
+    colors = blend(pixels, heat_norm(scale), highest, shown)
     file = io.BytesIO()
     Image.fromarray((255 * colors + 0.5).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()

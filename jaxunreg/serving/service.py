@@ -114,7 +114,9 @@ class ScoringService:
         shape = (*self.detector.fitting_size, self.detector.channels)
         for dtype in (np.uint8, np.float32):
             for pixels in (False, True):
-                list(self.detector.inspect([np.zeros(shape, dtype)], pixels=pixels))
+                [found] = self.detector.inspect([np.zeros(shape, dtype)], pixels=pixels)
+                if found.pixels is not None:
+                    self.detector.heat_map(found.pixels, smooth=True)  # imports what smooths
 
     def drift(self) -> DriftReading:
         """Return whether the images so far still look like those of the calibration; see `DriftTest`."""

@@ -115,6 +115,17 @@ def test_what_cannot_be_scored_is_refused_with_advice(serve, body, headers, stat
     assert served.ask("POST", "/score", encoded(part(1))).status == 200
 
 
+def test_no_request_compiles_anything_after_the_warm_up(serve, compiled):
+    served = serve()
+    served.service.warm_up()
+    before = len(compiled)
+    for k, size in enumerate([(40, 56), (41, 60), (64, 33)]):
+        assert served.ask("POST", "/score", encoded(part(k, *size))).status == 200
+        assert served.ask("POST", "/score?heat_map=1&regions=1", encoded(broken(k, *size))).status == 200
+        assert served.ask("POST", "/heat_map", encoded(broken(k, *size)[..., 0])).status == 200
+    assert len(compiled) == before > 0
+
+
 def test_regions_are_those_of_the_detector(serve, detector):
     served = serve()
     pixels = broken(5)
