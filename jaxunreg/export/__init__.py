@@ -1,4 +1,4 @@
-"""What was learned, for other programs: StableHLO for those that have JAX, ONNX for those that have an ONNX runtime."""
+"""Export for other programs: StableHLO for programs with JAX, ONNX for programs with an ONNX runtime."""
 
 from jaxunreg.export.detector_export import export_detector
 from jaxunreg.export.export_check import ExportCheck, ExportMismatchError, check_export

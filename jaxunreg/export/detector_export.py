@@ -28,7 +28,7 @@ from jaxunreg.provenance import versions
 from jaxunreg.signatures import checked
 
 ExportFormat: TypeAlias = Literal["onnx", "stablehlo"]
-"""What the programs of an exported detector are written in."""
+"""The formats of the programs of an exported detector."""
 
 _SUFFIXES: Mapping[str, str] = {"onnx": ".onnx", "stablehlo": ".jaxexport"}
 
@@ -43,18 +43,18 @@ def export_detector(
     format: str = "onnx",
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
 ) -> Path:
-    """Write a whole detector as one folder: image in; score, p-value, verdict, box and heat map out; no pickle.
+    """Write a whole detector as one folder, from image to score, p-value, verdict, box and heat map, without pickle.
 
-    The folder holds the feature network and what was learned as ONNX graphs or StableHLO programs, `exported.json` with
-    threshold, held-out scores, the rule of the image's score, tiling and checksums, and `jaxunreg_runner.py`, which
-    needs that folder, NumPy and ONNX Runtime (or JAX) alone. Before the folder is there, the runner has scored an image
-    in it as this detector does, unless it is for other platforms than this one.
+    The folder holds the feature network and the learned arrays as ONNX graphs or StableHLO programs, `exported.json`
+    with threshold, held-out scores, the rule of the image's score, tiling and checksums, and `jaxunreg_runner.py`,
+    which needs only that folder, NumPy and ONNX Runtime (or JAX). The folder appears only after the runner has scored
+    images in it like this detector, unless it is for other platforms than this one.
 
     Args:
-      detector: any detector, calibrated in float32 if the format is `onnx`.
+      detector: any detector. For `onnx` it must be calibrated in float32.
       directory: a folder that does not exist yet, or is empty.
-      format: `onnx`, for ONNX Runtime; needs the extra `export`. `stablehlo`, for JAX: versions up to six months newer
-        than the one that wrote a file read it.
+      format: `onnx`, for ONNX Runtime, needs the extra `export`. `stablehlo` is for JAX: versions up to six months
+        newer than the one that wrote a file can read it.
       platforms: for `stablehlo`, some of `cpu`, `cuda`, `rocm` and `tpu`.
 
     Returns:
@@ -62,8 +62,8 @@ def export_detector(
 
     Raises:
       MissingPackageError: onnx or onnxruntime is not installed.
-      ArgumentError: an unknown format or platform, or a detector that the format or the export cannot express.
-      ExportMismatchError: the runner gives another score; nothing is written.
+      ArgumentError: the format or platform is unknown, or the format or the export cannot express the detector.
+      ExportMismatchError: the runner gives another score. Nothing is written.
       CheckpointError: the folder is not empty or cannot be written.
     """
     if format not in get_args(ExportFormat):
@@ -97,12 +97,12 @@ def export_detector(
 
 
 def _example_images(detector: AnomalyDetector) -> list[np.ndarray]:
-    """An image of noise and one that is smooth, of a size that must be resized or that a patch does not divide."""
+    """Return an image of noise and a smooth one, of a size that needs resizing or that a patch does not divide."""
     smallest = detector.smallest_image
     size = (smallest + 40, smallest + 64)
     masks = [region.mask for region in detector.named_regions]
     for mask in masks if detector.ignored is None else [detector.ignored]:
-        # Images of a camera have the ratio of its masks.
+        # Images of a camera have the aspect ratio of its masks.
         times = -(-smallest // min(mask.shape))
         size = (mask.shape[0] * times, mask.shape[1] * times)
     shape = (*size, detector.channels)

@@ -1,4 +1,4 @@
-"""What a detector computes of an image, as programs of fixed shapes, and what a runner must know besides."""
+"""The computations of a detector as programs of fixed shapes, and what a runner must know besides."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,18 +16,18 @@ from jaxunreg.models import apply
 from jaxunreg.scoring.feature_scorer import PLACES_A_BOX
 from jaxunreg.scoring.scorer import Scorer
 
-# So many pixels of patches pass through a model at a time.
+# Number of pixels of patches that pass through a model at a time.
 _PIXELS_A_CALL = 2**17
 
 
 class Program(NamedTuple):
-    """A function of arrays of fixed shapes, with its weights in it.
+    """A function of arrays of fixed shapes that contains its weights.
 
     Attributes:
-      function: of arrays, to a tuple of arrays.
+      function: maps arrays to a tuple of arrays.
       inputs: shape and dtype of each argument by its name.
       outputs: names of the results.
-      nbytes: of its weights.
+      nbytes: bytes of its weights.
     """
 
     function: Callable[..., tuple[jax.Array, ...]]
@@ -40,8 +40,8 @@ class DetectorPrograms(NamedTuple):
     """A detector as programs.
 
     Attributes:
-      programs: by their names.
-      geometry: how a runner leads an image through them, JSON data.
+      programs: programs by their names.
+      geometry: how a runner passes an image through them, JSON data.
     """
 
     programs: Mapping[str, Program]
@@ -49,18 +49,18 @@ class DetectorPrograms(NamedTuple):
 
 
 def detector_programs(detector: AnomalyDetector, *, native: bool) -> DetectorPrograms:
-    """A detector as programs.
+    """Return a detector as programs.
 
-    In the space of features `network` makes features of a tile, which is the whole image where that is not large, and
-    `density` makes the score of each place of the whole map. In the space of pixels `patches` makes the score of each
-    patch and of each of its pixels.
+    In the space of features, `network` computes the features of a tile, or of the whole image if it is not large, and
+    `density` computes the score of each place of the whole map. In the space of pixels, `patches` computes the score of
+    each patch and of each of its pixels.
 
     Args:
       detector: any detector.
-      native: whether the programs have XLA's own convolutions, which ONNX has too, and are in float32.
+      native: whether the programs use XLA's own convolutions, which ONNX also has, in float32.
 
     Raises:
-      ArgumentError: `native` for a detector that was calibrated in another arithmetic.
+      ArgumentError: `native` is set, but the detector was calibrated in another arithmetic.
     """
     if native and detector.arithmetic != "float32":
         raise ArgumentError(
@@ -103,7 +103,7 @@ def _of_features(detector: AnomalyDetector, native: bool) -> DetectorPrograms:
 
 
 def _tiles(axes: Any, stride: int) -> list[list[int]]:
-    """Where each tile begins in the image, where its places begin in the map, how many they are, and after how many."""
+    """Return where each tile begins in the image and its places in the map, how many they are, and after how many."""
     (own_rows, own_columns) = (axis.own // stride for axis in axes)
     return [
         [top, left, row, column, own_rows, own_columns, row - top // stride, column - left // stride]

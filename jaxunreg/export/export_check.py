@@ -1,4 +1,4 @@
-"""Whether an exported detector says of images what the detector says."""
+"""A comparison of an exported detector with the detector on images."""
 
 import os
 import time
@@ -26,22 +26,22 @@ _TIMED = 20
 _EXPECTED = ("an export of this detector by this version", "export it again, with the same settings")
 
 TOLERANCE = 1e-4
-"""By how much a score may differ, as a share of it."""
+"""The largest allowed difference of a score, as a share of it."""
 
 
 class ExportMismatchError(JaxunregError, RuntimeError):
-    """An exported detector says something else of an image than the detector."""
+    """An exported detector and the detector differ on an image."""
 
 
 class ExportCheck(NamedTuple):
     """How an exported detector compares with the detector.
 
     Attributes:
-      images: how many were compared.
-      anomalous: how many of them are anomalous.
+      images: number of compared images.
+      anomalous: number of anomalous images.
       score_difference: the largest difference between two scores, as a share of the score.
       heat_map_difference: the largest difference between two heat maps, as a share of the largest value.
-      other_boxes: on how many images the most anomalous place is another.
+      other_boxes: number of images on which the most anomalous places differ.
       milliseconds: median time of the runner for an image, without its heat map, over at most 20 images.
     """
 
@@ -65,18 +65,18 @@ def check_export(
     """Compare an exported detector with the detector, image by image.
 
     Args:
-      directory: what `export_detector` wrote.
-      detector: which it was exported from.
+      directory: the folder from `export_detector`.
+      detector: the exported detector.
       images: as for `AnomalyDetector.inspect`.
-      threads: of the runner.
+      threads: threads of the runner.
       progress: whether to show a progress bar.
 
     Returns:
-      How far they are apart.
+      How far they differ.
 
     Raises:
       MissingPackageError: onnxruntime is not installed, and the folder needs it.
-      CheckpointError: the folder holds no export of this version, or one of another detector.
+      CheckpointError: the folder holds no export of this version, or an export of another detector.
       ExportMismatchError: a score differs by more than 1e-4 of it, or a verdict differs.
     """
     exported = load_exported(given_path("directory", directory), detector, threads=threads)
@@ -102,10 +102,10 @@ def check_export(
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings with which a detector was exported: fields of `AnomalyDetector`.
+    """Return the settings with which a detector was exported: fields of `AnomalyDetector`.
 
     Args:
-      folder: what `export_detector` wrote.
+      folder: the folder from `export_detector`.
 
     Raises:
       CheckpointError: the folder holds no export of this version.
@@ -122,10 +122,10 @@ def _described(folder: Path) -> dict[str, Any]:
 
 
 def load_exported(folder: Path, detector: AnomalyDetector, *, threads: int | None = None) -> runner.Detector:
-    """The runner of an exported folder, which is checked to be that of a detector.
+    """Load the runner of an exported folder, and check that it is the runner of a detector.
 
     Raises:
-      CheckpointError: as for `check_export`.
+      CheckpointError: the errors of `check_export`.
     """
     about = _described(folder)
     if about["program_format"] == "onnx":

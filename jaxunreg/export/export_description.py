@@ -1,4 +1,4 @@
-"""What an exported folder says of its detector: thresholds, held-out scores, masks, and the checksums of its files."""
+"""The description of a detector in its exported folder: thresholds, held-out scores, masks and checksums."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from jaxunreg.export import jaxunreg_runner as runner
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.serialization import file_hashes, with_checksum
 
-# What an export carries, or can do without. A detector that has more than this is refused.
+# The fields that an export carries or does not need. A detector with more fields is refused.
 _CARRIED = frozenset(
     (
         *("scorer", "stride", "term", "top_k", "false_positive_rate", "review_rate", "ignored", "named_regions"),
@@ -23,11 +23,11 @@ _CARRIED = frozenset(
 )
 
 SETTINGS = ("term", "top_k", "false_positive_rate", "review_rate")
-"""The fields of a detector that may be changed without training, and are written as they are."""
+"""The fields of a detector that can change without training. They are written unchanged."""
 
 
 def describe(detector: AnomalyDetector) -> dict[str, Any]:
-    """What the verdicts of a detector rest on, JSON data."""
+    """Return the basis of a detector's verdicts, as JSON data."""
     return {
         "format": runner.FORMAT,
         "space": detector.scorer.space,
@@ -47,7 +47,7 @@ def save_masks(folder: Path, detector: AnomalyDetector) -> dict[str, Any]:
     """Write the masks of a detector as gray images, white where they mark a pixel.
 
     Returns:
-      What is said of the ignored area and of the named regions, JSON data.
+      The description of the ignored area and of the named regions, JSON data.
     """
     regions = []
     for number, region in enumerate(detector.named_regions, start=1):
@@ -75,7 +75,7 @@ def write_description(folder: Path, about: Mapping[str, Any]) -> None:
 
     Args:
       folder: an exported folder, with all other files in it.
-      about: what it says besides, JSON data.
+      about: the other entries, JSON data.
 
     Raises:
       OSError: it cannot be written.
@@ -87,10 +87,10 @@ def write_description(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def check_carried(detector: AnomalyDetector) -> None:
-    """Refuse a detector with something that an exported one would not have.
+    """Refuse a detector with something that an exported detector would lack.
 
     Raises:
-      ArgumentError: as said.
+      ArgumentError: the detector has such a field.
     """
     for field in dataclasses.fields(detector):
         if field.name in _CARRIED:

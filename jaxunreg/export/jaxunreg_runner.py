@@ -33,19 +33,19 @@ _LUMA = (19595, 38470, 7471)
 # Up to so many products, one matrix is faster than a loop over rows.
 _MOST_PRODUCTS = 2**27
 
-# How far the ratio of the sides of an image may be from that of a mask.
+# The largest relative difference between the aspect ratios of an image and of a mask.
 _RATIO_TOLERANCE = 0.02
 
-# Exit codes, as `jaxunreg score` has them.
+# Exit codes, like those of `jaxunreg score`.
 _NORMAL, _ERROR, _ANOMALY = 0, 1, 3
 
 
 class RunnerError(ValueError):
-    """A folder or an image that cannot be used."""
+    """A folder or an image cannot be used."""
 
 
 class RegionVerdict(NamedTuple):
-    """What a detector says of a named region of an image; its fields mean what those of `Verdict` mean."""
+    """What a detector says about a named region of an image. Its fields have the same meaning as in `Verdict`."""
 
     name: str
     score: float
@@ -55,17 +55,17 @@ class RegionVerdict(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a detector says of an image.
+    """What a detector says about an image.
 
     Attributes:
-      score: of its most anomalous places; higher is more anomalous.
-      p_value: share of normal images that score as high or higher, judged by the held-out images.
+      score: score of its most anomalous places; higher is more anomalous.
+      p_value: share of normal images that score as high or higher, from the held-out images.
       threshold: the score above which an image is anomalous.
-      is_anomalous: whether it is, or one of its named regions.
+      is_anomalous: whether the image or one of its named regions is anomalous.
       outcome: normal or anomalous; pass, review or reject for a detector with a review band.
       box: top, left, height and width of the most anomalous place, in pixels.
       named: the verdict on each named region.
-      heat_map: float64 `[height, width]`, in nats a pixel; None where it was not asked for.
+      heat_map: float64 `[height, width]`, in nats a pixel; None if it was not asked for.
     """
 
     score: float
@@ -79,14 +79,14 @@ class Verdict(NamedTuple):
 
 
 class _Test(NamedTuple):
-    """A score of some places and what it is judged by."""
+    """A score of some places and the basis for judging it."""
 
     top_k: int
     threshold: float
     held_out: np.ndarray
 
     def judge(self, places: np.ndarray) -> tuple[float, float, float, bool]:
-        """Score, p-value, threshold, and whether the score is above it."""
+        """Return score, p-value, threshold, and whether the score is above it."""
         if np.isnan(places).any():
             raise RunnerError("got scores that are not a number; expected numbers; look at the image")
         highest = np.sort(places, axis=None)[::-1][: self.top_k]
@@ -99,15 +99,15 @@ class Detector:
     """A detector, whole, from its exported folder.
 
     Args:
-      folder: what `jaxunreg export` wrote.
-      threads: of the processor; by default as many as ONNX Runtime takes.
-      providers: of ONNX Runtime; by default the processor.
+      folder: folder that `jaxunreg export` wrote.
+      threads: threads of the processor; by default as many as ONNX Runtime takes.
+      providers: providers of ONNX Runtime; by default the processor.
 
     Raises:
       RunnerError: the folder holds no exported detector, an altered one, or one of another version.
 
     Attributes:
-      about: what the folder says of itself.
+      about: the folder's description of itself.
     """
 
     def __init__(
@@ -128,15 +128,15 @@ class Detector:
         self._maps = {"features": self._maps_of_features, "pixels": self._maps_of_patches}[self.about["space"]]
 
     def __call__(self, image: np.ndarray, *, heat_map: bool = False) -> Verdict:
-        """What the detector says of an image.
+        """Return what the detector says about an image.
 
         Args:
-          image: `[height, width]` or `[height, width, channels]` of one to four channels: gray or RGB, of which an
-            alpha channel is dropped. uint8, uint16, or floating point in [0, 1].
-          heat_map: whether to make the heat map, too.
+          image: `[height, width]` or `[height, width, channels]` of one to four channels: gray or RGB. An alpha channel
+            is dropped. uint8, uint16, or floating point in [0, 1].
+          heat_map: whether to make the heat map too.
 
         Raises:
-          RunnerError: another kind of array, an image that is too small, or one that no mask fits.
+          RunnerError: the array is of another kind, the image is too small, or a mask does not fit it.
         """
         pixels = prepared(image, self.about["channels"])
         smallest = self.about["smallest_image"]
@@ -165,7 +165,7 @@ class Detector:
         return "review" if score > review else "pass"
 
     def _maps_of_features(self, pixels: np.ndarray, heat_map: bool) -> tuple[np.ndarray, Any, np.ndarray | None]:
-        """The score of each place, the boxes of the places, and the heat map."""
+        """Return the score of each place, the boxes of the places, and the heat map."""
         size, working = pixels.shape[:2], tuple(self.about["working_size"])
         image = resized(pixels, working)
         features = np.empty(self.about["map"], np.float32)
@@ -210,7 +210,7 @@ class Detector:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What an exported folder says of itself, after its files were compared with it.
+    """Read an exported folder's description, and compare its files with it.
 
     Raises:
       RunnerError: the folder holds no exported detector, an altered one, or one of another version.
@@ -238,10 +238,10 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def prepared(image: np.ndarray, channels: int) -> np.ndarray:
-    """An image with the channels of the detector; uint8, or float32 in [0, 1].
+    """Return an image with the channels of the detector; uint8, or float32 in [0, 1].
 
     Raises:
-      RunnerError: another kind of array.
+      RunnerError: the array is of another kind.
     """
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -263,7 +263,7 @@ def prepared(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """An image at another size, by linear interpolation with antialiasing, as Pillow's BILINEAR does it.
+    """Resize an image by linear interpolation with antialiasing, like Pillow's BILINEAR.
 
     Returns:
       Float32 `[*size, channels]` in [0, 1].
@@ -289,7 +289,7 @@ def _resized_first(pixels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _weights(before: int, after: int) -> Iterator[tuple[int, np.ndarray]]:
-    """For each pixel after, the first pixel before that it sees, and the weights of those from there on."""
+    """Return for each new pixel the first old pixel that it sees, and the weights of the pixels from there on."""
     scale = before / after
     reach = max(scale, 1.0)
     for k in range(after):
@@ -300,7 +300,7 @@ def _weights(before: int, after: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Gray as RGB or RGB as gray, where the detector has the other one."""
+    """Convert gray to RGB or RGB to gray, if the detector needs the other one."""
     if pixels.shape[2] == channels:
         return pixels
     if channels == 3:
@@ -326,7 +326,7 @@ def _some(places: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
 
 def _laid_over(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The pixels of an image that overlap a marked pixel of a mask, whose sides have the same ratio."""
+    """Return the pixels of an image that overlap a marked pixel of a mask with the same aspect ratio."""
     if mask.shape == tuple(size):
         return mask
     if abs(mask.shape[0] * size[1] / (mask.shape[1] * size[0]) - 1.0) > _RATIO_TOLERANCE:
@@ -339,13 +339,13 @@ def _laid_over(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _painted(pixels: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """An image with its ignored pixels gray, so that nothing of them reaches a score."""
+    """Return an image with its ignored pixels gray, so that they cannot affect a score."""
     gray = 128 if pixels.dtype == np.uint8 else 128 / 255
     return np.where(ignored[:, :, None], np.asarray(gray, pixels.dtype), pixels)
 
 
 def _any_in(mask: np.ndarray, boxes: Any) -> np.ndarray:
-    """Whether a marked pixel lies in the box around the middle of each place."""
+    """Return whether a marked pixel lies in the box around the middle of each place."""
     ends = []
     for (_, length, middles), whole in zip(boxes, mask.shape, strict=True):
         first, last = np.floor(middles - length / 2), np.ceil(middles + length / 2)
@@ -362,19 +362,19 @@ def _any_within(mask: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
 
 
 def _centered_in(mask: np.ndarray, size: tuple[int, int], boxes: Any) -> np.ndarray:
-    """Whether the middle of each place lies in a region."""
+    """Return whether the middle of each place lies in a region."""
     return _laid_over(mask, size)[np.ix_(*(middles.astype(np.int64) for _, _, middles in boxes))]
 
 
 def _boxes(places: int, pixels: int, wide: int) -> tuple[np.ndarray, int, np.ndarray]:
-    """Where the box around each place of an axis begins, its length, and the middle of the place."""
+    """Return where the box around each place of an axis begins, its length, and the middle of the place."""
     length = min(pixels, -(-wide * pixels // places))
     middles = (np.arange(places) + 0.5) * pixels / places
     return np.clip(np.round(middles - length / 2), 0, pixels - length).astype(np.int64), length, middles
 
 
 def _shares(places: int, pixels: int) -> np.ndarray:
-    """The share of each place in each pixel of an axis, by linear interpolation between the places' centres."""
+    """Return the share of each place in each pixel of an axis, by linear interpolation between the places' centres."""
     centers = np.clip((np.arange(pixels) + 0.5) * places / pixels - 0.5, 0, places - 1)
     reach = max(1.0, places / pixels)
     weights = np.maximum(0.0, 1.0 - np.abs(centers[:, None] - np.arange(places)[None]) / reach)
@@ -382,20 +382,20 @@ def _shares(places: int, pixels: int) -> np.ndarray:
 
 
 def _starts(length: int, side: int, stride: int) -> np.ndarray:
-    """Where patches begin along an axis; the last one ends with the image."""
+    """Return where patches begin along an axis. The last one ends with the image."""
     regular = np.arange(0, length - side + 1, stride)
     return regular if regular[-1] == length - side else np.append(regular, length - side)
 
 
 def _covered(starts: np.ndarray, side: int, length: int) -> np.ndarray:
-    """How many patches cover each pixel of an axis."""
+    """Return how many patches cover each pixel of an axis."""
     return sum((np.arange(length) >= start) & (np.arange(length) < start + side) for start in starts.tolist())
 
 
 def load_onnx(
     path: Path, threads: int | None, providers: Sequence[str] = ("CPUExecutionProvider",)
 ) -> Callable[..., list[np.ndarray]]:
-    """A graph as a function of arrays; see `Detector` for `threads` and `providers`."""
+    """Return a graph as a function of arrays; see `Detector` for `threads` and `providers`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -420,7 +420,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image from a `.npy` file, a binary `.pgm` or `.ppm` file, or with Pillow any that Pillow reads.
+    """Read an image from a `.npy` file, a binary `.pgm` or `.ppm` file, or with Pillow any that Pillow reads.
 
     Raises:
       RunnerError: it cannot be read.
@@ -452,7 +452,7 @@ def _read_netpbm(content: bytes) -> np.ndarray:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print a JSON line for each image; the exit code is 0 if all are normal, 3 if one is anomalous, 1 for an error."""
+    """Print a JSON line for each image. The exit code is 0 if all are normal, 3 if one is anomalous, 1 for an error."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("images", nargs="+", type=Path, help=".npy, .pgm, .ppm, or what Pillow reads, if it is there")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="exported folder; default: this one")

@@ -1,4 +1,4 @@
-"""The scorer as ONNX, for any program that has an ONNX runtime."""
+"""The scorer as ONNX, for any program with an ONNX runtime."""
 
 import json
 import os
@@ -16,24 +16,23 @@ from jaxunreg.paths import given_path
 from jaxunreg.scoring.map_scorer import MapScorer
 from jaxunreg.signatures import checked
 
-# Beside the weights a file holds the graph.
+# Besides the weights, a file holds the graph.
 _MOST_BYTES = 2**31 - 2**24
 
 
 class OnnxMismatchError(JaxunregError, RuntimeError):
-    """ONNX Runtime gives other scores than JAX."""
+    """The scores of ONNX Runtime and JAX differ."""
 
 
 @checked
 def export_onnx(
     scorer: MapScorer, path: str | os.PathLike[str], *, dtype: str = "float32", opset: int = 17
 ) -> dict[str, float]:
-    """Write the scorer as an ONNX model with its variables in it, for batches of any size.
+    """Write the scorer as an ONNX model that contains its variables, for batches of any size.
 
-    The graph has `Conv` and `ConvTranspose` nodes with the batch normalisation folded into them, in float32 whatever
-    the model's precision. Its input is `images`, its outputs are `d`, `a` and `m`; its metadata says what the scorer is
-    made of. Before the file is there, ONNX Runtime has scored random images with it, and the scores agreed with
-    JAX's to rounding.
+    The graph has `Conv` and `ConvTranspose` nodes with folded batch normalisation, in float32 for every precision of
+    the model. Its input is `images`, its outputs are `d`, `a` and `m`, and its metadata describes the scorer. The file
+    appears only after ONNX Runtime has scored random images with it and its scores agreed with JAX's up to rounding.
 
         session = onnxruntime.InferenceSession("scorer.onnx")
         d, a, m = session.run(["d", "a", "m"], {"images": images})
@@ -42,18 +41,19 @@ def export_onnx(
 
     Args:
       scorer: from `make_scorer`, or a `FeatureScorer`, whose images then have its working size.
-      path: where to write it; a file that is there is replaced.
-      dtype: of the images `[batch, height, width, channels]` that the model takes: `float32` in [0, 1] or `uint8`.
-      opset: version of ONNX's operators, 13 or later; 17 is read by runtimes since 2022.
+      path: the file, which is replaced if it exists.
+      dtype: dtype of the images `[batch, height, width, channels]` that the model takes: `float32` in [0, 1] or
+        `uint8`.
+      opset: version of ONNX's operators, 13 or later. Runtimes since 2022 read 17.
 
     Returns:
-      For `d`, `a` and `m` the largest difference between ONNX Runtime and JAX that was seen, in nats.
+      For `d`, `a` and `m` the largest difference between ONNX Runtime and JAX in that check, in nats.
 
     Raises:
       MissingPackageError: onnx or onnxruntime is not installed.
-      ArgumentError: an unknown dtype, weights that are too large for an ONNX file, or a network with an operation of
-        JAX for which no ONNX nodes are known.
-      OnnxMismatchError: the scores differ by more than rounding; nothing is written.
+      ArgumentError: the dtype is unknown, the weights are too large for an ONNX file, or the network has an operation
+        of JAX without known ONNX nodes.
+      OnnxMismatchError: the scores differ by more than rounding. Nothing is written.
       OSError: the file cannot be written.
     """
     onnx, onnxruntime = (import_for_export(name) for name in ("onnx", "onnxruntime"))
@@ -74,11 +74,11 @@ def check_size(nbytes: int, other: str) -> None:
     """Refuse weights that are too large for an ONNX file.
 
     Args:
-      nbytes: of the weights.
-      other: what else can be done.
+      nbytes: bytes of the weights.
+      other: the alternative, for the error.
 
     Raises:
-      ArgumentError: as said.
+      ArgumentError: the weights are too large.
     """
     if nbytes > _MOST_BYTES:
         raise ArgumentError(
@@ -90,7 +90,7 @@ def check_size(nbytes: int, other: str) -> None:
 
 
 def _compare(onnxruntime: Any, serialized: bytes, program: Any, images: jax.ShapeDtypeStruct) -> dict[str, float]:
-    """Largest difference of each term over three random images, which is checked to be rounding."""
+    """Return the largest difference of each term over three random images, after checking that it is rounding."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
@@ -103,7 +103,7 @@ def _compare(onnxruntime: Any, serialized: bytes, program: Any, images: jax.Shap
     differences = {}
     for name, ours, theirs in zip(OUTPUTS, want, got, strict=True):
         differences[name] = float(np.max(np.abs(np.asarray(ours) - theirs)))
-        # Of a sum over pixels that can cancel, so its parts count as well.
+        # The sum over pixels can cancel, so its parts count, too.
         if not np.allclose(theirs, ours, rtol=1e-3, atol=1e-5 * batch[0].size):
             raise OnnxMismatchError(
                 f"{name} = {theirs} from ONNX Runtime {onnxruntime.__version__} where JAX has {np.asarray(ours)}",

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxunreg.errors import ArgumentError, MissingPackageError
 
-# Of two larger constants the bytes are not compared.
+# The bytes of larger constants are not compared.
 _SMALL = 1024
 
 
@@ -17,8 +17,8 @@ class Tensor(NamedTuple):
     """A tensor of a graph.
 
     Attributes:
-      name: in the graph.
-      shape: in the graph. Along an axis of length one, the array in JAX may be longer: ONNX repeats it where needed.
+      name: name in the graph.
+      shape: shape in the graph. Along an axis of length one, the array in JAX may be longer: ONNX repeats it if needed.
     """
 
     name: str
@@ -85,7 +85,7 @@ class OnnxGraph:
         return results
 
     def reshaped(self, operand: Operand, shape: Sequence[Any]) -> Operand:
-        """An operand in another shape, of which one length may be a symbol."""
+        """Reshape an operand. One length of the shape may be a symbol."""
         if isinstance(operand, np.ndarray):
             return operand.reshape(tuple(shape))
         if operand.shape == tuple(shape):
@@ -94,7 +94,7 @@ class OnnxGraph:
         return self.node("Reshape", [operand, np.array(lengths, np.int64)], shape)
 
     def transposed(self, operand: Operand, order: Sequence[int]) -> Operand:
-        """An operand with its axes in another order."""
+        """Transpose an operand."""
         if list(order) == sorted(order):
             return operand
         if isinstance(operand, np.ndarray):
@@ -102,7 +102,7 @@ class OnnxGraph:
         return self.node("Transpose", [operand], [operand.shape[k] for k in order], perm=list(order))
 
     def expanded(self, operand: Operand, shape: Sequence[Any]) -> Operand:
-        """An operand repeated along its axes of length one, to a shape."""
+        """Repeat an operand along its axes of length one, to a shape."""
         if operand.shape == tuple(shape):
             return operand
         if isinstance(operand, np.ndarray) and all(isinstance(length, int) for length in shape):
@@ -113,7 +113,7 @@ class OnnxGraph:
         return self.node("Expand", [operand, self.node("Concat", lengths, (len(shape),), axis=0)], shape)
 
     def bounded(self, tensor: Tensor, low: np.ndarray | None = None, high: np.ndarray | None = None) -> Tensor:
-        """A tensor whose elements are at least `low`, or at most `high`, which joins the node of a lower bound."""
+        """Bound a tensor from below by `low`, or from above by `high`, which joins the node of a lower bound."""
         source, other = self._bounds.get(tensor.name, (tensor, None))
         if other is not None and low is None:
             low, tensor = other, source
@@ -125,14 +125,14 @@ class OnnxGraph:
         return result
 
     def cast(self, operand: Operand, dtype: Any) -> Tensor:
-        """An operand in another dtype."""
+        """Cast an operand to another dtype."""
         return self.node("Cast", [operand], operand.shape, to=self._kind(dtype))
 
     def model(self, results: Mapping[str, tuple[Operand, Any]]) -> Any:
-        """The graph as an ONNX model.
+        """Return the graph as an ONNX model.
 
         Args:
-          results: by the name of each output, its operand and an array or a description with its shape and dtype.
+          results: for each output's name its operand, and an array or a description with its shape and dtype.
         """
         helper = self._onnx.helper
         for name, (operand, of) in results.items():
@@ -154,7 +154,7 @@ class OnnxGraph:
         return helper.make_model(graph, opset_imports=[opset], ir_version=version, producer_name="jaxunreg")
 
     def _needed(self, results: Iterable[str]) -> list[Any]:
-        """The nodes on which the results rest, in their order."""
+        """Return the nodes that the results need, in their order."""
         wanted, kept = set(results), []
         for node in reversed(self._nodes):
             if wanted.intersection(node.output):
@@ -184,7 +184,7 @@ class OnnxGraph:
         return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def _length(self, symbol: Any) -> Tensor:
-        """A length that is known when the graph runs: that of an input."""
+        """Return a length that is known when the graph runs: the length of an input."""
         for tensor in self.inputs:
             for axis, length in enumerate(tensor.shape):
                 if not isinstance(length, int) and length == symbol:

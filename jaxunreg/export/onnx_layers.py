@@ -11,7 +11,7 @@ from jaxunreg.export.onnx_operations import Rule, cannot
 
 
 def _product(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
-    """A matrix product: axes in the order shared, own, summed on the left, and shared, summed, own on the right."""
+    """Add a matrix product. Axes are shared, own, summed on the left, and shared, summed, own on the right."""
     (summed, shared) = equation.params["dimension_numbers"]
     left, right = operands
     if isinstance(right, np.ndarray) and (len(left.shape), right.ndim, *summed) == (4, 2, (3,), (0,)):
@@ -25,7 +25,7 @@ def _product(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Se
     inner = math.prod(left.shape[k] for k in summed[0])
 
     def flat(lengths: Sequence[Any]) -> Any:
-        # A length that is a symbol is kept apart from the others, so that no product of it is needed.
+        # A symbolic length is kept apart from the others, so that no product with it is needed.
         return math.prod(lengths) if lengths else 1
 
     rows, columns = flat([left.shape[k] for k in left_own]), flat([right.shape[k] for k in right_own])
@@ -36,7 +36,7 @@ def _product(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Se
 
 
 def _of_each_place(graph: OnnxGraph, maps: Operand, matrix: np.ndarray) -> Operand:
-    """The product of each place of maps with a matrix: a convolution, which runtimes join with its neighbours."""
+    """Multiply each place of maps by a matrix, as a convolution, which runtimes join with its neighbours."""
     images, rows, columns, _ = maps.shape
     kernel = np.ascontiguousarray(matrix.T)[:, :, None, None]
     y = graph.node("Conv", [graph.transposed(maps, (0, 3, 1, 2)), kernel], (images, matrix.shape[1], rows, columns))
@@ -66,7 +66,7 @@ def _convolution(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -
     else:
         if group != 1 or any(step != 1 for step in (*params["window_strides"], *params["rhs_dilation"])):
             raise cannot("a transposed convolution with groups, with a stride or with a dilation")
-        # It scatters, so its kernel is turned, and what is cut off is what the padding of the gathering one leaves out.
+        # It scatters, so its kernel is turned. The padding of the gathering convolution gives the parts to cut off.
         turned = _turned(kernel)
         pads = _pads([(k - 1 - low, k - 1 - high) for k, (low, high) in zip(size, padding, strict=True)])
         y = graph.node("ConvTranspose", [x, turned], out, strides=list(dilation), pads=pads)
@@ -88,7 +88,7 @@ def _pads(padding: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _pooled(kind: str, scaled: bool) -> Rule:
-    """The maximum or the sum over windows of the axes between the first and the last one."""
+    """Add the maximum or the sum over windows of the axes between the first and the last one."""
 
     def rule(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
         params = equation.params
@@ -122,4 +122,4 @@ LAYERS: Mapping[str, Rule] = {
     "reduce_window_max": _pooled("MaxPool", scaled=False),
     "reduce_window_sum": _pooled("AveragePool", scaled=True),
 }
-"""By the name of an operation of JAX. Operands have the lengths that they have in JAX."""
+"""Emitters by the name of an operation of JAX. Operands have the same lengths as in JAX."""

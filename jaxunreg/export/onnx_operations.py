@@ -9,14 +9,14 @@ from jaxunreg.errors import ArgumentError
 from jaxunreg.export.onnx_graph import OnnxGraph, Operand, Tensor
 
 Rule: TypeAlias = Callable[[OnnxGraph, Any, Sequence[Operand]], Sequence[Operand]]
-"""From a graph, an operation of JAX and its operands to its results."""
+"""A function from a graph, an operation of JAX and its operands to its results."""
 
 
 def cannot(what: str) -> ArgumentError:
-    """The error for what this export knows no nodes for.
+    """Return the error for an operation for which this export knows no nodes.
 
     Args:
-      what: that is, in words.
+      what: the operation in words.
     """
     return ArgumentError(
         what, "what this export knows ONNX nodes for", "write it as StableHLO, which has all operations", field="scorer"
@@ -24,12 +24,12 @@ def cannot(what: str) -> ArgumentError:
 
 
 def is_empty(aval: Any) -> bool:
-    """Whether an array has no elements."""
+    """Return whether an array has no elements."""
     return any(isinstance(length, int) and length == 0 for length in aval.shape)
 
 
 def constant_slice(graph: OnnxGraph, operand: Operand, ranges: Sequence[tuple[Any, Any, int]]) -> Operand:
-    """Start, stop and step along the first axes of an operand."""
+    """Slice the first axes of an operand, with start, stop and step."""
     if isinstance(operand, np.ndarray):
         return operand[tuple(slice(*one) for one in ranges)]
     chosen = [k for k, one in enumerate(ranges) if one != (0, operand.shape[k], 1)]
@@ -45,7 +45,7 @@ def constant_slice(graph: OnnxGraph, operand: Operand, ranges: Sequence[tuple[An
 
 
 def _shape_of(operands: Sequence[Operand]) -> tuple[Any, ...]:
-    """The shape of what ONNX makes of operands that it repeats along axes of length one."""
+    """Return the shape that ONNX makes of operands, which it repeats along axes of length one."""
     rank = max(len(one.shape) for one in operands)
     shapes = [(1,) * (rank - len(one.shape)) + tuple(one.shape) for one in operands]
     return tuple(next((length for length in lengths if length != 1), 1) for lengths in zip(*shapes, strict=True))
@@ -67,7 +67,7 @@ def _compared(kind: str) -> Rule:
 
 
 def _composed(make: Callable[[OnnxGraph, Any, Sequence[Operand], np.ndarray], Operand]) -> Rule:
-    """An operation of one operand that takes a one of its dtype."""
+    """Add an operation of one operand that needs a one of its dtype."""
 
     def rule(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
         return [make(graph, equation, operands, np.ones((), equation.invars[0].aval.dtype))]
@@ -99,7 +99,7 @@ def _log1p(graph: OnnxGraph, equation: Any, operands: Sequence[Operand], one: np
 
 
 def _bounded(kind: str) -> Rule:
-    """The larger or the smaller of two; with a number it is a bound, which runtimes join with the layer before."""
+    """Add the larger or the smaller of two. With a number, it is a bound that joins the layer before."""
 
     def rule(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
         numbers = [one for one in operands if isinstance(one, np.ndarray) and one.size == 1]
@@ -137,7 +137,7 @@ def _reshaped(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> S
 
 
 def _broadcast(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
-    """Axes of length one are left so, since the nodes behind repeat them as they need."""
+    """Keep axes of length one, because the following nodes repeat them as needed."""
     shape = [1] * len(equation.params["shape"])
     for axis, length in zip(equation.params["broadcast_dimensions"], operands[0].shape, strict=True):
         shape[axis] = length
@@ -166,7 +166,7 @@ def _sliced(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Seq
 
 
 def _gathered(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
-    """Elements by their indices, as `x[:, ::2, 3]` asks for them."""
+    """Gather elements by their indices, as for `x[:, ::2, 3]`."""
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     shape = equation.invars[0].aval.shape
     if isinstance(operands[1], np.ndarray) and operands[1].ndim == 1 and not numbers.collapsed_slice_dims:
@@ -180,7 +180,7 @@ def _gathered(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> S
     front = graph.transposed(graph.expanded(operands[0], shape), [*by_index, *kept])
     indices = operands[1].astype(np.int64)
     found = graph.node("GatherND", [front, indices], [*indices.shape[:-1], *(shape[k] for k in kept)])
-    # The axes of the indices come first, and stand among those that are kept.
+    # The axes of the indices come first, among those that are kept.
     out = len(equation.outvars[0].aval.shape)
     of_indices = iter(range(indices.ndim - 1))
     of_kept = iter(range(indices.ndim - 1, out))
@@ -211,7 +211,7 @@ def _padded(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Seq
 
 
 def _reduced(kind: str, axes_since: int) -> Rule:
-    """A reduction, whose axes are an operand since some version of the operators, and were an attribute before."""
+    """Add a reduction. Its axes are an operand since some version of the operators, and were an attribute before."""
 
     def rule(graph: OnnxGraph, equation: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
         full = graph.expanded(operands[0], equation.invars[0].aval.shape)
@@ -288,4 +288,4 @@ OPERATIONS: Mapping[str, Rule] = {
     "reduce_max": _reduced("ReduceMax", 18),
     "reduce_min": _reduced("ReduceMin", 18),
 }
-"""By the name of an operation of JAX. Operands may have axes of length one where JAX has longer ones."""
+"""Emitters by the name of an operation of JAX. Operands may have axes of length one where JAX has longer ones."""

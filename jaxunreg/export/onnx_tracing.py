@@ -1,4 +1,4 @@
-"""A function of JAX as an ONNX graph: traced, its operations one after another, constants computed beforehand."""
+"""A function of JAX as an ONNX graph: it is traced, its operations follow one after another, constants come first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from jaxunreg.export.onnx_graph import OnnxGraph, Operand
 from jaxunreg.export.onnx_layers import LAYERS
 from jaxunreg.export.onnx_operations import OPERATIONS, cannot, constant_slice, is_empty
 
-# Steps of a loop, each of which has nodes of its own.
+# The most steps of a loop. Each step has its own nodes.
 _MOST_STEPS = 512
 
 # Operations that call a function, and where they keep it.
@@ -29,7 +29,7 @@ _CALLS = (
 )
 _CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
-# Constants are made larger when the graph is loaded, and not in the file.
+# Constants are enlarged when the graph is loaded, not in the file.
 _WIDENING = ("convert_element_type", "broadcast_in_dim")
 
 
@@ -40,14 +40,14 @@ def to_onnx(
     *,
     opset: int = 17,
 ) -> Any:
-    """Trace a function, and write what it does as an ONNX model.
+    """Trace a function, and write it as an ONNX model.
 
-    It knows the operations that networks of convolutions and matrix products are made of. A call is written out, and so
-    is a loop of up to 512 steps.
+    It knows the operations of networks of convolutions and matrix products. It writes out calls, and loops of up to 512
+    steps.
 
     Args:
-      function: of arrays, to a tuple of arrays. Arrays that it closes over are constants of the graph.
-      inputs: shape and dtype of each argument, by the name that the graph has for it. One length may be a symbol.
+      function: maps arrays to a tuple of arrays. Arrays that it closes over are constants of the graph.
+      inputs: shape and dtype of each argument, by its name in the graph. One length may be a symbol.
       outputs: names of the results.
       opset: version of ONNX's operators, 13 or later.
 
@@ -56,7 +56,7 @@ def to_onnx(
 
     Raises:
       MissingPackageError: onnx is not installed.
-      ArgumentError: the function has an operation that this knows no nodes for.
+      ArgumentError: the function has an operation without known nodes.
     """
     traced = jax.make_jaxpr(lambda *arrays: tuple(function(*arrays)))(*inputs.values())
     graph = OnnxGraph(inputs, opset)
@@ -88,7 +88,7 @@ def _results(graph: OnnxGraph, equation: Any, operands: list[Operand]) -> Sequen
         inner, consts = (called.jaxpr, called.consts) if hasattr(called, "consts") else (called, [])
         return _run(graph, inner, [np.asarray(one) for one in consts], operands)
     if all(is_empty(one.aval) for one in equation.outvars):
-        # What follows leaves it out.
+        # The following operations leave it out.
         return [np.zeros(0, one.aval.dtype) for one in equation.outvars]
     constants = [one for one in operands if isinstance(one, np.ndarray)]
     if len(constants) == len(operands) and _can_be_computed(equation):
@@ -98,14 +98,14 @@ def _results(graph: OnnxGraph, equation: Any, operands: list[Operand]) -> Sequen
     if kind in OPERATIONS:
         return OPERATIONS[kind](graph, equation, operands)
     if kind in LAYERS:
-        # Their nodes take an operand as long as it is.
+        # Their nodes need an operand in its full length.
         lengthened = [graph.expanded(one, of.aval.shape) for one, of in zip(operands, equation.invars, strict=True)]
         return LAYERS[kind](graph, equation, lengthened)
     raise cannot(f"the operation {kind} of JAX")
 
 
 def _can_be_computed(equation: Any) -> bool:
-    """Whether an operation of constants is computed now: not where its result would only be larger than they are."""
+    """Return whether to compute an operation of constants now: not if its result would only be larger."""
     before, after = ([one.aval for one in variables] for variables in (equation.invars, equation.outvars))
     if not all(isinstance(length, int) for aval in after for length in aval.shape):
         return False
@@ -118,7 +118,7 @@ def _nbytes(aval: Any) -> int:
 
 
 def _loop(graph: OnnxGraph, equation: Any, operands: list[Operand]) -> list[Operand]:
-    """A loop over arrays, step by step."""
+    """Write out a loop over arrays, step by step."""
     params = equation.params
     length, inner = params["length"], params["jaxpr"]
     if length > _MOST_STEPS:

@@ -31,7 +31,7 @@ OUTPUTS = ("d", "a", "m")
 
 
 def scoring_program(model: Model, variables: Variables) -> Any:
-    """Images to D, A and M, a tuple, which needs no registration to be read without this package."""
+    """Return a function from images to a tuple of D, A and M, which can be read without this package."""
 
     def score(images: Any) -> tuple[jax.Array, ...]:
         terms: Any = apply.terms(model, variables, to_float(images))
@@ -41,25 +41,26 @@ def scoring_program(model: Model, variables: Variables) -> Any:
 
 
 def folded_variables(scorer: Scorer) -> Variables:
-    """Variables with batch normalisation folded in, and the kernels as they are.
+    """Return variables with batch normalisation folded in, and unprepared kernels.
 
-    Prepared kernels (`jaxunreg.scoring.fold`) would be there beside those for the native convolution: 114 MB and not
-    25 for the paper's network for 96x96x1, and no faster, since the compiler does the same once with a constant.
+    Prepared kernels (`jaxunreg.scoring.fold`) would come in addition to those for the native convolution: 114 MB
+    instead of 25 for the paper's network for 96x96x1. They would not be faster, because the compiler prepares a
+    constant once.
     """
     native = scorer.model.native()
     variables = jax.jit(lambda variables: fold(native, variables))(scorer.variables)
-    # By way of the host, so that what was spread over devices is on one.
+    # Through the host, so that arrays that were spread over devices are on one.
     return jax.tree.map(jnp.asarray, jax.device_get(variables))
 
 
 class ScoringProgram(NamedTuple):
-    """A scorer as a program that is exported.
+    """A scorer as a program for export.
 
     Attributes:
-      function: images `[batch, *shape]` to D, A and M, a tuple of `[batch]`.
+      function: maps images `[batch, *shape]` to a tuple of D, A and M, each `[batch]`.
       shape: height, width and channels of an image.
-      made_of: what scores, JSON data.
-      nbytes: of its weights.
+      made_of: description of the scorer, JSON data.
+      nbytes: bytes of its weights.
     """
 
     function: Callable[[Any], tuple[jax.Array, ...]]
@@ -69,11 +70,11 @@ class ScoringProgram(NamedTuple):
 
 
 def program_of(scorer: MapScorer, *, native: bool = False) -> ScoringProgram:
-    """A scorer of either space as a program with its weights in it.
+    """Return a scorer of either space as a program that contains its weights.
 
     Args:
-      scorer: of pixels or of features.
-      native: whether it has XLA's own convolutions on each platform, and is in float32, which ONNX can express.
+      scorer: a scorer of pixels or of features.
+      native: whether to use XLA's own convolutions on each platform, in float32, which ONNX can express.
 
     Raises:
       ArgumentError: the weights are not finite.
@@ -93,11 +94,12 @@ def _of_pixels(scorer: Any, native: bool) -> ScoringProgram:
 
 def _of_features(scorer: Any, native: bool) -> ScoringProgram:
     network = native_of(scorer.network) if native else scorer.network
-    look = network if native else partial(look_at, network)  # An ONNX graph of tiles would be slower than of the whole.
-    # ONNX has loops over float32 alone.
+    # An ONNX graph of tiles would be slower than one of the whole image.
+    look = network if native else partial(look_at, network)
+    # ONNX has loops only over float32.
     density = jax.tree.map(lambda leaf: leaf.astype("float32"), scorer.density) if native else scorer.density
 
-    # The network takes a batch as it is: jax2onnx has no rule for `vmap` over some of its operations.
+    # The network takes the whole batch: jax2onnx has no rule for `vmap` over some of its operations.
     def score(images: Any) -> tuple[jax.Array, ...]:
         maps = jax.vmap(density)(look(to_float(images)))
         return tuple(jnp.sum(term, axis=(1, 2)) for term in maps)
@@ -114,10 +116,10 @@ _PROGRAMS: Mapping[str, Callable[[Any, bool], ScoringProgram]] = {"pixels": _of_
 
 
 def input_images(shape: tuple[int, int, int], dtype: str) -> jax.ShapeDtypeStruct:
-    """Images of any number, of a shape and a dtype.
+    """Return a description of any number of images of a shape and a dtype.
 
     Raises:
-      ArgumentError: an unknown dtype.
+      ArgumentError: the dtype is unknown.
     """
     if dtype not in get_args(Pixels):
         raise ArgumentError(argument("dtype", dtype), f"one of {list(get_args(Pixels))}")

@@ -1,4 +1,4 @@
-"""The scorer as StableHLO, for any program that has JAX."""
+"""The scorer as StableHLO, for any program with JAX."""
 
 import contextlib
 import hashlib
@@ -29,9 +29,9 @@ def export_scorer(
     dtype: str = "float32",
     vjp_order: int = 0,
 ) -> export.Exported:
-    """The scorer as StableHLO with its variables in it, for batches of any size, by `jax.export`.
+    """Export the scorer as StableHLO with its variables, for batches of any size, by `jax.export`.
 
-    Where JAX is installed, and jaxunreg need not be, the file is one call away from scores:
+    With JAX installed, but without jaxunreg, one call of the file gives scores:
 
         exported = jax.export.deserialize(bytearray(open("scorer.jaxexport", "rb").read()))
         d, a, m = exported.call(images)
@@ -39,23 +39,23 @@ def export_scorer(
     One program serves all its platforms: matrix products where it runs on a CPU, the native convolution elsewhere.
     By the documentation of `jax.export`, versions of JAX up to six months newer than the one that wrote a file read it.
 
-    Beside the file, `<path>.json` says what is in it: the model's kind and config, input and outputs, versions, and the
-    SHA-256 of the file. Each is whole or not there.
+    Beside the file, `<path>.json` describes it: the model's kind and config, input and outputs, versions, and the
+    SHA-256 of the file. Each file is whole or does not exist.
 
     Args:
       scorer: from `make_scorer`, or a `FeatureScorer`, whose images then have its working size.
-      path: where to write it; a file that is there is replaced. Without it, nothing is written.
+      path: the file, which is replaced if it exists. Without it, nothing is written.
       platforms: some of `cpu`, `cuda`, `rocm` and `tpu`.
-      dtype: of the images `[batch, height, width, channels]` that the program takes, at least one: `float32` in [0, 1]
-        or `uint8`. Their values are not checked.
+      dtype: dtype of the images `[batch, height, width, channels]` that the program takes, at least one: `float32` in
+        [0, 1] or `uint8`. Their values are not checked.
       vjp_order: how often the file can be differentiated; 1 keeps the gradient with respect to the images, a saliency
         map, at about twice the size.
 
     Returns:
-      What was written; its `call` takes images and returns D, A and M, float32 `[batch]`, in nats.
+      The exported program. Its `call` takes images and returns D, A and M, float32 `[batch]`, in nats.
 
     Raises:
-      ArgumentError: no platform or an unknown one, an unknown dtype, or a negative `vjp_order`.
+      ArgumentError: there is no platform, a platform or the dtype is unknown, or `vjp_order` is negative.
       OSError: the file cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
@@ -90,10 +90,10 @@ def export_scorer(
 
 
 def check_platforms(platforms: Sequence[str]) -> None:
-    """Refuse an unknown platform, or none.
+    """Refuse unknown platforms, or none at all.
 
     Raises:
-      ArgumentError: as said.
+      ArgumentError: there is no platform, or an unknown one.
     """
     unknown = [name for name in platforms if name not in get_args(Platform)]
     if unknown or len(platforms) == 0:
@@ -101,7 +101,7 @@ def check_platforms(platforms: Sequence[str]) -> None:
 
 
 def runs_here(platforms: Sequence[str]) -> bool:
-    """Whether a program for some platforms runs on this machine's.
+    """Return whether a program for some platforms runs on this machine's.
 
     >>> runs_here(["cpu", "cuda", "rocm", "tpu"]), runs_here([])
     (True, False)
@@ -112,7 +112,7 @@ def runs_here(platforms: Sequence[str]) -> bool:
 
 @contextlib.contextmanager
 def without_folders() -> Iterator[None]:
-    """Of source files a program then has the names, and not the folders of the machine that it was made on."""
+    """Keep only the names of source files in a program, without the folders of the machine that made it."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)
     jax.config.update(option, r".*[/\\]")
