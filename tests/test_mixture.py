@@ -57,7 +57,7 @@ def test_terms_of_a_component_are_scipys_log_density(fitted: Fitted) -> None:
         density = scipy.stats.multivariate_normal(fitted.mixture.means_[k], fitted.mixture.covariances_[k])
         np.testing.assert_allclose(-(terms.a + terms.m)[:, k], density.logpdf(fitted.x), rtol=1e-9)
         np.testing.assert_allclose(terms.d[:, k], -np.log(weight), rtol=1e-12)
-        # A is what is left of the density at its mode, where M vanishes.
+        # A is the rest of the density at its mode, where M vanishes.
         np.testing.assert_allclose(-terms.a[:, k], density.logpdf(fitted.mixture.means_[k]), rtol=1e-9)
 
 

@@ -20,7 +20,7 @@ from jaxunreg.paths import given_path, read_file
 
 @pytest.fixture
 def no_home(monkeypatch):
-    """A user of a container, of whom the system knows a number and no home."""
+    """A user of a container. The system knows its number, but no home."""
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
 

@@ -8,7 +8,7 @@ from jaxunreg.adapters import fit_row_gaussian
 
 
 def correlated(n: int, seed: int = 0) -> np.ndarray:
-    """Rows of four columns, the first two of which are nearly equal."""
+    """Rows of four columns. The first two are nearly equal."""
     rows = np.random.default_rng(seed).normal(size=(n, 4))
     rows[:, 1] = rows[:, 0] + 0.05 * rows[:, 1]
     return rows

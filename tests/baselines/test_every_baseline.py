@@ -161,7 +161,7 @@ def test_baselines_want_the_shape_of_the_fit(baseline_class: Any, config: Any, t
 
 
 def test_baselines_score_the_same_in_any_company_and_leave_images_alone(train: np.ndarray) -> None:
-    """Also across the chunks that a batch is scored in; uint8 and float images are one thing."""
+    """Also across the chunks of a batch. uint8 and float images score the same."""
     integers = correlated_images(1100, seed=2)
     for baseline_class, config in BASELINES[2:] + ON_FEATURES:
         images = taken(baseline_class, integers)

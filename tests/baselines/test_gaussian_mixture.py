@@ -118,7 +118,7 @@ def test_mixture_ranks_an_erased_square_above_its_normal_copy(mixture: GaussianM
 
 
 def test_an_image_scores_the_same_in_any_company(mixture: GaussianMixture) -> None:
-    """Also across the chunks that a batch is scored in, of which the last is filled up."""
+    """Also across the chunks of a batch. The last chunk is filled up."""
     images = correlated_images(1100, seed=2)
     whole = mixture.scores(images)
     picked = [0, 511, 512, 1023, 1024, 1099]

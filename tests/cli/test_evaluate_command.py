@@ -78,7 +78,7 @@ def _mask(row: dict) -> np.ndarray:
 
 
 def test_evaluate_uses_no_image_twice(parts, model, tmp_path, capsys):
-    """A tree whose test images were partly trained on, and a folder of which none was."""
+    """A tree with some test images that were trained on, and a folder with none."""
     tree = tmp_path / "tree"
     train = load_folder(parts, progress=False).train
     for k, file in enumerate(train.files[:4]):

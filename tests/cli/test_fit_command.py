@@ -1,4 +1,4 @@
-"""`jaxunreg fit`: what it says and writes, and what a stop leaves behind."""
+"""`jaxunreg fit`: its messages and files, and the files after a stop."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`jaxunreg score --camera`: a row for each frame of a video that the test writes, and what it refuses."""
+"""`jaxunreg score --camera`: a row for each frame of a video that the test writes, and its refusals."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`jaxunreg score`: its rows, its exit codes, and what it does with files that it cannot use."""
+"""`jaxunreg score`: its rows, its exit codes, and its handling of unusable files."""
 
 import csv
 import errno

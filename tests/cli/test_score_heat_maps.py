@@ -1,4 +1,4 @@
-"""`jaxunreg score --heat-maps`: the pictures, where they go, and what is left after an error."""
+"""`jaxunreg score --heat-maps`: the pictures, their places, and the files after an error."""
 
 import csv
 import errno

@@ -158,7 +158,7 @@ def test_a_name_that_stdout_cannot_encode_does_not_end_the_run(format, model, tm
     names = ["caf\u00e9.png", "\u56fe.png", "\U0001f600.png"]
     for name in names:
         write(tmp_path / name, good(1))
-    # As on Windows, where what is not a console has the encoding of the country.
+    # As on Windows, where a stream that is not a console has the encoding of the country.
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", write_through=True)
     monkeypatch.setattr("sys.stdout", stdout)
     assert main(["score", str(tmp_path), "--model", str(model), "--format", format]) in (0, 3)

@@ -1,4 +1,4 @@
-"""`jaxunreg watch`: its exit codes, what it refuses, and its end by a signal."""
+"""`jaxunreg watch`: its exit codes, its refusals, and its end by a signal."""
 
 import json
 import os

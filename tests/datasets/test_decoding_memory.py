@@ -38,7 +38,7 @@ def test_threads_take_no_more_than_half_of_what_is_free():
     turns = Turns(lambda: 100)
     assert most_at_once(turns, [20] * 30) == 40
     assert most_at_once(turns, [50, 10, 30, 20] * 8) <= 50
-    # What fits into all of it, but not into half, is taken alone.
+    # A request that fits into all of it, but not into half, is taken alone.
     assert most_at_once(turns, [90, 10, 80, 5] * 4) == 90
     with (
         pytest.raises(TooLittleMemoryError, match="got 1.1e-07 GB to take; expected at most 1e-07 GB"),

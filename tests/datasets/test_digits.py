@@ -1,4 +1,4 @@
-"""The choice of the digits: SVHN or an error, or the embedded ones with a warning, and what is said of it."""
+"""The choice of the digits: SVHN or an error, or the embedded ones with a warning, and the messages."""
 
 import functools
 import hashlib

@@ -136,7 +136,7 @@ def test_every_digit_stands_out_from_its_background(drawn):
 
 def test_complexity_differs_from_image_to_image(drawn):
     gray = luma(drawn.images)
-    # A plane has no Laplacian: what is left comes from blur, strokes, texture and noise.
+    # A plane has no Laplacian: the rest comes from blur, strokes, texture and noise.
     detail = np.stack([np.abs(ndimage.laplace(image)[1:-1, 1:-1]).mean() for image in gray[:1000]])
     low, high = np.percentile(detail, [5, 95])
     assert high > 4 * low
@@ -147,7 +147,7 @@ def test_complexity_differs_from_image_to_image(drawn):
         other = (other - other.mean(axis=(1, 2), keepdims=True)).reshape(4000, -1)
         correlation = (one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1))
         assert np.percentile(correlation, 5) > 0.75
-    # Both polarities occur about equally often: digits darker and digits brighter than what is around them.
+    # Both polarities occur about equally often: digits darker and digits brighter than their surroundings.
     brighter = (np.median(gray, axis=(1, 2)) < gray.mean(axis=(1, 2))).mean()
     assert 0.35 < brighter < 0.65
 

@@ -111,10 +111,10 @@ def test_no_tile_of_the_real_data_is_in_both_splits():
     assert len(data.train) + len(data.test) == 1344
     assert description["train"]["labels"] == {"good": len(data.train)}
     assert len(data.train) > 500
-    # The four masks without a mark are the whole of what is reported.
+    # Only the four masks without a mark are reported.
     assert len(data.skipped) == 4
 
-    # By what they look like: the fine structure of two photographs, at one size and without what is smooth.
+    # By their look: the fine structure of two photographs, at one size and without smooth parts.
     def fine(image: np.ndarray) -> np.ndarray:
         small = Image.fromarray(image[:, :, 0]).resize((64, 96))
         smooth = small.convert("F").resize((8, 12)).resize((64, 96))

@@ -1,4 +1,4 @@
-"""Masks: what they mean is marked, whatever they were drawn or written with, or they are refused."""
+"""Masks of any program and format mark what they mean, or are refused."""
 
 import io
 

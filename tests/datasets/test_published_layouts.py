@@ -19,7 +19,7 @@ def mask(*marked: tuple[int, int], value: int = 255) -> np.ndarray:
 
 
 def write_visa(root: Path, name: str = "candle") -> Path:
-    """An object with three normal images and two anomalies, the second of which has two classes in its mask."""
+    """An object with three normal images and two anomalies. The mask of the second has two classes."""
     data = root / name / "Data"
     for k in range(3):
         write(data / "Images" / "Normal" / f"{k:04}.JPG", gray(k))

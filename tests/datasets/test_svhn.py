@@ -1,4 +1,4 @@
-"""SVHN: what a server on loopback or a folder holds arrives bit for bit, and what is broken is never used."""
+"""SVHN: data from a server on loopback or from a folder arrive bit for bit, and broken data are never used."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""The manufacturing study on generated parts: what it writes, that it goes on where it stopped, how it splits."""
+"""The manufacturing study on generated parts: its files, its resuming after a stop, its splits."""
 
 import csv
 import dataclasses

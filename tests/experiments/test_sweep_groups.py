@@ -1,4 +1,4 @@
-"""Groups of trials: what is trained in one program, and what an error costs."""
+"""Groups of trials: the trials of one program, and the cost of an error."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A sweep on a real Ray cluster, one of whose workers is killed."""
+"""A sweep on a real Ray cluster. One of its workers is killed."""
 
 import ipaddress
 import json

@@ -28,7 +28,7 @@ from tests.experiments.sweep_stand_ins import SMALL, Recorder
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A run of 12 trials, of which 6 cannot be built and 2 diverge."""
+    """A run of 12 trials. 6 cannot be built and 2 diverge."""
     folder = tmp_path_factory.mktemp("runs")
     page = study.main([*SMALL, "--runs-dir", str(folder)])
     assert page == folder / "sweep" / "small" / "index.html"

@@ -18,7 +18,7 @@ WIDE_RESNET50 = {"blocks": (3, 4, 6), "bottleneck": True}
 
 
 def random_tensors(blocks: tuple[int, ...], bottleneck: bool, planes: int) -> dict[str, np.ndarray]:
-    """Weights in torchvision's layout, of which the real networks have `planes=64`."""
+    """Weights in torchvision's layout. The real networks have `planes=64`."""
     rng = np.random.default_rng(0)
     tensors: dict[str, np.ndarray] = {}
 

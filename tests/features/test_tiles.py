@@ -17,7 +17,7 @@ def convolved(kernels: tuple[jax.Array, jax.Array], images: jax.Array) -> jax.Ar
 
 
 def own_network(tiling: Tiling | None) -> FeatureNetwork:
-    """Two layers of 5x5 at stride 2, of which a place sees 6 pixels beyond its own 4."""
+    """Two layers of 5x5 at stride 2. A place sees 6 pixels beyond its own 4."""
     keys = jax.random.split(jax.random.key(0), 2)
     kernels = (jax.random.normal(keys[0], (5, 5, 3, 4)), jax.random.normal(keys[1], (5, 5, 4, 6)))
     return wrap(convolved, kernels, name="own", tiling=tiling)

@@ -77,7 +77,7 @@ def read(folder: Path, content: bytes) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def good(torch_names) -> tuple[bytes, np.ndarray, np.ndarray]:
-    """A file of three tensors, two of which share a storage."""
+    """A file of three tensors. Two share a storage."""
     numbers, counts = np.arange(12, dtype=np.float32), np.array([7], np.int64)
     first, second = (
         Storage(torch_names.FloatStorage, "140", numbers),

@@ -1,4 +1,4 @@
-"""The file of weights in the installed package, and what is said where it is missing, cut short or another one."""
+"""The file of weights in the installed package, and the errors if it is missing, cut short or another one."""
 
 import base64
 import importlib.metadata

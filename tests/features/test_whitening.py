@@ -174,7 +174,7 @@ def test_inflation_brings_the_nats_of_further_images_down_where_images_are_few()
     whitening = fit_whitening(features, WhiteningConfig(per_place=True, shrinkage=0.1))
     before, after = (jax.vmap(own)(further).nelbo.mean() for own in (whitening, inflate(whitening, held_out)))
     assert float(after) < float(before) - 1.0
-    # Twice is once: what was inflated reaches what it should.
+    # A second time changes nothing: an inflated Gaussian already has its wanted distances.
     again = inflate(inflate(whitening, held_out, prior_images=0.0), held_out, prior_images=0.0)
     np.testing.assert_allclose(again.scale, inflate(whitening, held_out, prior_images=0.0).scale, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""A detector: its scores against a slow loop, its calibration, what it is made of, and its folder on disk."""
+"""A detector: its scores against a slow loop, its calibration, its content, and its folder on disk."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The drift test against simulated lines: how often it alarms without a reason, and whether it sees what it should."""
+"""The drift test against simulated lines: how often it gives a false alarm, and whether it notices real drift."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_a_line_without_a_change_alarms_no_more_often_than_promised(held_out, ex
 
 
 def test_p_values_against_the_held_out_images_alone_would_break_the_promise():
-    """The dependence through the common held-out images is what the urn accounts for."""
+    """The urn accounts for the dependence through the common held-out images."""
     line = Line(1, 400, 19, 1)
     bets = first_bets(2, (line.lines,))
     for _ in range(2000):

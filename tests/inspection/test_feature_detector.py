@@ -1,4 +1,4 @@
-"""A detector on features, from files to verdicts: what it learns, finds, saves, and refuses."""
+"""A detector on features, from files to verdicts: its learning, findings, files and refusals."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def detector(finished) -> ju.AnomalyDetector:
 
 
 def averaged(weights: jax.Array, images: jax.Array) -> jax.Array:
-    """A network of a user's own: means of blocks, and what is left at their middle."""
+    """A user's own network: means of blocks, and the residual at their middle."""
     batch, height, width, channels = images.shape
     padded = jnp.pad(images, ((0, 0), (0, -height % 8), (0, -width % 8), (0, 0)), mode="edge")
     blocks = padded.reshape(batch, -(-height // 8), 8, -(-width // 8), 8, channels)

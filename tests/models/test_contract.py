@@ -75,7 +75,7 @@ def images(n: int = 5) -> np.ndarray:
 
 
 def with_variables(kind: str):
-    """A model and variables none of which is zero or as it starts."""
+    """A model, and variables that are neither zero nor at their starting values."""
     model = MODELS[kind]
     variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(images()))
     rng = np.random.default_rng(1)

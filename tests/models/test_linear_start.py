@@ -1,4 +1,4 @@
-"""The linear start: what it reconstructs is a PCA's, sigma follows the image, and training goes on from there."""
+"""The linear start: it reconstructs like a PCA, sigma depends on the image, and training goes on from there."""
 
 import dataclasses
 

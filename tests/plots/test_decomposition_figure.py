@@ -77,7 +77,7 @@ def test_boxes_are_the_percentiles_of_each_class(
 def test_the_median_of_all_normal_samples_is_zero(
     scores: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    """One class: its normal box is centred at zero, whatever the offset of the score."""
+    """One class: its normal box is centred at zero for any offset of the score."""
     shifted = {name: (normal + 1e4, anomalous + 1e4) for name, (normal, anomalous) in scores.items()}
     figure = plots.decomposition_figure(shifted, np.zeros(N, int), title="VAE")
     for axes in by_score(figure).values():

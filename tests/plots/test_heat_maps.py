@@ -1,4 +1,4 @@
-"""Pictures of a detector: one heat has one colour in all of them, and what is not odd is shown as it is."""
+"""Pictures of a detector: a heat has the same colour in all of them, and normal parts look unchanged."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""A table survives what is special in each language, and its numbers are the same in all of them."""
+"""A table survives the special characters of each language, and its numbers are the same in all of them."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The contract of a scorer, over both spaces: the same transformations, maps and boxes, whatever x is."""
+"""The contract of a scorer, in both spaces: the same transformations, maps and boxes."""
 
 import dataclasses
 from collections.abc import Callable

@@ -27,7 +27,7 @@ def scorer() -> ju.Scorer:
 
 @jax.jit
 def score(scorer: ju.Scorer, image: jax.Array) -> ju.Decomposition:
-    """The scorer compiled once, for tests of something else than what it does outside of `jit`."""
+    """The scorer, compiled once, for tests that do not concern its work outside of `jit`."""
     return scorer(image)
 
 

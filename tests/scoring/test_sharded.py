@@ -114,7 +114,7 @@ def test_a_sum_over_the_mesh_would_be_seen():
 
 @pytest.mark.parametrize("backend", ["shard_map", "pmap"])
 def test_the_parameters_are_sent_once(scorer, images, monkeypatch, backend):
-    """What moves while scoring moves explicitly, and that is the images alone."""
+    """Only the images move while scoring, and they move explicitly."""
     shard = ju.sharded_scorer(scorer, backend=backend, batch_size=2)
     for leaf in jax.tree.leaves(shard.scorer):
         assert leaf.sharding.device_set == set(jax.devices())

@@ -1,4 +1,4 @@
-"""Streams of maps give all that was computed before an error, whatever the size of a call."""
+"""Streams of maps give everything that was computed before an error, for any size of a call."""
 
 import numpy as np
 import pytest

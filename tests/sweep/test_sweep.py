@@ -1,4 +1,4 @@
-"""Sweeps: a member is the small model trained alone, in gradients, weights and scores, whatever stands beside it."""
+"""Sweeps: a member has the gradients, weights and scores of the small model trained alone, beside any others."""
 
 import dataclasses
 import json
@@ -263,7 +263,7 @@ def test_a_sweep_that_was_killed_ends_with_the_same_bits(swept, tmp_path):
     chex.assert_trees_all_equal(resumed.history, swept.history)
     assert resumed.evaluations == swept.evaluations
 
-    # Once more: nothing is left to do, on whatever devices.
+    # Once more: nothing is left to do, on any devices.
     before = (folder / "metrics.jsonl").read_bytes()
     elsewhere = dataclasses.replace(CONFIG, loader_threads=1)
     again = fit_sweep(directory=tmp_path, devices=jax.devices()[:2], config=elsewhere, **evaluate)
