@@ -61,6 +61,8 @@ def camera_frames(source: str, *, channels: int, every: int = 1) -> Generator[Fr
     shown = shown_source(source)
     try:
         container = _opened(source)
+    except CameraError:
+        raise
     except (OSError, ValueError) as error:
         raise CameraError(
             f"{shown}, which cannot be opened ({_reason(error)})",
@@ -117,7 +119,11 @@ def _opened(source: str) -> Any:
         options = {"rtsp_transport": "tcp"} if source.lower().startswith("rtsp") else {}
         return av.open(source, options=options, timeout=(_SECONDS, _SECONDS))
     if not Path(source).is_file():
-        raise FileNotFoundError(2, "No such file", source)
+        raise CameraError(
+            f"{source}, where there is no file",
+            "the number of a camera, the address of a stream, or a video file",
+            "look at the path",
+        )
     # A name with a colon in it would be taken for an address.
     return av.open(str(Path(source).absolute()))
 

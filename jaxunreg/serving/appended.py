@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxunreg.csv_rows import CsvRows
+from jaxunreg.errors import ArgumentError
 from jaxunreg.text import is_utf8, printable
 
 COLUMNS = (
@@ -41,7 +42,7 @@ def number_in_json(line: bytes) -> int:
     """
     row = json.loads(line)
     if not isinstance(row, dict) or not isinstance(row.get("number"), int):
-        raise ValueError("a line that is no row with a number")
+        raise ArgumentError(f"the line {printable(line[:80].decode(errors='replace'))}", "a row with a number")
     return int(row["number"])
 
 
@@ -130,7 +131,7 @@ class AppendedFile:
         try:
             return number_of(lines[-1])
         except ValueError as error:
-            raise ValueError(f"{path} does not end in a row of a watch ({error})") from error
+            raise ArgumentError(f"{path}, whose last line cannot be read ({error})", "a row of a watch") from error
 
 
 def _sync_folder(folder: Path) -> None:

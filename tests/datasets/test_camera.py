@@ -92,7 +92,7 @@ def test_a_live_source_gives_the_newest_frame_and_passes_over_the_others(tmp_pat
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (None, "which cannot be opened"),
+        (None, "where there is no file"),
         (b"no video", "which cannot be opened"),
     ],
 )
