@@ -47,8 +47,11 @@ def regress_posterior_variance(
 
 
 def regress_log_variance(model: NetworkModel, variables: Variables, x: np.ndarray, key: PRNGKey) -> None:
-    """Write the last layer's weights to `log sigma_x^2`, by a gamma regression of the squared errors on the last hidden
-    layer, with a logarithmic link: what minimises the mean of A + M is a generalised linear model, and convex."""
+    """Write the last layer's weights to `log sigma_x^2`, by a gamma regression on the last hidden layer.
+
+    It regresses the squared errors with a logarithmic link. Minimising the mean of A + M is a generalised linear model,
+    and convex.
+    """
     config: Any = model.config
     channels, depth = config.image_shape[-1], config.depth
     placed = jax.tree.map(jnp.asarray, variables)
