@@ -1,6 +1,6 @@
 """The name of everything that a page can quote."""
 
-from results.tables import digits, exports, line, parts, speed
+from results.tables import digits, exports, line, parts, peers, speed
 
 QUOTED = {
     function.__name__: function
@@ -20,6 +20,7 @@ QUOTED = {
         parts.magnetic_tile_by_defect,
         parts.magnetic_tile_top_k,
         line.drift_delays,
+        peers.peers,
         speed.throughput,
         speed.throughput_short,
         speed.sweep,
