@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -133,12 +134,8 @@ def test_both_sides_take_turns_and_the_figure_shows_it(tiny, tmp_path):
 
 
 def test_every_benchmark_is_tested():
-    measured = {path.stem for path in Path(side.__file__).parent.glob("*.py") if "\ndef main(" in path.read_text()}
-    assert measured - {"reads", "features", "inspection"} == {
-        "devices",
-        "memory",
-        "profile",
-        "side",
-        "throughput",
-        "vmapped_sweep",
-    }
+    folder = Path(side.__file__).parent
+    measured = {path.stem for path in folder.glob("*.py") if "\ndef main(" in path.read_text(encoding="utf-8")}
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    imported = {name for line in re.findall(r"from benchmarks import (.*)", tests) for name in line.split(", ")}
+    assert measured <= imported | set(re.findall(r"from benchmarks\.(\w+) import", tests))
