@@ -92,7 +92,7 @@ def test_a_live_camera_is_scored_frame_by_frame_until_a_signal(video, model, mon
         (["--camera", "VIDEO", "IMAGE"], "expected one of them; leave one out"),
         (["--every", "2", "IMAGE"], "got --every 2 without --camera"),
         (["--camera", "VIDEO", "--every", "0"], "got --every 0; expected at least 1"),
-        (["--camera", "FOLDER/none.mp4"], "which cannot be opened"),
+        (["--camera", "FOLDER/none.mp4"], "where there is no file"),
         ([], "got nothing to score; expected images or folders, or --camera"),
     ],
 )
