@@ -25,6 +25,7 @@ QUOTED = {
         speed.throughput_short,
         speed.sweep,
         speed.one_part,
+        speed.inspection,
         speed.serving,
         exports.quantized,
     )

@@ -93,3 +93,15 @@ def serving() -> str:
         for row in found["rows"]
     ]
     return as_markdown(Table("", header, cells))
+
+
+def inspection() -> str:
+    """Quote what a user waits for, command by command."""
+    [rows] = committed("inspection.json")
+    keys = ("seconds", "seconds_compiled", "milliseconds", "milliseconds_95", "peak_mb")
+    header = ["", "s", "s, programs on disk", "ms a part", "ms, 95 % below", "peak MB"]
+    cells = [
+        [row["what"], *("" if row.get(key) is None else f"{row[key]:,.{0 if row[key] >= 100 else 1}f}" for key in keys)]
+        for row in rows
+    ]
+    return as_markdown(Table("", header, cells))
