@@ -26,6 +26,7 @@ QUOTED = {
         speed.sweep,
         speed.one_part,
         speed.inspection,
+        speed.feature_network,
         speed.serving,
         exports.quantized,
     )

@@ -105,3 +105,21 @@ def inspection() -> str:
         for row in rows
     ]
     return as_markdown(Table("", header, cells))
+
+
+def feature_network() -> str:
+    """Quote the feature network beside PyTorch."""
+    [rows] = committed("features.json")
+    header = ["size", "batch", "ratio to PyTorch", "ms an image", "PyTorch's", "compile, cold / cached"]
+    cells = [
+        [
+            f"{row['size']}x{row['size']}",
+            row["batch"],
+            _ratio(row),
+            f"{row['milliseconds']:.1f}",
+            f"{row['peer_milliseconds']:.1f}",
+            f"{row['compile_seconds']:.1f} s / {row['compile_seconds_warm']:.1f} s",
+        ]
+        for row in rows
+    ]
+    return as_markdown(Table("", header, cells))
