@@ -44,7 +44,7 @@ class HashedMasks(HashedFile):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over the hashes of the files, of when they were first read."""
+        """SHA-256 over the hashes of the files, as they were when they were first read."""
         if self._sha256 is None:
             self.read()
         assert self._sha256 is not None  # for mypy: reading sets it
