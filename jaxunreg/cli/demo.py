@@ -3,15 +3,12 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from jaxunreg.cli.console import say
 from jaxunreg.cli.evaluate import evaluate
 from jaxunreg.cli.exit_codes import ANOMALIES, EXIT_CODES, SUCCESS
 from jaxunreg.cli.fit import fit
-from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.options import CommandError, Directory
 from jaxunreg.cli.score import score
 from jaxunreg.datasets.file_errors import OccupiedFolderError
 from jaxunreg.datasets.generated_parts import write_parts
@@ -40,7 +37,7 @@ _RESOLUTION = 384
 
 def demo(
     *,
-    output: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("jaxunreg-demo"),
+    output: Directory = Path("jaxunreg-demo"),
     parts: int = 100,
     seed: int = 0,
 ) -> int:

@@ -12,6 +12,7 @@ from rich.console import Console
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import color_of, fitting_images, load_detector
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
+from jaxunreg.cli.options import Directory
 from jaxunreg.cli.places import check_outside, check_report, make_folder
 from jaxunreg.cli.shown_images import show_images
 from jaxunreg.datasets.folders.dataset import load_folder
@@ -35,13 +36,11 @@ writes evaluation.json, scores.csv and a page, index.html.
     + EXIT_CODES.format(success="evaluated", anomalies="", interrupted="")
 )
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def evaluate(
-    directory: tyro.conf.Positional[_Directory],
+    directory: tyro.conf.Positional[Directory],
     *,
-    model: _Directory,
+    model: Directory,
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     heat_map_stride: int | None = None,
     false_positive_rate: float | None = None,

@@ -10,7 +10,7 @@ import tyro
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import color_of, load_detector
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
-from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.options import CommandError, Directory
 from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_files import OnError
 from jaxunreg.errors import argument
@@ -39,11 +39,9 @@ jaxunreg_runner.py, a single file that needs only NumPy and the runtime.
     + EXIT_CODES.format(success="exported, or verified", anomalies="", interrupted="")
 )
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def export(
-    model: tyro.conf.Positional[_Directory],
+    model: tyro.conf.Positional[Directory],
     *,
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     format: ExportFormat = "onnx",

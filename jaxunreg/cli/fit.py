@@ -9,6 +9,7 @@ import tyro
 from jaxunreg.cli.console import say
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
 from jaxunreg.cli.masks import read_ignored, read_regions
+from jaxunreg.cli.options import Directory
 from jaxunreg.cli.shown_images import show_images
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import Color, OnError
@@ -55,13 +56,11 @@ fit to features begins again. A finished model is not made again. The path of th
 
 _DEFAULT = DetectorConfig()
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def fit(
-    directory: tyro.conf.Positional[_Directory],
+    directory: tyro.conf.Positional[Directory],
     *,
-    output: _Directory,
+    output: Directory,
     color: Color = "auto",
     on_error: OnError = "raise",
     test_fraction: float | None = None,

@@ -5,9 +5,15 @@ import dataclasses
 import inspect
 import shlex
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, get_type_hints
+
+import tyro
 
 from jaxunreg.errors import JaxunregError, Wording, in_python
+
+Directory: TypeAlias = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+"""A folder, as the help of a command shows it."""
 
 
 class CommandError(JaxunregError):

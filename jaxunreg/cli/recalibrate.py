@@ -8,7 +8,7 @@ import tyro
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import color_of, fitting_images
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
-from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.options import CommandError, Directory
 from jaxunreg.cli.shown_images import show_images
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import OnError
@@ -39,13 +39,11 @@ model is printed on stdout. A drift test begins again with the new threshold.
     + EXIT_CODES.format(success="the threshold is set", anomalies="", interrupted="; the model is unchanged")
 )
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def recalibrate(
-    model: tyro.conf.Positional[_Directory],
+    model: tyro.conf.Positional[Directory],
     *,
-    normal: _Directory,
+    normal: Directory,
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     rate: float | None = None,
     review_rate: float | None = None,

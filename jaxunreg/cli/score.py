@@ -12,7 +12,7 @@ from jaxunreg.cli.detectors import load_detector
 from jaxunreg.cli.drift_file import read_drift, write_drift
 from jaxunreg.cli.exit_codes import ANOMALIES, EXIT_CODES, SUCCESS
 from jaxunreg.cli.lot import LotRate
-from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.options import CommandError, Directory
 from jaxunreg.cli.outputs import MapFormat, Outputs
 from jaxunreg.cli.places import check_file
 from jaxunreg.cli.rows import Format, verdict_cells, verdict_columns, writing_rows
@@ -69,13 +69,11 @@ file that is given by its own name is scored.
     )
 )
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def score(
     targets: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(metavar="PATH")], ...]] = (),
     *,
-    model: _Directory,
+    model: Directory,
     camera: Annotated[str | None, tyro.conf.arg(metavar="NUMBER-ADDRESS-OR-FILE")] = None,
     every: int = 1,
     format: Format = "csv",

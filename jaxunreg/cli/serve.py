@@ -2,14 +2,13 @@
 
 import importlib
 import os
-from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import load_detector
 from jaxunreg.cli.exit_codes import EXIT_CODES, SUCCESS
+from jaxunreg.cli.options import Directory
 from jaxunreg.errors import MissingPackageError
 from jaxunreg.serving.access import allowed_hosts, check_access
 from jaxunreg.serving.limits import Limits
@@ -45,11 +44,9 @@ answers those that it has, and ends with 0.
 
 _LIMITS = Limits()
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def serve(
-    model: tyro.conf.Positional[_Directory],
+    model: tyro.conf.Positional[Directory],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,

@@ -10,7 +10,7 @@ import tyro
 from jaxunreg.cli.console import say
 from jaxunreg.cli.detectors import load_detector
 from jaxunreg.cli.exit_codes import ANOMALIES, EXIT_CODES, SUCCESS
-from jaxunreg.cli.options import CommandError
+from jaxunreg.cli.options import CommandError, Directory
 from jaxunreg.cli.places import check_outside, make_folder
 from jaxunreg.cli.stopping import stopping
 from jaxunreg.datasets.file_errors import NotAFolderError
@@ -53,14 +53,12 @@ Ctrl-C and SIGTERM stop it when the current images are scored.
     )
 )
 
-_Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
-
 
 def watch(
-    folder: tyro.conf.Positional[_Directory],
+    folder: tyro.conf.Positional[Directory],
     *,
-    model: _Directory,
-    output: _Directory,
+    model: Directory,
+    output: Directory,
     move: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     link: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     on_anomaly: Annotated[str | None, tyro.conf.arg(metavar="COMMAND-OR-URL")] = None,
