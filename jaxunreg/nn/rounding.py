@@ -11,12 +11,15 @@ fraction set.
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt16
+
+T = TypeVar("T")
 
 # Half of a unit in the last place of a bfloat16.
 _HALF = 0x8000
@@ -54,7 +57,11 @@ def cast(x: Array, dtype: DTypeLike) -> Array:
     >>> cast(jnp.array([1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8]), jnp.bfloat16).tolist()
     [1.0, 1.015625]
     """
-    return _to_even(x) if narrows(x, dtype) else x.astype(dtype)
+
+    def plain(x: Array) -> Array:
+        return x.astype(dtype)
+
+    return straight_through(_to_even, plain, x) if narrows(x, dtype) else plain(x)
 
 
 def narrows(x: Array, dtype: DTypeLike) -> bool:
@@ -69,9 +76,14 @@ def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeL
     >>> move(lambda x: jnp.pad(x, 1), (jnp.array([0.5]),), jnp.bfloat16).tolist()
     [0.0, 0.5, 0.0]
     """
-    if narrows(parts[0], dtype):
-        return _move_halves(function, parts)
-    return function(*(part.astype(dtype) for part in parts))
+
+    def halves(*parts: Array) -> Array:
+        return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
+
+    def plain(*parts: Array) -> Array:
+        return function(*(part.astype(dtype) for part in parts))
+
+    return straight_through(halves, plain, *parts) if narrows(parts[0], dtype) else plain(*parts)
 
 
 def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
@@ -81,41 +93,45 @@ def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
     >>> stack([jnp.array([1.0]), jnp.array([1.0 + 2.0**-9])], 0, jnp.bfloat16).tolist()
     [[1.0], [1.0]]
     """
-    return _stack_halves(parts, axis) if narrows(parts[0], dtype) else jnp.stack(parts, axis)
+
+    def halves(*parts: Array) -> Array:
+        return from_halves(jnp.stack([to_halves(part) for part in parts], axis))
+
+    def plain(*parts: Array) -> Array:
+        return jnp.stack(parts, axis)
+
+    return straight_through(halves, plain, *parts) if narrows(parts[0], dtype) else plain(*parts)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _move_halves(function: Callable[..., Array], parts: tuple[Array, ...]) -> Array:
-    return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def straight_through(halves: Callable[..., T], plain: Callable[..., T], *parts: Array) -> T:
+    """Return `halves(*parts)` with the derivative of `plain`, since bits have none.
+
+    Args:
+      halves: a function that rounds by the halves of float32.
+      plain: the linear function that it rounds.
+      parts: float32 arrays.
+
+    >>> import jax, jax.numpy as jnp
+    >>> def halves(x):
+    ...     return from_halves(to_halves(3.0 * x))
+    >>> jax.jvp(lambda x: straight_through(halves, lambda x: 3.0 * x, x), (jnp.ones(()),), (jnp.ones(()),))
+    (Array(3., dtype=float32), Array(3., dtype=float32))
+    """
+    return halves(*parts)
 
 
-@_move_halves.defjvp
-def _move_halves_jvp(
-    function: Callable[..., Array], primals: tuple[tuple[Array, ...]], tangents: tuple[tuple[Array, ...]]
-) -> tuple[Array, Array]:
-    return _move_halves(function, *primals), function(*(part.astype(jnp.bfloat16) for part in tangents[0]))
+@straight_through.defjvp
+def _straight_through_jvp(
+    halves: Callable[..., T], plain: Callable[..., T], primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[T, T]:
+    return straight_through(halves, plain, *primals), plain(*tangents)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _stack_halves(parts: list[Array], axis: int) -> Array:
-    return from_halves(jnp.stack([to_halves(part) for part in parts], axis))
-
-
-@_stack_halves.defjvp
-def _stack_halves_jvp(axis: int, primals: tuple[list[Array]], tangents: tuple[list[Array]]) -> tuple[Array, Array]:
-    return _stack_halves(*primals, axis), jnp.stack(*tangents, axis)
-
-
-@jax.custom_jvp
 def _to_even(x: Array) -> Array:
     bits = lax.bitcast_convert_type(x, jnp.uint32)
     odd = (bits >> jnp.uint32(16)) & jnp.uint32(1)
     return lax.bitcast_convert_type(_upper(bits + jnp.uint32(_HALF - 1) + odd), jnp.bfloat16)
-
-
-@_to_even.defjvp
-def _to_even_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return _to_even(*primals), tangents[0].astype(jnp.bfloat16)
 
 
 def _upper(bits: Array) -> Array:

@@ -118,8 +118,7 @@ def conv(x: Array, taps: list[Array], dtype: DTypeLike) -> Array:
     """
     _, height, width, _ = x.shape
     tiles = tile(height // 2), tile(width // 2)
-    to_points = _halves_to_points if rounding.narrows(x, dtype) else _image_to_points
-    grid = to_points(x, tiles)
+    grid = _rounded_to_points(x, tiles) if rounding.narrows(x, dtype) else _image_to_points(x, tiles)
     rows = [_row_to_outputs(row, matrices, tiles[1], dtype) for row, matrices in zip(grid, taps, strict=True)]
     return _rows_to_outputs(rows, tiles[0], height // 2, width // 2)
 
@@ -238,13 +237,17 @@ def _in_tile(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
     return [*own, lax.slice_in_dim(parts[0], 1, count + 1, axis=axis)]
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
-    """Do the same for a float32 image rounded to bfloat16, `[n, rows, columns, 2, 2, c]` a point.
+def _rounded_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
+    """Do the same for a float32 image rounded to bfloat16, `[n, rows, columns, 2, 2, c]` a point."""
 
-    Its loops over the halves are faster, but its transpose would be slow. So it takes the derivative of
-    `_image_to_points`.
-    """
+    def plain(x: Array) -> Grid:
+        grid = _image_to_points(x, tiles)
+        return [[point.reshape(*point.shape[:-1], 2, -1) for point in row] for row in grid]
+
+    return rounding.straight_through(partial(_halves_to_points, tiles=tiles), plain, x)
+
+
+def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
     n, height, width, c = x.shape
     (m_rows, m_columns), (rows, columns) = _sizes(tiles, height // 2, width // 2)
     bottom, right = 2 * (m_rows * rows + 1) - height - 1, 2 * (m_columns * columns + 1) - width - 1
@@ -262,12 +265,6 @@ def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
     grid = [[block(i, j) for j in range(m_columns + 1)] for i in range(m_rows + 1)]
     points = _combine_both(tiles[0].blocks, tiles[1].blocks, grid)
     return [[point.transpose(0, 1, 3, 2, 4, 5) for point in row] for row in points]
-
-
-@_halves_to_points.defjvp
-def _halves_to_points_jvp(tiles: tuple[Tile, Tile], primals: tuple[Array], tangents: tuple[Array]) -> tuple[Grid, Grid]:
-    points = _halves_to_points(*primals, tiles)
-    return points, jax.tree.map(lambda t, point: t.reshape(point.shape), _image_to_points(*tangents, tiles), points)
 
 
 def _strips_to_image(strips: list[Array], tile: Tile, height: int, width: int) -> Array:
