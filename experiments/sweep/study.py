@@ -6,7 +6,8 @@
     python -m experiments.sweep --preset paper --cluster ray
 
 An axis that is not given has the network's or the training's own value. Only trials with another network shape need
-another program. All others train together in one. A run writes `runs/sweep/<name>/`: the table of trials, results,
+another program. All others train together in one, which is for accelerators and for many devices: on one CPU device it
+takes about as long as one trial after another. A run writes `runs/sweep/<name>/`: the table of trials, results,
 figures, `index.html`. If it is started again under the same name, also with a larger space, it goes on where it
 stopped, and nothing runs twice. Several processes with the same command share the work.
 """

@@ -54,6 +54,9 @@ def fit_sweep(
     within a call, and each has a copy of the images. `member_bytes` estimates the memory that a member takes. If all
     members together take too much, `members_at_once` trains them in parts, one after another, with the same program.
 
+    One program is for accelerators and for many devices. One member keeps a CPU device busy already, so there it is
+    hardly faster than `fit` for one member after another (`python -m benchmarks.vmapped_sweep`).
+
     If it is started again with the same directory, it goes on from the last checkpoint, also on another number of
     devices. On the same devices, the result is the same to the bit as that of an uninterrupted run. The directory has a
     folder for each part, `part-000` and so on, with `checkpoints/` and `metrics.jsonl`. Each line of the latter is a
