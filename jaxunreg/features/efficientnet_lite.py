@@ -28,6 +28,7 @@ from jaxunreg.features.receptive_field import Tiling, tiling_of_levels
 from jaxunreg.features.weights import SHA256, efficientnet_lite0_tensors
 from jaxunreg.nn.config import Precision
 from jaxunreg.nn.depthwise import Lowering, depthwise_conv, same_padding
+from jaxunreg.processor import warn_of_slow_bfloat16
 from jaxunreg.signatures import checked
 from jaxunreg.typing import Images
 
@@ -50,10 +51,11 @@ class EfficientNetLite0:
       weights: the leaves.
       sha256: SHA-256 of the file of weights.
       precision: dtype of the operands of all matrix products. The products are added up in float32 either way.
-        `bfloat16` is for machines that multiply it faster. Its features differ from those of float32 by 2 to 3 % of
-        their length. On bottles, M is 3 % higher in the mean over all places, and 0.5 % in the score of normal images.
-        On metal plates these are 0.2 and 0.1 %. The rank correlation with float32 is 0.999 between places and at least
-        0.9997 between images. A detector scores in the precision of its calibration.
+        `bfloat16` is for machines that multiply it faster. On a CPU without instructions for it, `pretrained` warns
+        that it takes longer. Its features differ from those of float32 by 2 to 3 % of their length. On bottles, M is
+        3 % higher in the mean over all places, and 0.5 % in the score of normal images. On metal plates these are 0.2
+        and 0.1 %. The rank correlation with float32 is 0.999 between places and at least 0.9997 between images. A
+        detector scores in the precision of its calibration.
       lowering: lowering of the depthwise convolutions, as in `jaxunreg.nn.depthwise`.
 
     >>> import jax.numpy as jnp
@@ -86,7 +88,9 @@ class EfficientNetLite0:
           MissingPackageError: the package is not installed.
           WeightsError: the package's file is cut short or not the expected one.
         """
-        return dataclasses.replace(cls.from_tensors(efficientnet_lite0_tensors(), SHA256), precision=precision)
+        network = dataclasses.replace(cls.from_tensors(efficientnet_lite0_tensors(), SHA256), precision=precision)
+        warn_of_slow_bfloat16(precision)
+        return network
 
     @classmethod
     @checked

@@ -30,6 +30,7 @@ from jaxunreg.features.receptive_field import Layer, Tiling, tiling_of_levels
 from jaxunreg.features.weights_file import WeightsError, read_weights
 from jaxunreg.nn.config import Precision
 from jaxunreg.paths import given_path
+from jaxunreg.processor import warn_of_slow_bfloat16
 from jaxunreg.signatures import checked
 from jaxunreg.typing import Images
 
@@ -114,8 +115,9 @@ class ResNet:
                 "a .safetensors file",
                 "the file is cut short or in another format; copy it again, or save the tensors with safetensors",
             ) from error
-        network = cls.from_tensors(tensors, name=path.stem, sha256=found)
-        return dataclasses.replace(network, precision=precision)
+        network = dataclasses.replace(cls.from_tensors(tensors, name=path.stem, sha256=found), precision=precision)
+        warn_of_slow_bfloat16(precision)
+        return network
 
     @classmethod
     @checked

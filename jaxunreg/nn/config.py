@@ -33,9 +33,10 @@ class NetworkConfig:
       lowering: how the convolutions are computed. `auto` takes matrix products on a CPU, and the native convolution
         elsewhere. From the same weights, both give the same numbers up to rounding.
       precision: dtype of the operands of all matrix products. The products are accumulated in float32 either way.
-        `bfloat16` is faster where the machine has it. Parameters, activations' statistics, D, A and M stay float32.
-        Rounding adds to M: more where sigma is small, and most after a linear start. So compare and calibrate scores
-        only with scores of the same precision and lowering.
+        `bfloat16` is for accelerators, and on a CPU for scoring: training in it does not pay there. A CPU without
+        instructions for it takes longer in both. On Linux, which lists them, a warning says so. Parameters,
+        activations' statistics, D, A and M stay float32. Rounding adds to M: more where sigma is small, and most after
+        a linear start. So compare and calibrate scores only with scores of the same precision and lowering.
 
     Raises:
       ArgumentError: a size is not a multiple of `2**depth`, or a field is out of its range.

@@ -17,6 +17,7 @@ from jaxunreg.errors import ArgumentError, ArgumentTypeError
 from jaxunreg.images import check_images, to_float
 from jaxunreg.models import apply
 from jaxunreg.models.base import Model
+from jaxunreg.processor import warn_of_slow_bfloat16
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.map_scorer import Space
 from jaxunreg.scoring.patches import check_stride
@@ -170,6 +171,7 @@ def make_scorer(model: Model, variables: Variables) -> Scorer:
     >>> jax.grad(lambda image: scorer(image).m)(images[0]).shape
     (8, 8, 1)
     """
+    warn_of_slow_bfloat16(model.arithmetic)
     return Scorer(model, variables)
 
 

@@ -17,6 +17,7 @@ from jaxunreg.errors import ArgumentError, ArgumentTypeError, argument
 from jaxunreg.images import check_images
 from jaxunreg.models.base import Model
 from jaxunreg.paths import given_path
+from jaxunreg.processor import warn_of_slow_bfloat16
 from jaxunreg.sweep.members import Member, checked_members
 from jaxunreg.sweep.part import PartRun
 from jaxunreg.sweep.program import place_members
@@ -125,8 +126,10 @@ def fit_sweep(
     parts = -(-len(members) // min(members_at_once or len(members), len(members)))
     size = -(-len(members) // parts)
     mesh, slots = place_members(size, devices)
+    platform = mesh.devices.flat[0].platform
+    warn_of_slow_bfloat16(model.arithmetic, platform)
     if vectorize is None:
-        vectorize = mesh.devices.flat[0].platform != "cpu"
+        vectorize = platform != "cpu"
     shared = SweepSetup(model, images, config, members, slots, mesh, vectorize, held_out, evaluate)
     outcomes = []
     for part, first in enumerate(range(0, len(members), size)):

@@ -18,6 +18,7 @@ from jaxunreg.models.base import Model
 from jaxunreg.models.registry import describe_model
 from jaxunreg.parallel import processes
 from jaxunreg.parallel.mesh import local, replicate
+from jaxunreg.processor import warn_of_slow_bfloat16
 from jaxunreg.progress import ProgressBar
 from jaxunreg.serialization import to_json
 from jaxunreg.text import rounded
@@ -93,6 +94,7 @@ class Run:
     ) -> TrainState:
         """Run the steps that are left."""
         config = self.config
+        warn_of_slow_bfloat16(self.model.arithmetic, _platform(state))
         step = int(state.step)
         here = state
         if self.mesh is not None:
@@ -124,8 +126,7 @@ class Run:
     def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
         images, indices = self.batches.steps(step, count)
         run = train_steps if self.mesh is None else _train_steps_over(self.mesh)
-        model = self.model.for_platform(next(iter(state.step.devices())).platform)
-        return run(model, self.config, state, images, indices, np.int32(count))
+        return run(self.model.for_platform(_platform(state)), self.config, state, images, indices, np.int32(count))
 
     def _save(self, step: int, state: TrainState, files: RunFiles | None) -> None:
         if files is not None:
@@ -183,6 +184,11 @@ def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics
 
 def _rest(state: TrainState) -> dict[str, PyTree]:
     return {"step": state.step, "opt_state": state.opt_state}
+
+
+def _platform(state: TrainState) -> str:
+    """Return the platform of the devices that hold a state."""
+    return next(iter(state.step.devices())).platform
 
 
 @jax.jit
