@@ -5,16 +5,16 @@
 On a machine without accelerators the devices are fake: they share the cores of one processor, which a single device
 already uses fully. So nothing can be gained there, and a ratio below one shows the cost of splitting the work: smaller
 matrix products, one program a device, and, in training, sums over the devices. On accelerators the ratio is the gain.
-The configurations take turns, and the median over the rounds is printed.
+First it checks that the sharded scores are those of one device. Then the configurations take turns, and the median over
+the rounds is printed.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -25,13 +25,16 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from benchmarks.fake_devices import ensure_devices
-from benchmarks.side import Network, Phase
-from benchmarks.speed import Runner, images_per_second
+from benchmarks.side import Network
+from benchmarks.speed import Runner, ratios, take_turns
 from jaxunreg.parallel.mesh import data_mesh, replicate, split_columns
+from jaxunreg.scoring.on_devices import Backend
 from jaxunreg.training.state import init_state
 from jaxunreg.training.step import train_steps
 
 STEPS = 4
+# On an accelerator, products of another size may be added up in another order.
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Options:
     Attributes:
       network: one of the paper's two.
       devices: numbers of devices, one configuration each. Fake devices are made if there are no others.
+      phases: training, scoring or both.
+      backend: how the scorer runs on each device.
       rounds: how often the configurations take turns.
       seconds: how long each runs in a round.
       json: where to write the list of results.
@@ -48,6 +53,8 @@ class Options:
 
     network: Network = "toy"
     devices: tuple[int, ...] = (1, 2, 8)
+    phases: tuple[Literal["train", "score"], ...] = ("train", "score")
+    backend: Backend = "shard_map"
     rounds: int = 3
     seconds: float = 1.0
     json: Path | None = None
@@ -57,31 +64,26 @@ def main(options: Options) -> list[dict[str, Any]]:
     """Measure, print and write."""
     ensure_devices(max(options.devices))
     results = []
-    for phase, make in _PHASES.items():
+    for phase in options.phases:
         runners: dict[int | None, Runner] = {}
         compile_seconds = {}
         for count in (None, *options.devices):
             began = time.perf_counter()
-            runners[count] = make(options.network, count)
+            runners[count] = _train(options.network, count) if phase == "train" else _score(options, count)
             runners[count]()
             compile_seconds[count] = time.perf_counter() - began
-        speeds: dict[int | None, list[float]] = {count: [] for count in runners}
-        for _ in range(options.rounds):
-            for count, runner in runners.items():
-                speeds[count].append(images_per_second(runner, options.seconds))
+        speeds = take_turns(runners, options.rounds, options.seconds)
         for count in options.devices:
-            ratios = [a / b for a, b in zip(speeds[count], speeds[None], strict=True)]
             results.append(
                 {
                     "network": options.network,
                     "phase": phase,
                     "devices": count,
+                    "backend": options.backend if phase == "score" else None,
                     "platform": jax.default_backend(),
                     "images_per_second": statistics.median(speeds[count]),
                     "images_per_second_without_mesh": statistics.median(speeds[None]),
-                    "ratio": statistics.median(ratios),
-                    "ratio_low": min(ratios),
-                    "ratio_high": max(ratios),
+                    **ratios(speeds[count], speeds[None]),
                     "first_call_seconds": compile_seconds[count],
                     "rounds": options.rounds,
                     "batch_size": side.BATCH_SIZE[options.network],
@@ -118,14 +120,19 @@ def _train(network: Network, count: int | None) -> Runner:
     return run
 
 
-def _score(network: Network, count: int | None) -> Runner:
+def _score(options: Options, count: int | None) -> Runner:
     """Score as many images as eight devices take in two calls."""
-    model, images = side.model(network), side.images(network)[: 16 * side.BATCH_SIZE[network]]
+    model, images = side.model(options.network), side.images(options.network)[: 16 * side.BATCH_SIZE[options.network]]
     state = init_state(model, ju.TrainConfig(steps=1), jax.random.key(0))
     scorer = ju.make_scorer(model, state.variables)
-    score = (
-        ju.sharded_scorer(scorer, jax.devices()[:count]) if count else lambda images: ju.score_images(scorer, images)
-    )
+
+    def alone(images: np.ndarray) -> ju.Decomposition:
+        return ju.score_images(scorer, images)
+
+    score = ju.sharded_scorer(scorer, jax.devices()[:count], backend=options.backend) if count else alone
+    if count:
+        # Otherwise the comparison is void.
+        np.testing.assert_allclose(np.stack(score(images)), np.stack(alone(images)), rtol=_TOLERANCE)
 
     def run() -> int:
         score(images)
@@ -134,7 +141,39 @@ def _score(network: Network, count: int | None) -> Runner:
     return run
 
 
-_PHASES: dict[Phase, Callable[[Network, int | None], Runner]] = {"train": _train, "score": _score}
+def training_alike(network: Network, count: int, steps: int = 20) -> dict[str, Any]:
+    """Return how far a training on several devices is from the same on one, and how far rounding takes that.
+
+    Args:
+      network: one of the paper's two.
+      count: number of devices, which divides the batch size.
+      steps: length of the training.
+
+    Returns:
+      The largest difference between two parameters or statistics; the same for two trainings on one device whose images
+      differ in the last bit; and the largest difference of a negative ELBO, as a share of it.
+    """
+    model, images = side.model(network), (side.images(network)[: 4 * side.BATCH_SIZE[network]] / 255).astype(np.float32)
+    config = ju.TrainConfig(steps=steps, batch_size=side.BATCH_SIZE[network])
+
+    def fit(images: np.ndarray, count: int) -> Any:
+        devices = jax.devices()[:count]
+        return ju.fit(model, images, config, key=jax.random.key(0), devices=devices, progress=False).variables
+
+    alone, together, moved = fit(images, 1), fit(images, count), fit(np.nextafter(images, np.float32(0.5)), 1)
+    nelbo, expected = (ju.score_images(ju.make_scorer(model, found), images).nelbo for found in (together, alone))
+    return {
+        "network": network,
+        "devices": count,
+        "steps": steps,
+        "distance": _distance(together, alone),
+        "rounding": _distance(moved, alone),
+        "nelbo_difference": float(np.max(np.abs(nelbo - expected) / np.abs(expected))),
+    }
+
+
+def _distance(a: Any, b: Any) -> float:
+    return max(float(np.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 def _table(results: list[dict[str, Any]]) -> Table:

@@ -1,16 +1,15 @@
-"""Milliseconds an image of the feature network, against PyTorch on the same CPU in the same process.
+"""Milliseconds an image of the feature network, against PyTorch on the same device in the same process.
 
     python -m benchmarks.features --json features.json
 
 Both sides are EfficientNet-Lite0 with the same weights, from float32 images to the map of 152 features at stride 8.
-First it checks that their maps agree. Then they take turns. PyTorch runs eager in channels_last. The table shows
-medians over the rounds. The ratio is the median of the rounds' ratios of speeds, so a machine that slows down slows
-both sides. Compile time, cold and from the persistent cache, and peak memory are medians over fresh processes of each
-side alone.
+Images and map stay on the device. First it checks that their maps agree. Then they take turns. PyTorch runs in
+channels_last. The table shows medians over the rounds. The ratio is the median of the rounds' ratios of speeds, so a
+machine that slows down slows both sides. Compile time, cold and from the persistent cache, and peak memory are medians
+over fresh processes of each side alone.
 """
 
 import functools
-import importlib.util
 import json
 import os
 import statistics
@@ -21,7 +20,7 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,12 +28,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import side
-from benchmarks.speed import Runner, images_per_second
+from benchmarks import side, torch_device
+from benchmarks.float32 import Float32, multiplied_as
+from benchmarks.side import Dtype, Name
+from benchmarks.speed import Runner, ratios, take_turns
+from benchmarks.throughput import PAUSE, Peer
 from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features import EfficientNetLite0
-
-Name = Literal["jaxunreg", "eager"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +44,22 @@ class Options:
     Attributes:
       sizes: height and width of the images, in pixels.
       batches: images in one call.
-      peer: whether PyTorch takes turns. If not, it need not be installed.
+      dtypes: precision of the matrix products, on both sides.
+      float32: how an accelerator multiplies float32, on both sides.
+      peers: eager PyTorch, and PyTorch under `torch.compile`. Without any, it need not be installed.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
       processes: how often compile time and peak memory are measured, each time in separate processes; 0 for never.
-      name: measure compile time and peak memory of this side alone, in this process, with the first size and batch.
+      name: measure compile time and peak memory of this side alone, in this process, with the first size, batch and
+        dtype.
       json: where to write the list of results.
     """
 
     sizes: tuple[int, ...] = (256, 450)
     batches: tuple[int, ...] = (1, 16)
-    peer: bool = True
+    dtypes: tuple[Dtype, ...] = ("float32",)
+    float32: Float32 = "tensorfloat32"
+    peers: tuple[Peer, ...] = ("eager",)
     rounds: int = 7
     seconds: float = 2.0
     processes: int = 3
@@ -72,22 +77,22 @@ class Options:
 def main(options: Options) -> list[dict[str, Any]]:
     """Measure, print and write."""
     if options.name is not None:
-        row = alone(options.name, options.sizes[0], options.batches[0])
+        row = alone(options.name, options.sizes[0], options.batches[0], options.dtypes[0])
         print(json.dumps(row))
         return [row]
     console = Console()
     if not console.is_terminal:
         console.width = 140
-    packages = ("torch", "efficientnet-lite-pytorch") if options.peer else ()
-    if any(importlib.util.find_spec(name.replace("-", "_")) is None for name in packages):
-        raise SystemExit("PyTorch is the peer of this benchmark: pip install -e '.[bench]', or give --no-peer")
-    versions = side.versions(with_torch=options.peer) | {name: version(name) for name in packages}
+    packages = ("torch", "efficientnet-lite-pytorch") if options.peers else ()
+    if options.peers:
+        torch_device.check_peer("efficientnet_lite_pytorch", leave_out="give no --peers")
+    versions = side.versions(with_torch=bool(options.peers)) | {name: version(name) for name in packages}
     console.print(", ".join(f"{name} {value}" for name, value in versions.items()))
     results = []
     for size in options.sizes:
         for batch in options.batches:
-            with console.status(f"{size}x{size}, batch {batch}"):
-                results.append(_measure(size, batch, options) | versions)
+            with console.status(f"{size}x{size}, batch {batch}"), multiplied_as(options.float32):
+                results += [row | versions for row in _measure(size, batch, options)]
             # Written at once, because the whole takes minutes.
             if options.json is not None:
                 options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -95,43 +100,41 @@ def main(options: Options) -> list[dict[str, Any]]:
     return results
 
 
-def _measure(size: int, batch: int, options: Options) -> dict[str, Any]:
-    names: tuple[Name, ...] = ("jaxunreg", "eager") if options.peer else ("jaxunreg",)
+def _measure(size: int, batch: int, options: Options) -> list[dict[str, Any]]:
+    names: tuple[Name, ...] = ("jaxunreg", *options.peers)
     images = pictures(size, batch)
-    networks = {name: network(name, size) for name in names}
-    maps = [run(images) for run in networks.values()]
-    np.testing.assert_allclose(maps[0], maps[-1], rtol=0, atol=1e-3)  # or the comparison is void
-    speeds: dict[Name, list[float]] = {name: [] for name in names}
-    for _ in range(options.rounds):
-        for name, run in networks.items():
-            # PyTorch's threads spin for a while after their work. On two cores, they would take time from the other
-            # side.
-            time.sleep(0.3)
-            speeds[name].append(images_per_second(_runner(run, images), options.seconds))
-    row: dict[str, Any] = {"size": size, "batch": batch, "rounds": options.rounds, "processes": options.processes}
-    row["milliseconds"] = 1e3 / statistics.median(speeds["jaxunreg"])
-    if options.peer:
-        ratios = [ours / theirs for ours, theirs in zip(speeds["jaxunreg"], speeds["eager"], strict=True)]
-        row |= {
-            "peer": "eager",
-            "peer_milliseconds": 1e3 / statistics.median(speeds["eager"]),
-            "ratio": statistics.median(ratios),
-            "ratio_low": min(ratios),
-            "ratio_high": max(ratios),
-        }
-    for name in names if options.processes else ():
-        runs = [_in_process(name, size, batch) for _ in range(options.processes)]
-        prefix = "" if name == "jaxunreg" else "peer_"
-        row |= {f"{prefix}{key}": statistics.median(run[key] for run in runs) for key in runs[0]}
-    return row
-
-
-def _runner(run: Any, images: np.ndarray) -> Runner:
-    def runner() -> int:
-        run(images)
-        return len(images)
-
-    return runner
+    with multiplied_as("float32"):
+        own, *others = [network(name, size)(images) for name in names]
+    for other in others:
+        np.testing.assert_allclose(own, other, rtol=0, atol=1e-3)  # or the comparison is void
+    runners: dict[tuple[Dtype, Name], Runner] = {
+        (dtype, name): runner(name, images, dtype) for dtype in options.dtypes for name in names
+    }
+    for run in runners.values():
+        run()
+    speeds = take_turns(runners, options.rounds, options.seconds, pause=PAUSE if options.peers else 0.0)
+    milliseconds = {key: 1e3 / statistics.median(found) for key, found in speeds.items()}
+    processes = {
+        key: {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+        for key in (runners if options.processes else ())
+        if (runs := [_in_process(*key, size, batch) for _ in range(options.processes)])
+    }
+    rows = []
+    for dtype in options.dtypes:
+        ours: tuple[Dtype, Name] = (dtype, "jaxunreg")
+        row: dict[str, Any] = {"size": size, "batch": batch, "dtype": dtype, "milliseconds": milliseconds[ours]}
+        row |= {"rounds": options.rounds, "processes": options.processes, **processes.get(ours, {})}
+        rows += [
+            {
+                **row,
+                "peer": peer,
+                "peer_milliseconds": milliseconds[dtype, peer],
+                **ratios(speeds[ours], speeds[dtype, peer]),
+                **{f"peer_{name}": value for name, value in processes.get((dtype, peer), {}).items()},
+            }
+            for peer in options.peers
+        ] or [row]
+    return rows
 
 
 @functools.cache
@@ -142,20 +145,49 @@ def pictures(size: int, batch: int) -> np.ndarray:
     return (light + rng.uniform(0.0, 0.2, (batch, size, size, 3))).astype(np.float32)
 
 
-def network(name: Name, size: int) -> Any:
+def network(name: Name, size: int, dtype: Dtype = "float32") -> Any:
     """Return one side, a function from NHWC images to NHWC maps, both NumPy arrays."""
-    if name == "eager":
-        from benchmarks.lite_peer import TorchNetwork
-
-        return TorchNetwork(size, size)
-    own = EfficientNetLite0.pretrained()
+    if name != "jaxunreg":
+        return _peer(name, size, dtype)
+    own = EfficientNetLite0.pretrained(precision=dtype)
     program = jax.jit(lambda weights, images: weights(images))
     return lambda images: np.asarray(program(own, images))
 
 
-def alone(name: Name, size: int, batch: int) -> dict[str, float]:
+def _peer(name: Name, size: int, dtype: Dtype) -> Any:
+    compiled, device = name == "compile", torch_device.torch_device()
+    torch_device.prepare(compiled=compiled)
+
+    from benchmarks.lite_peer import TorchNetwork
+
+    return TorchNetwork(size, size, compiled=compiled, bfloat16=dtype == "bfloat16", device=device)
+
+
+def runner(name: Name, images: np.ndarray, dtype: Dtype) -> Runner:
+    """Return one side, which leaves the maps of images on the device, where the images are, and waits for them."""
+    if name == "jaxunreg":
+        own, resident = EfficientNetLite0.pretrained(precision=dtype), jax.device_put(images)
+        program = jax.jit(lambda weights, images: weights(images))
+
+        def ours() -> int:
+            program(own, resident).block_until_ready()
+            return len(images)
+
+        return ours
+    peer = _peer(name, images.shape[1], dtype)
+    tensor = peer.to_device(images)
+
+    def theirs() -> int:
+        peer.on_device(tensor)
+        torch_device.finish()
+        return len(images)
+
+    return theirs
+
+
+def alone(name: Name, size: int, batch: int, dtype: Dtype) -> dict[str, float]:
     """Return compile time (how much longer the first call takes) and peak memory of one side in this process."""
-    run, images = network(name, size), pictures(size, batch)
+    run, images = network(name, size, dtype), pictures(size, batch)
 
     def seconds() -> float:
         began = time.perf_counter()
@@ -167,14 +199,15 @@ def alone(name: Name, size: int, batch: int) -> dict[str, float]:
     return {"compile_seconds": max(0.0, first - later), "peak_memory_mb": side.peak_memory_mb()}
 
 
-def _in_process(name: Name, size: int, batch: int) -> dict[str, float]:
+def _in_process(dtype: Dtype, name: Name, size: int, batch: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as cache:
         environment = {
             **os.environ,
             "JAX_COMPILATION_CACHE_DIR": cache,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "TORCHINDUCTOR_CACHE_DIR": cache,
         }
-        arguments = ("--name", name, "--sizes", str(size), "--batches", str(batch))
+        arguments = ("--name", name, "--sizes", str(size), "--batches", str(batch), "--dtypes", dtype)
 
         def run() -> dict[str, float]:
             command = [sys.executable, "-m", "benchmarks.features", *arguments]
@@ -186,13 +219,26 @@ def _in_process(name: Name, size: int, batch: int) -> dict[str, float]:
 
 
 def _table(results: list[dict[str, Any]]) -> Table:
-    table = Table(title="EfficientNet-Lite0 up to stride 16, float32")
-    for column in ("size", "batch", "ratio to PyTorch", "ms an image", "PyTorch", "compile s", "MB", "PyTorch MB"):
+    table = Table(title="EfficientNet-Lite0 up to stride 16")
+    for column in (
+        "size",
+        "batch",
+        "dtype",
+        "peer",
+        "ratio to PyTorch",
+        "ms an image",
+        "PyTorch",
+        "compile s",
+        "MB",
+        "PyTorch MB",
+    ):
         table.add_column(column, justify="right")
     for row in results:
         table.add_row(
             f"{row['size']}x{row['size']}",
             str(row["batch"]),
+            row["dtype"],
+            row.get("peer", ""),
             f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})" if "ratio" in row else "",
             f"{row['milliseconds']:.1f}",
             _number(row.get("peer_milliseconds"), 1),

@@ -38,12 +38,26 @@ class TorchFeatures(nn.Module):
 
 
 class TorchNetwork:
-    """The peer from NHWC images to NHWC maps, both NumPy arrays."""
+    """The peer from NHWC images to NHWC maps."""
 
-    def __init__(self, height: int, width: int) -> None:
-        self.module = TorchFeatures(height, width).eval().to(memory_format=torch.channels_last)
+    def __init__(
+        self, height: int, width: int, *, compiled: bool = False, bfloat16: bool = False, device: str = "cpu"
+    ) -> None:
+        module = TorchFeatures(height, width).eval().to(device, memory_format=torch.channels_last)
+        self.module = torch.compile(module) if compiled else module
+        self.bfloat16 = bfloat16
+        self.device = device
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
+        """Return the maps of images, from the host's memory to the host's."""
+        return self.on_device(self.to_device(images)).cpu().float().numpy()
+
+    def to_device(self, images: np.ndarray) -> Tensor:
+        """Return the images on the device."""
+        return torch.from_numpy(images).to(self.device)
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """Return the same on the device, for images there. A GPU may still be at work."""
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             # A view whose memory is already channels_last.
-            return self.module(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+            return self.module(images.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""The peer: the paper's VAE as a good PyTorch user writes it for a CPU.
+"""The peer: the paper's VAE as a good PyTorch user writes it, for a CPU or a GPU.
 
 channels_last throughout, `inference_mode` when scoring, `zero_grad(set_to_none=True)`, fused Adam, images normalised on
 the fly from uint8, and no synchronisation with Python inside a run of steps. `copy_weights` gives it the weights of a
@@ -113,21 +113,24 @@ def channels_last(images: Tensor) -> Tensor:
 class TorchTrainer:
     """Train steps of the peer over images that are in memory."""
 
-    def __init__(self, peer: TorchVAE, images: np.ndarray, *, compiled: bool, bfloat16: bool) -> None:
-        self.peer = peer.to(memory_format=torch.channels_last).train()
-        self.images = torch.from_numpy(images)
+    def __init__(
+        self, peer: TorchVAE, images: np.ndarray, *, compiled: bool, bfloat16: bool, device: str = "cpu"
+    ) -> None:
+        self.device = device
+        self.peer = peer.to(device, memory_format=torch.channels_last).train()
+        self.images = torch.from_numpy(images).to(device)
         self.optimizer = torch.optim.Adam(peer.parameters(), 1e-3, weight_decay=1e-4, fused=True)
         self.forward = torch.compile(peer) if compiled else peer
         self.bfloat16 = bfloat16
 
     def __call__(self, indices: np.ndarray) -> float:
-        """Do one update for each row of `indices`, and return the last loss."""
+        """Do one update for each row of `indices`, and return the last loss, for which the host waits."""
         loss = torch.zeros(())
-        for rows in torch.from_numpy(indices).long():
+        for rows in torch.from_numpy(indices).long().to(self.device):
             x = channels_last(self.images[rows])
-            noise = torch.randn(len(rows), self.peer.config.latent_dim)
+            noise = torch.randn(len(rows), self.peer.config.latent_dim, device=self.device)
             self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
                 d, a, m = self.forward(x, noise)
             loss = (d + a + m).mean()
             loss.backward()
@@ -138,14 +141,18 @@ class TorchTrainer:
 class TorchScorer:
     """Scores of the peer, in batches."""
 
-    def __init__(self, peer: TorchVAE, *, compiled: bool, bfloat16: bool) -> None:
-        self.peer = peer.to(memory_format=torch.channels_last).eval()
+    def __init__(self, peer: TorchVAE, *, compiled: bool, bfloat16: bool, device: str = "cpu") -> None:
+        self.device = device
+        self.peer = peer.to(device, memory_format=torch.channels_last).eval()
         self.forward = torch.compile(peer) if compiled else peer
         self.bfloat16 = bfloat16
 
     def __call__(self, images: np.ndarray, batch_size: int) -> np.ndarray:
-        """Return D, A and M, `[3, N]`."""
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            batches = torch.from_numpy(images).split(batch_size)
-            parts = [torch.stack(self.forward(channels_last(batch))) for batch in batches]
-            return torch.cat(parts, dim=1).numpy()
+        """Return D, A and M, `[3, N]`, from the host's images to the host's scores."""
+        return self.on_device(torch.from_numpy(images).to(self.device), batch_size).cpu().numpy()
+
+    def on_device(self, images: Tensor, batch_size: int) -> Tensor:
+        """Return the same on the device, for images there. A GPU may still be at work."""
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+            parts = [torch.stack(self.forward(channels_last(batch))) for batch in images.split(batch_size)]
+            return torch.cat(parts, dim=1)

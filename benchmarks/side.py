@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +26,19 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 import jaxunreg as ju
+from benchmarks import torch_device
+from benchmarks.float32 import multiplied_as
+from benchmarks.speed import Runner
+from jaxunreg.models import apply
+from jaxunreg.provenance import device
+from jaxunreg.scoring.batched import apply_in_batches
+from jaxunreg.scoring.scorer import fold_scorer
 from jaxunreg.training.state import init_state
 from jaxunreg.training.step import train_steps
 
 Network = Literal["toy", "large"]
-Phase = Literal["train", "score"]
+Phase = Literal["train", "score", "score_on_device"]
+"""Training from images on the device; scores from the host's images to the host's scores; the same on the device."""
 Dtype = Literal["float32", "bfloat16"]
 Name = Literal["jaxunreg", "eager", "compile"]
 
@@ -41,6 +49,8 @@ CONFIGS: dict[Network, dict[str, Any]] = {
 BATCH_SIZE: dict[Network, int] = {"toy": 256, "large": 64}
 # Updates in one call, on both sides. `fit` dispatches twenty by default.
 STEPS = 16
+# Calls of the network to score all images on the device. On an accelerator, larger batches are faster.
+_BATCHES_ON_DEVICE = 4
 
 
 def model(network: Network, dtype: Dtype = "float32") -> ju.VAE:
@@ -60,8 +70,8 @@ def _indices(network: Network) -> np.ndarray:
     return rng.integers(0, len(images(network)), (STEPS, BATCH_SIZE[network]), np.int32)
 
 
-def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) -> Callable[[], int]:
-    """Return our side: a call does updates, or scores as many batches, and returns the number of images.
+def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) -> Runner:
+    """Return our side: a call does updates, or scores as many batches, or all images on the device.
 
     Training runs the same program of `STEPS` updates for any number of steps.
     """
@@ -79,6 +89,15 @@ def ours(network: Network, phase: Phase, dtype: Dtype, *, steps: int = STEPS) ->
 
         return train
     scorer = ju.make_scorer(model(network, dtype), trained(network))
+    if phase == "score_on_device":
+        folded, count = fold_scorer(scorer), np.int32(_BATCHES_ON_DEVICE)
+        batches = jnp.asarray(images(network).reshape(_BATCHES_ON_DEVICE, -1, *CONFIGS[network]["image_shape"]))
+
+        def score_on_device() -> int:
+            jax.block_until_ready(apply_in_batches(apply.terms, folded, batches, count))
+            return batches.shape[0] * batches.shape[1]
+
+        return score_on_device
     batch = images(network)[: steps * BATCH_SIZE[network]]
 
     def score() -> int:
@@ -102,16 +121,17 @@ def trained(network: Network) -> Mapping[str, Any]:
     return ju.fit(model(network), images(network)[:128], config, key=jax.random.key(0), progress=False).variables
 
 
-def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool, steps: int = STEPS) -> Callable[[], int]:
+def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool, steps: int = STEPS) -> Runner:
     """Return the peer's side, which does the same work in a call."""
-    import torch
+    torch = torch_device.prepare(compiled=compiled)
 
     from benchmarks import peer
 
     torch.manual_seed(0)
     vae = peer.TorchVAE(model(network).config)
+    how: Any = {"compiled": compiled, "bfloat16": dtype == "bfloat16", "device": torch_device.torch_device()}
     if phase == "train":
-        trainer = peer.TorchTrainer(vae, images(network), compiled=compiled, bfloat16=dtype == "bfloat16")
+        trainer = peer.TorchTrainer(vae, images(network), **how)
         indices = _indices(network)[:steps]
 
         def train() -> int:
@@ -120,7 +140,16 @@ def theirs(network: Network, phase: Phase, dtype: Dtype, *, compiled: bool, step
 
         return train
     peer.copy_weights(vae, trained(network))
-    scorer = peer.TorchScorer(vae, compiled=compiled, bfloat16=dtype == "bfloat16")
+    scorer = peer.TorchScorer(vae, **how)
+    if phase == "score_on_device":
+        everything = torch.from_numpy(images(network)).to(scorer.device)
+
+        def score_on_device() -> int:
+            scorer.on_device(everything, len(everything) // _BATCHES_ON_DEVICE)
+            torch_device.finish()
+            return len(everything)
+
+        return score_on_device
     batch = images(network)[: steps * BATCH_SIZE[network]]
 
     def score() -> int:
@@ -137,8 +166,10 @@ def check_agreement(network: Network) -> None:
     vae = peer.TorchVAE(model(network).config)
     peer.copy_weights(vae, trained(network))
     batch = images(network)[:32]
-    expected = peer.TorchScorer(vae, compiled=False, bfloat16=False)(batch, 32)
-    found = np.stack(ju.score_images(ju.make_scorer(model(network), trained(network)), batch))
+    scorer = peer.TorchScorer(vae, compiled=False, bfloat16=False, device=torch_device.torch_device())
+    with multiplied_as("float32"):
+        expected = scorer(batch, 32)
+        found = np.stack(ju.score_images(ju.make_scorer(model(network), trained(network)), batch))
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
@@ -149,7 +180,7 @@ def flops(network: Network, phase: Phase) -> float:
     """
     layers = layer_flops(network)
     total = sum(layers.values())
-    return total if phase == "score" else 3 * total - layers["encoder Convolution_0"]
+    return 3 * total - layers["encoder Convolution_0"] if phase == "train" else total
 
 
 def layer_flops(network: Network) -> dict[str, float]:
@@ -192,9 +223,9 @@ def machine() -> str:
 
 
 def versions(*, with_torch: bool = True) -> dict[str, str]:
-    """Return the machine and the packages that the figures depend on."""
+    """Return the machine, JAX's devices, and the packages that the figures depend on."""
     packages = ("jax", "torch", "numpy") if with_torch else ("jax", "numpy")
-    return {"machine": machine(), **{name: version(name) for name in packages}}
+    return {"machine": machine(), "device": device(), **{name: version(name) for name in packages}}
 
 
 def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[str, float]:

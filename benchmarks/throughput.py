@@ -1,4 +1,4 @@
-"""Images a second of training and scoring, against PyTorch on the same CPU in the same process.
+"""Images a second of training and scoring, against PyTorch on the same device in the same process.
 
     python -m benchmarks.throughput --json throughput.json --figure throughput.png
 
@@ -8,11 +8,10 @@ The ratio is the median of the rounds' ratios, so a machine that slows down slow
 memory are medians over fresh processes of each side alone (`benchmarks.side`).
 """
 
-import importlib.util
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import side
+from benchmarks.float32 import Float32, multiplied_as
 from benchmarks.side import Dtype, Network, Phase
-from benchmarks.speed import Runner, images_per_second
+from benchmarks.speed import Runner, ratios, take_turns
+from benchmarks.torch_device import check_peer
 from jaxunreg.errors import ArgumentError, argument
 
 Peer = Literal["eager", "compile"]
@@ -38,12 +39,16 @@ class Options:
 
     Attributes:
       networks: the paper's two networks.
-      phases: training, scoring or both.
+      phases: training, scoring from the host's images to the host's scores, and scoring on the device, in batches that
+        fill an accelerator.
       dtypes: precision of the matrix products, on both sides.
-      peers: eager PyTorch, and PyTorch under `torch.compile`. Without any, PyTorch need not be installed, and bfloat16
-        is compared only with our float32.
+      float32: how an accelerator multiplies float32, on both sides.
+      peers: eager PyTorch, and PyTorch under `torch.compile`. Without any, PyTorch need not be installed, float32 is
+        compared with nothing, and bfloat16 with our float32.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
+      matrix: rows and columns of the matrices whose product shows the speed of the machine; by default 2048 on a CPU,
+        and on an accelerator 8192, so that its start does not count.
       processes: how often compile time and peak memory are measured, each time in separate processes; 0 for never.
       json: where to write the list of results.
       figure: file for a figure of the ratios.
@@ -52,9 +57,11 @@ class Options:
     networks: tuple[Network, ...] = ("toy", "large")
     phases: tuple[Phase, ...] = ("train", "score")
     dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
+    float32: Float32 = "tensorfloat32"
     peers: tuple[Peer, ...] = ("eager", "compile")
     rounds: int = 7
     seconds: float = 2.0
+    matrix: int | None = None
     processes: int = 3
     json: Path | None = None
     figure: Path | None = None
@@ -72,14 +79,14 @@ def main(options: Options) -> list[dict[str, Any]]:
     console = Console()
     if not console.is_terminal:
         console.width = 140
-    if options.peers and importlib.util.find_spec("torch") is None:
-        raise SystemExit("PyTorch is the peer of this benchmark: pip install -e '.[bench]', or give no --peers")
+    if options.peers:
+        check_peer(leave_out="give no --peers")
     versions = side.versions(with_torch=bool(options.peers))
     console.print(", ".join(f"{name} {value}" for name, value in versions.items()))
     results = []
     for network in options.networks:
         for phase in options.phases:
-            with console.status(f"{network}, {phase}"):
+            with console.status(f"{network}, {phase}"), multiplied_as(options.float32):
                 results += _measure(network, phase, options)
             console.print(_table(results, network, phase))
             # Written at once, because the whole takes minutes.
@@ -98,15 +105,15 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
             runners[dtype, peer] = side.theirs(network, phase, dtype, compiled=peer == "compile")
     if options.peers:
         side.check_agreement(network)
-    for runner in runners.values():
-        runner()
-    speeds: dict[tuple[Dtype, str], list[float]] = {key: [] for key in runners}
+    first_calls = {key: _seconds(runner) for key, runner in runners.items()}
     peaks: dict[Dtype, list[float]] = {dtype: [] for dtype in options.dtypes}
-    for _ in range(options.rounds):
+    pause = PAUSE if options.peers else 0.0
+
+    def measure_peaks() -> None:
         for dtype in options.dtypes:
-            peaks[dtype].append(matmul_gflops(dtype))
-        for key, runner in runners.items():
-            speeds[key].append(_speed(runner, options.seconds))
+            peaks[dtype].append(matmul_gflops(dtype, options.matrix, pause=pause))
+
+    speeds = take_turns(runners, options.rounds, options.seconds, before=measure_peaks, pause=pause)
     processes = {
         (dtype, name): _medians([side.in_process(network, phase, dtype, name) for _ in range(options.processes)])
         for dtype, name in runners
@@ -114,35 +121,38 @@ def _measure(network: Network, phase: Phase, options: Options) -> list[dict[str,
     }
     flops = side.flops(network, phase)
     results = []
-    for dtype, name in _comparisons(options):
-        ours, theirs = speeds[dtype, "jaxunreg"], speeds[(dtype, name) if name in options.peers else _OURS_FLOAT32]
-        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    for dtype, name, other in _comparisons(options):
+        ours = speeds[dtype, "jaxunreg"]
         speed = statistics.median(ours)
         result: dict[str, Any] = {
             "network": network,
             "phase": phase,
             "dtype": dtype,
             "peer": name,
-            "ratio": statistics.median(ratios),
-            "ratio_low": min(ratios),
-            "ratio_high": max(ratios),
             "images_per_second": speed,
-            "peer_images_per_second": statistics.median(theirs),
             "gflops": speed * flops / 1e9,
             "matmul_gflops": statistics.median(peaks[dtype]),
             "share_of_matmul": speed * flops / 1e9 / statistics.median(peaks[dtype]),
             "batch_size": side.BATCH_SIZE[network],
             "rounds": options.rounds,
             "processes": options.processes,
+            "float32": options.float32 if jax.default_backend() != "cpu" else "float32",
+            "first_call_seconds": first_calls[dtype, "jaxunreg"],
         }
+        if other is not None:
+            result |= ratios(ours, speeds[other])
+            result |= {
+                "peer_images_per_second": statistics.median(speeds[other]),
+                "peer_first_call_seconds": first_calls[other],
+            }
         if processes:
-            own, other = processes[dtype, "jaxunreg"], processes.get((dtype, name), {})
+            own, others = processes[dtype, "jaxunreg"], processes.get((dtype, name), {})
             result |= {
                 "compile_seconds": own["compile_seconds"],
                 "compile_seconds_warm": own["compile_seconds_warm"],
                 "peak_memory_mb": own["peak_memory_mb"],
-                "peer_compile_seconds": other.get("compile_seconds"),
-                "peer_peak_memory_mb": other.get("peak_memory_mb"),
+                "peer_compile_seconds": others.get("compile_seconds"),
+                "peer_peak_memory_mb": others.get("peak_memory_mb"),
             }
         results.append(result | side.versions(with_torch=bool(options.peers)))
     return results
@@ -152,21 +162,26 @@ def _medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-_OURS_FLOAT32: tuple[Dtype, str] = ("float32", "jaxunreg")
-
-
-def _comparisons(options: Options) -> Iterator[tuple[Dtype, str]]:
+def _comparisons(options: Options) -> list[tuple[Dtype, str, tuple[Dtype, str] | None]]:
+    """Return each dtype with what our side is compared with: its name, and the side, or None for nothing."""
+    found: list[tuple[Dtype, str, tuple[Dtype, str] | None]] = []
     for dtype in options.dtypes:
-        for peer in options.peers:
-            yield dtype, peer
+        found += [(dtype, peer, (dtype, peer)) for peer in options.peers]
         if dtype == "bfloat16" and "float32" in options.dtypes:
-            yield dtype, "jaxunreg float32"
+            found.append((dtype, "jaxunreg float32", ("float32", "jaxunreg")))
+        elif not options.peers:
+            found.append((dtype, "none", None))
+    return found
 
 
-def _speed(runner: Runner, seconds: float) -> float:
-    # PyTorch's threads spin for a while after their work. On two cores, they would take time from the other side.
-    time.sleep(0.3)
-    return images_per_second(runner, seconds)
+PAUSE = 0.3
+"""Seconds before each turn, until PyTorch's threads are quiet."""
+
+
+def _seconds(runner: Runner) -> float:
+    began = time.perf_counter()
+    runner()
+    return time.perf_counter() - began
 
 
 @jax.jit
@@ -174,17 +189,19 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
-def matmul_gflops(dtype: Dtype, n: int = 2048) -> float:
+def matmul_gflops(dtype: Dtype, n: int | None = None, *, pause: float = PAUSE) -> float:
     """Return the GFLOP/s of one large matrix product, the best of five."""
-    a = jnp.ones((n, n), dtype)
+    n = n or (2048 if jax.default_backend() == "cpu" else 8192)
+    # Of random numbers: with equal ones, an accelerator needs less power and runs faster.
+    a = jax.random.normal(jax.random.key(0), (n, n), dtype)
     _matmul(a, a).block_until_ready()
-    time.sleep(0.3)
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
+    time.sleep(pause)
+
+    def product() -> int:
         _matmul(a, a).block_until_ready()
-        times.append(time.perf_counter() - began)
-    return 2 * n**3 / min(times) / 1e9
+        return 1
+
+    return 2 * n**3 / min(_seconds(product) for _ in range(5)) / 1e9
 
 
 def _table(results: list[dict[str, Any]], network: str, phase: str) -> Table:
@@ -197,9 +214,9 @@ def _table(results: list[dict[str, Any]], network: str, phase: str) -> Table:
             table.add_row(
                 row["dtype"],
                 row["peer"],
-                f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
+                f"{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})" if "ratio" in row else "",
                 f"{row['images_per_second']:.0f}",
-                f"{row['peer_images_per_second']:.0f}",
+                _number(row.get("peer_images_per_second"), 0),
                 f"{row['gflops']:.0f}",
                 f"{row['share_of_matmul']:.0%}",
                 " / ".join(_number(row.get(name), 1) for name in ("compile_seconds", "compile_seconds_warm")),

@@ -33,8 +33,9 @@ from rich.table import Table
 import jaxunreg as ju
 from benchmarks import side
 from benchmarks.fake_devices import ensure_devices
-from benchmarks.speed import images_per_second
+from benchmarks.speed import ratios, take_turns
 from jaxunreg.errors import ArgumentError, argument
+from jaxunreg.nn.lowering import Lowering
 from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes, place_members, sweep_steps
 from jaxunreg.training.optimizer import Hyperparameters
@@ -61,10 +62,12 @@ class Options:
       members: number of members that train at once.
       devices: number of devices; on a CPU fake ones.
       vectorize: whether a device runs all its members at a time, or loops over them within the program.
+      lowering: how the sweep computes convolutions: as a member alone does, or one way.
       masked: give every other member half the latent size, padded.
       steps: updates a dispatch.
       rounds: how often the sides take turns.
       seconds: how long each side runs in a round.
+      tolerance: the largest difference of a loss between the sides, as a share of it.
       json: where to write the list of results.
       figure: file for a figure of the speed against the number of members.
     """
@@ -74,9 +77,11 @@ class Options:
     devices: tuple[int, ...] = (1, 8)
     masked: bool = False
     vectorize: tuple[bool, ...] = (False, True)
+    lowering: Lowering = "auto"
     steps: int = 4
     rounds: int = 5
     seconds: float = 1.0
+    tolerance: float = 1e-3
     json: Path | None = None
     figure: Path | None = None
 
@@ -113,9 +118,11 @@ def main(options: Options) -> list[dict[str, Any]]:
     return results
 
 
-def _setting(network: Network, options: Options) -> tuple[ju.VAE, ju.TrainConfig, np.ndarray]:
+def _setting(
+    network: Network, options: Options, lowering: Lowering = "auto"
+) -> tuple[ju.VAE, ju.TrainConfig, np.ndarray]:
     config = ju.TrainConfig(steps=10**6, batch_size=BATCH_SIZE[network], steps_per_dispatch=options.steps)
-    vae = ju.VAE(ju.VAEConfig(**CONFIGS[network])).for_platform(jax.default_backend())
+    vae = ju.VAE(ju.VAEConfig(**CONFIGS[network], lowering=lowering)).for_platform(jax.default_backend())
     shape = (4 * options.steps * config.batch_size, *vae.config.image_shape)
     return vae, config, np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
@@ -154,7 +161,8 @@ class _Together:
     """The sweep's step for many members."""
 
     def __init__(self, network: Network, members: int, devices: int, vectorize: bool, options: Options) -> None:
-        model, self.config, images = _setting(network, options)
+        model, self.config, images = _setting(network, options, options.lowering)
+        self.lowering = model.config.lowering
         mesh, slots = place_members(members, jax.devices()[:devices])
         spread, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("members",), ()))
         keys = jnp.stack([jax.random.key(member) for member in range(slots)])
@@ -200,21 +208,16 @@ def _measure(
 ) -> dict[str, Any]:
     together = _Together(network, members, devices, vectorize, options)
     # The first member has the seed, the rate and the batches of the single one. Otherwise the comparison is void.
-    np.testing.assert_allclose(together.first_losses[0], alone.first_losses, rtol=1e-3)
-    speeds: dict[str, list[float]] = {"together": [], "alone": []}
-    for _ in range(options.rounds):
-        speeds["alone"].append(images_per_second(alone, options.seconds))
-        speeds["together"].append(images_per_second(together, options.seconds))
-    ratios = [a / b for a, b in zip(speeds["together"], speeds["alone"], strict=True)]
+    np.testing.assert_allclose(together.first_losses[0], alone.first_losses, rtol=options.tolerance)
+    speeds = take_turns({"alone": alone, "together": together}, options.rounds, options.seconds)
     return {
         "network": network,
         "members": members,
         "devices": devices,
         "vectorize": vectorize,
         "masked": options.masked,
-        "ratio": statistics.median(ratios),
-        "ratio_low": min(ratios),
-        "ratio_high": max(ratios),
+        "lowering": together.lowering,
+        **ratios(speeds["together"], speeds["alone"]),
         "images_per_second": statistics.median(speeds["together"]),
         "one_after_another_images_per_second": statistics.median(speeds["alone"]),
         "compile_seconds": together.compile_seconds,

@@ -78,17 +78,19 @@ def test_the_operations_of_a_layer_are_those_of_its_products(tiny):
     assert side.flops("toy", "train") == 3 * sum(layers.values()) - layers["encoder Convolution_0"]
 
 
-@pytest.mark.parametrize("phase", ["train", "score"])
+@pytest.mark.parametrize("phase", ["train", "score", "score_on_device"])
 def test_without_a_peer_bfloat16_is_compared_with_our_float32(tiny, tmp_path, phase):
     path = tmp_path / "throughput.json"
     options = throughput.Options(
-        networks=("toy",), phases=(phase,), peers=(), rounds=2, seconds=1e-3, processes=0, json=path
+        networks=("toy",), phases=(phase,), peers=(), rounds=2, seconds=1e-3, matrix=256, processes=0, json=path
     )
-    (row,) = throughput.main(options)
+    alone, row = found = throughput.main(options)
+    assert (alone["dtype"], alone["peer"], alone.get("ratio")) == ("float32", "none", None)
+    assert alone["images_per_second"] == row["peer_images_per_second"]
     assert (row["dtype"], row["peer"]) == ("bfloat16", "jaxunreg float32")
     assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     assert row["share_of_matmul"] == pytest.approx(row["gflops"] / row["matmul_gflops"])
-    assert json.loads(path.read_text()) == [row]
+    assert json.loads(path.read_text()) == found
 
 
 @pytest.mark.parametrize("options", [throughput.Options, vmapped_sweep.Options])
@@ -119,15 +121,18 @@ def test_the_peer_computes_the_same_terms(tiny):
 def test_both_sides_take_turns_and_the_figure_shows_it(tiny, tmp_path):
     options = throughput.Options(
         networks=("toy",),
+        phases=("train", "score", "score_on_device"),
         dtypes=("float32",),
         peers=("eager",),
         rounds=1,
         seconds=1e-3,
+        matrix=256,
         processes=0,
         figure=tmp_path / "throughput.png",
     )
     found = throughput.main(options)
-    assert [(row["phase"], row["peer"]) for row in found] == [("train", "eager"), ("score", "eager")]
+    phases = ("train", "score", "score_on_device")
+    assert [(row["phase"], row["peer"]) for row in found] == [(phase, "eager") for phase in phases]
     for row in found:
         assert row["ratio"] == pytest.approx(row["images_per_second"] / row["peer_images_per_second"])
     assert options.figure.read_bytes()[1:4] == b"PNG"

@@ -17,7 +17,7 @@ with_torch = pytest.mark.skipif(
 
 def test_the_network_alone_is_measured(tmp_path, capsys):
     path = tmp_path / "features.json"
-    options = features.Options(sizes=(32,), batches=(2,), peer=False, rounds=1, seconds=1e-3, processes=1, json=path)
+    options = features.Options(sizes=(32,), batches=(2,), peers=(), rounds=1, seconds=1e-3, processes=1, json=path)
     (row,) = features.main(options)
     assert (row["size"], row["batch"]) == (32, 2)
     assert row["milliseconds"] > 0
@@ -49,7 +49,7 @@ def test_the_peer_sees_the_same_features(size):
 
 def test_a_missing_peer_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(SystemExit, match=r"pip install -e '.\[bench\]', or give --no-peer"):
+    with pytest.raises(SystemExit, match=r"pip install -e '.\[bench\]', or give no --peers"):
         features.main(features.Options())
 
 
