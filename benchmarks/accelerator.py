@@ -8,11 +8,13 @@ to 128 members in one program; training on several devices beside one; and expor
 or runs on the CPU alone, our side is measured alone, and the first lines say so.
 
 Each section runs by itself. If one fails, its error is in the file, the others run, and the exit status is 1. The file
-is written after each section, so that a time limit loses only the section that it interrupts. `--size small` runs to
-its end on a CPU in a minute or two and shows that the script works; its figures mean nothing.
+is written after each section. The same command on the same device keeps the sections that the file has, and runs the
+others, so a time limit loses only the section that it interrupts. `--size small` runs to its end on a CPU in a minute
+or two and shows that the script works; its figures mean nothing.
 """
 
 import gc
+import itertools
 import json
 import os
 import time
@@ -53,7 +55,7 @@ class Options:
       float32: how the accelerator multiplies float32, in JAX and in PyTorch. Checks of equality keep all bits.
       only: run only the sections whose names begin with one of these; by default all.
       devices: the most devices to use; by default all of this process.
-      json: where to write the results.
+      json: where to write the results; a file of the same device and settings is completed.
     """
 
     size: Literal["full", "small"] = "full"
@@ -70,14 +72,22 @@ def main(options: Options) -> dict[str, Any]:
     console = Console()
     if not console.is_terminal:
         console.width = 140
-    chosen = {name: run for name, run in _sections(options).items() if name.startswith(options.only or "")}
-    result = {**_about(options), "sections": {}, "targets": []}
+    result: dict[str, Any] = _about(options)
     for name in ("device", "float32", "peer", "preallocate"):
         console.print(f"{name}: {result[name]}", markup=False)
+    sections = _earlier(options.json, result)
+    if sections:
+        console.print(f"kept from {options.json}: {'; '.join(sections)}", markup=False)
+    result |= {"sections": sections, "targets": against_targets(sections)}
+    chosen = {
+        name: run
+        for name, run in _sections(options).items()
+        if name.startswith(options.only or "") and name not in sections
+    }
     for number, (name, run) in enumerate(chosen.items(), 1):
         console.print(f"\n[bold]{number} of {len(chosen)}: {escape(name)}[/bold]")
-        result["sections"][name] = found = _outcome(run, options, console)
-        result["targets"] = against_targets(result["sections"])
+        sections[name] = found = _outcome(run, options, console)
+        result["targets"] = against_targets(sections)
         said = found.get("error") or found.get("skipped") or f"{len(found['rows'])} rows"
         console.print(f"{said} in {found['seconds']:.1f} s", markup=False)
         if options.json is not None:
@@ -109,6 +119,15 @@ def _about(options: Options) -> dict[str, Any]:
         "preallocate": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"),
         "size": options.size,
     }
+
+
+def _earlier(path: Path | None, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections that a file has measured on the same device with the same settings."""
+    if path is None or not path.exists():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    alike = all(before.get(name) == value for name, value in about.items())
+    return {name: found for name, found in before["sections"].items() if "rows" in found} if alike else {}
 
 
 def against_targets(sections: Mapping[str, Any]) -> Rows:
@@ -153,37 +172,35 @@ def _outcome(run: Callable[[], Rows], options: Options, console: Console) -> dic
 def _sections(options: Options) -> dict[str, Callable[[], Rows]]:
     """Return the sections by their names. Those of PyTorch come first, since JAX keeps the memory that it once had."""
     small = options.size == "small"
-    rounds: dict[str, Any] = {"rounds": 1, "seconds": 1e-3} if small else {"rounds": 7, "seconds": 1.0}
+    rounds: dict[str, Any] = {"rounds": 1, "seconds": 1e-3} if small else {"rounds": 5, "seconds": 1.0}
     dtypes: tuple[side.Dtype, ...] = ("float32",) if small else ("float32", "bfloat16")
     wanted: tuple[Peer, ...] = ("eager",) if small else ("eager", "compile")
     networks: tuple[side.Network, ...] = ("toy",) if small else ("toy", "large")
+    phases: tuple[side.Phase, ...] = ("train", "score", "score_on_device")
     found: dict[str, Callable[[], Rows]] = {}
-    for network in networks:
-        found[f"throughput, {network}"] = partial(
-            throughput.main,
-            throughput.Options(
-                networks=(network,),
-                phases=("train", "score", "score_on_device"),
-                dtypes=dtypes,
-                float32=options.float32,
-                peers=() if torch_device.why_not() else wanted,
-                matrix=256 if small else None,
-                processes=0,
-                **rounds,
-            ),
+    for network, phase in itertools.product(networks, phases):
+        measured = throughput.Options(
+            networks=(network,),
+            phases=(phase,),
+            dtypes=dtypes,
+            float32=options.float32,
+            peers=() if torch_device.why_not() else wanted,
+            matrix=256 if small else None,
+            processes=0,
+            **rounds,
         )
-    found["feature network"] = partial(
-        features.main,
-        features.Options(
-            sizes=(32,) if small else (256, 450),
-            batches=(2,) if small else (1, 16, 64),
+        found[f"throughput, {network}, {phase}"] = partial(throughput.main, measured)
+    for size in (32,) if small else (256, 450):
+        seen = features.Options(
+            sizes=(size,),
+            batches=(2,) if small else (1, 64),
             dtypes=dtypes,
             float32=options.float32,
             peers=() if torch_device.why_not("efficientnet_lite_pytorch") else wanted,
             processes=0,
             **rounds,
-        ),
-    )
+        )
+        found[f"feature network, {size}"] = partial(features.main, seen)
     counts = _counts(side.BATCH_SIZE["toy"], options.devices)
     alike = devices.Options(devices=counts[-1:] if small else counts, **rounds)
     found["sharded scorer, shard_map"] = partial(_sharded, alike, "shard_map")
@@ -191,20 +208,17 @@ def _sections(options: Options) -> dict[str, Callable[[], Rows]]:
     found["training on several devices"] = partial(_training, alike, measured=not small)
     # Of many members, the native convolution has a group for each, and matrix products are batched.
     lowerings: tuple[Lowering, ...] = ("auto",) if jax.default_backend() == "cpu" else ("auto", "matmul")
-    for lowering in lowerings:
-        for members in (2,) if small else (1, 8, 32, 128):
-            found[f"sweep, {lowering}, {members} in one program"] = partial(
-                vmapped_sweep.main,
-                vmapped_sweep.Options(
-                    networks=("small",) if small else ("toy",),
-                    members=(members,),
-                    devices=(1,),
-                    vectorize=(True,),
-                    lowering=lowering,
-                    tolerance=1e-3 if jax.default_backend() == "cpu" else 1e-2,  # that of TensorFloat-32
-                    **rounds,
-                ),
-            )
+    for lowering, members in itertools.product(lowerings, (2,) if small else (1, 8, 32, 128)):
+        sweep = vmapped_sweep.Options(
+            networks=("small",) if small else ("toy",),
+            members=(members,),
+            devices=(1,),
+            vectorize=(True,),
+            lowering=lowering,
+            tolerance=1e-3 if jax.default_backend() == "cpu" else 1e-2,  # that of TensorFloat-32
+            **rounds,
+        )
+        found[f"sweep, {lowering}, {members} in one program"] = partial(vmapped_sweep.main, sweep)
     found["exported scorer"] = partial(_exported_scorers, networks)
     found["exported detector"] = partial(_exported_detectors, small)
     return found

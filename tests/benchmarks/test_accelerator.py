@@ -31,8 +31,10 @@ def test_every_section_measures_something(small, capsys):
     assert accelerator.failures(result) == []
     rows = {name: found["rows"] for name, found in result["sections"].items()}
     assert list(rows) == [
-        "throughput, toy",
-        "feature network",
+        "throughput, toy, train",
+        "throughput, toy, score",
+        "throughput, toy, score_on_device",
+        "feature network, 32",
         "sharded scorer, shard_map",
         "sharded scorer, pmap",
         "training on several devices",
@@ -40,9 +42,10 @@ def test_every_section_measures_something(small, capsys):
         "exported scorer",
         "exported detector",
     ]
-    measured = [(row["phase"], row["dtype"], row["peer"]) for row in rows["throughput, toy"]]
-    assert measured == [(phase, "float32", "none") for phase in ("train", "score", "score_on_device")]
-    assert all(row["share_of_matmul"] > 0 for row in rows["throughput, toy"])
+    for phase in ("train", "score", "score_on_device"):
+        (row,) = rows[f"throughput, toy, {phase}"]
+        assert (row["phase"], row["dtype"], row["peer"]) == (phase, "float32", "none")
+        assert row["share_of_matmul"] > 0
     for backend in ("shard_map", "pmap"):
         assert rows[f"sharded scorer, {backend}"][0]["backend"] == backend
     (alike,) = rows["training on several devices"]
@@ -55,7 +58,7 @@ def test_every_section_measures_something(small, capsys):
     assert rows["exported detector"][0]["images"] == 20
     printed = capsys.readouterr().out
     assert "peer: none, our side alone: torch not installed" in printed
-    assert "8 of 8: exported detector" in printed
+    assert "10 of 10: exported detector" in printed
     assert "not measured" in printed
 
 
@@ -75,6 +78,24 @@ def test_a_section_that_fails_is_told_and_the_next_one_runs(small, monkeypatch, 
     printed = capsys.readouterr().out
     assert "failed: exported scorer, exported detector" in printed
     assert "skipped: one device" in printed
+
+
+def test_a_run_that_was_stopped_keeps_what_it_measured(small, monkeypatch, capsys):
+    calls: list[str] = []
+    monkeypatch.setattr(accelerator.exported, "scorer", lambda network: calls.append("scorer") or {"network": network})
+    monkeypatch.setattr(accelerator.exported, "pixel_detector", lambda _: ("detector", []))
+    monkeypatch.setattr(accelerator.exported, "detector", lambda *_: calls.append("detector") or 1 / 0)
+    options = small("exported")
+    first = accelerator.main(options)
+    assert calls == ["scorer", "detector"]
+    second = accelerator.main(options)
+    # What failed runs again.
+    assert calls == ["scorer", "detector", "detector"]
+    assert second["sections"]["exported scorer"] == first["sections"]["exported scorer"]
+    assert "exported scorer" in capsys.readouterr().out.split("kept from")[1]
+    monkeypatch.setattr(accelerator, "device", lambda: "1 x another chip")
+    accelerator.main(options)
+    assert calls.count("scorer") == 2
 
 
 def test_targets_are_the_slowest_scores_and_the_largest_sweep():
