@@ -9,7 +9,6 @@ detector scores the test images one after another in this process. Without `--da
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.starts import environment_of_start
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.inspection import AnomalyDetector, unseen_images
@@ -143,9 +143,8 @@ def run_python(arguments: list[str], cache: Path) -> dict[str, float]:
     Raises:
       RuntimeError: the command ends with an error.
     """
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", _WATCH, sys.executable, *arguments]
-    watched = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    watched = subprocess.run(command, env=environment_of_start(cache), check=True, capture_output=True, text=True)
     found = json.loads(watched.stdout)
     if found["ended"] not in (0, 3):  # 3: an anomaly was found.
         raise RuntimeError(f"python {' '.join(arguments)} ended with {found['ended']}: {found['told']}")

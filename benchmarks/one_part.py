@@ -8,7 +8,6 @@ from the start of that process to its first verdict, with programs on disk that 
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.starts import environment_of_start
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.inspection import DetectorConfig, fit_detector
@@ -112,7 +112,7 @@ def measure(model: Path, folder: Path, cores: int, options: Options) -> dict[str
     Raises:
       RuntimeError: the process ends with an error.
     """
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(model.parent / "cache")}
+    environment = environment_of_start(model.parent / "cache")
     command = [sys.executable, "-c", _CHILD, str(model), str(folder), str(cores)]
     # The first process compiles, and leaves the programs on disk.
     for count in ("1", str(options.parts)):

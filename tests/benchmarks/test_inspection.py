@@ -19,6 +19,11 @@ def test_a_process_is_timed_and_its_memory_read_and_an_error_is_told(tmp_path):
         )
 
 
+def test_a_start_has_its_bytecode_as_after_an_installation(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    inspection.run_python(["-c", "import sys; assert not sys.dont_write_bytecode"], tmp_path)
+
+
 def test_every_command_has_a_row_and_a_part_its_milliseconds(tmp_path, monkeypatch):
     def run(arguments, _):
         if arguments[2:3] == ["fit"]:
