@@ -39,6 +39,21 @@ def test_a_help_takes_none_of_what_only_a_page_needs(command):
     assert not found & {"sklearn", "matplotlib", "tensorflow_datasets", "torch"}
 
 
+def test_the_collector_leaves_the_modules_alone_in_a_process_of_the_command_only():
+    program = """
+import gc, sys
+from jaxunreg.cli.main import main
+main(["score", "none.png", "--model", "none"])
+print(gc.get_freeze_count() > 0)
+sys.argv = ["jaxunreg", "score", "none.png", "--model", "none"]
+main()
+print(gc.get_freeze_count() > 50_000, gc.isenabled())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True"]
+
+
 def test_the_package_is_imported_when_a_name_of_it_is_asked_for():
     assert "jax" not in imported("import sys, jaxunreg; print(*sys.modules, file=sys.stderr)")
     found = imported("import sys; from jaxunreg import fit_detector; print(*sys.modules, file=sys.stderr)")
