@@ -77,12 +77,22 @@ def test_a_file_imports_only_from_below_and_takes_no_private_name(path):
         assert not name.startswith("_"), f"{path} imports the private name {name} from {source}"
 
 
+def listed_in(stub: Path) -> list[str]:
+    """The names in the `__all__` of a stub, which type checkers and the site read."""
+    for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{stub} lists no names")
+
+
 @pytest.mark.parametrize("path", FACES, ids=module)
 def test_a_face_hands_names_on_and_does_nothing_else(path):
     face = importlib.import_module(module(path))
     assert face.__doc__
     listed = getattr(face, "__all__", [])
     assert len(set(listed)) == len(listed)
+    if path.with_suffix(".pyi").exists():
+        assert sorted(listed) == sorted(listed_in(path.with_suffix(".pyi")))
     for name in listed:
         assert getattr(face, name).__doc__, f"{module(path)}.{name} has no docstring"
     defined = [

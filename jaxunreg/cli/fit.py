@@ -16,7 +16,7 @@ from jaxunreg.datasets.folders.image_files import Color, OnError
 from jaxunreg.inspection.config import DetectorConfig
 from jaxunreg.inspection.detector_folder import FILE, TRAINING
 from jaxunreg.inspection.fitting import fit_detector
-from jaxunreg.inspection.promises import promises
+from jaxunreg.inspection.promised_rates import promises
 
 HELP = (
     """\

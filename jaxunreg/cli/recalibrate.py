@@ -14,7 +14,7 @@ from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import OnError
 from jaxunreg.inspection.detector import AnomalyDetector
 from jaxunreg.inspection.detector_folder import cannot_write
-from jaxunreg.inspection.promises import promises
+from jaxunreg.inspection.promised_rates import promises
 from jaxunreg.inspection.recalibrating import recalibrate_detector
 from jaxunreg.text import rounded
 

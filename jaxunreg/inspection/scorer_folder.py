@@ -21,9 +21,7 @@ from jaxunreg.features.whitening import Whitening
 from jaxunreg.nn.config import Precision
 from jaxunreg.scoring.feature_scorer import FeatureScorer
 from jaxunreg.scoring.map_scorer import MapScorer
-from jaxunreg.scoring.scorer import make_scorer
 from jaxunreg.stacking import stacked
-from jaxunreg.training.saved_model import load_model, save_model
 
 _WHITENING = "whitening.safetensors"
 _ADVICE = "copy it again, or fit again into another folder"
@@ -60,10 +58,15 @@ class _Files(NamedTuple):
 
 
 def _save_pixels(directory: Path, scorer: Any) -> None:
+    from jaxunreg.training.saved_model import save_model  # imports Flax, which a detector of features does not need
+
     save_model(directory, scorer.model, scorer.variables)
 
 
 def _load_pixels(directory: Path, network: FeatureNetwork | None) -> MapScorer:
+    from jaxunreg.scoring.scorer import make_scorer  # imports Flax, as above
+    from jaxunreg.training.saved_model import load_model
+
     if network is not None:
         raise CheckpointError(
             f"a feature network, {network.name}, for a detector in the space of pixels",

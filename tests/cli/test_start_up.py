@@ -37,6 +37,8 @@ def test_a_help_takes_none_of_what_only_a_page_needs(command):
     found = imported(HELP.format(words=[command, "--help"]))
     assert "jax" in found
     assert not found & {"sklearn", "matplotlib", "tensorflow_datasets", "torch"}
+    if command == "score":
+        assert not found & {"flax", "optax", "orbax", "scipy"}  # Detectors of features need none of them.
 
 
 def test_the_collector_leaves_the_modules_alone_in_a_process_of_the_command_only():

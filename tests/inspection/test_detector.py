@@ -17,10 +17,11 @@ from jaxunreg.datasets.folders.files import load_files
 from jaxunreg.datasets.folders.image_file import ImageFile
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.files import temporary_sibling
-from jaxunreg.inspection import detector_folder, fitting, pixel_fitting, scorer_folder, selection
+from jaxunreg.inspection import detector_folder, fitting, pixel_fitting, selection
 from jaxunreg.inspection.learned import Learned
 from jaxunreg.scoring import each
 from jaxunreg.serialization import with_checksum, without_checksum
+from jaxunreg.training import saved_model
 
 CONFIG = ju.DetectorConfig(
     space="pixels",
@@ -254,7 +255,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_is_left(detector, tmp_p
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scorer_folder, "save_model", full)
+    monkeypatch.setattr(saved_model, "save_model", full)
     with pytest.raises(ju.CheckpointError, match=r"cannot be written: .*No space left"):
         detector.save(tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["used"]
