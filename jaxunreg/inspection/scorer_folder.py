@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -21,7 +20,7 @@ from jaxunreg.features.whitening import Whitening
 from jaxunreg.nn.config import Precision
 from jaxunreg.scoring.feature_scorer import FeatureScorer
 from jaxunreg.scoring.map_scorer import MapScorer
-from jaxunreg.stacking import stacked
+from jaxunreg.tensor_file import read_tensors
 
 _WHITENING = "whitening.safetensors"
 _ADVICE = "copy it again, or fit again into another folder"
@@ -91,18 +90,13 @@ def _save_features(directory: Path, scorer: Any) -> None:
     safetensors.numpy.save_file(arrays, directory / _WHITENING, metadata={"about": json.dumps(about)})
 
 
-_LARGE = 2**22
-"""Arrays with more numbers than this are read part by part."""
-
-
 def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer:
     path = directory / _WHITENING
     if not path.is_file():
         raise CheckpointError(f"no file {path}", "what was learned, saved there", _ADVICE)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["about"])
-            arrays = {name: _array(file, name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        arrays, metadata = read_tensors(path)
+        about = json.loads(metadata["about"])
         height, width = about["working_size"]
         density = _density(arrays)
         wanted, channels = about["network_sha256"], about["channels"]
@@ -111,18 +105,6 @@ def _load_features(directory: Path, network: FeatureNetwork | None) -> MapScorer
             f"{path}, which cannot be read: {error}", "a file that `jaxunreg fit` wrote", _ADVICE
         ) from error
     return FeatureScorer(_network(network, about, wanted), density, (height, width), channels)
-
-
-def _array(file: Any, name: str) -> jax.Array:
-    """Return an array of a file. A large one is read part by part, because in one piece it takes twice its memory.
-
-    The factors of 48x48 places take 213 MB. Small arrays are not worth the program that `stacked` compiles.
-    """
-    part = file.get_slice(name)
-    shape = part.get_shape()
-    if math.prod(shape) < _LARGE:
-        return jax.device_put(file.get_tensor(name))
-    return stacked((part[k : k + 1][0] for k in range(shape[0])), shape[0])
 
 
 def _density(arrays: dict[str, jax.Array]) -> FeatureDensity:
