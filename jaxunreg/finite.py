@@ -6,6 +6,10 @@ import numpy as np
 from jaxunreg.errors import ArgumentError
 from jaxunreg.typing import PyTree
 
+# Number of values that are checked at a time. In one piece, the truth values of a detector of 250 MB take 70 MB and 0.1
+# to 0.2 s instead of 0.05 s.
+_PART = 2**16
+
 
 def check_finite(arrays: PyTree, field: str = "variables") -> None:
     """Refuse learned arrays with NaN or infinities: they would make every score NaN.
@@ -26,7 +30,9 @@ def check_finite(arrays: PyTree, field: str = "variables") -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
         if not jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact):
             continue
-        bad = int(np.count_nonzero(~np.isfinite(np.asarray(leaf))))
+        values = np.asarray(leaf).reshape(-1)
+        parts = (values[k : k + _PART] for k in range(0, values.size, _PART))
+        bad = sum(part.size - int(np.count_nonzero(np.isfinite(part))) for part in parts)
         if bad:
             raise ArgumentError(
                 f"{field} with NaN or infinities, {bad} of the {leaf.size} values of {jax.tree_util.keystr(path)}",
