@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -169,8 +170,10 @@ def read_detector(directory: str | Path, make: Callable[..., _T], network: Featu
     # A file written by hand may hold anything. Other types raise AttributeError, many brackets RecursionError.
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as error:
         raise _damaged(directory / FILE, f"{type(error).__name__}: {error}") from error
-    scorer = load_scorer(directory / MODEL, space, network)
-    found_files = file_hashes(directory / MODEL)
+    with ThreadPoolExecutor(1) as beside:
+        hashing = beside.submit(file_hashes, directory / MODEL)
+        scorer = load_scorer(directory / MODEL, space, network)
+        found_files = hashing.result()
     differing = [name for name, sha256 in model_files.items() if found_files.get(name) != sha256]
     if differing or not model_files:
         raise _damaged(directory, f"{MODEL} is not the model that {FILE} was written with ({', '.join(differing)})")
