@@ -45,7 +45,7 @@ class HashedFile:
         Raises:
           OSError: the file cannot be read, or is a pipe, a socket or a device.
         """
-        contents = read_file(self.path)
+        contents = self._contents()
         with self._hashing:
             if self._sha256 is None:
                 self._sha256 = hashlib.sha256(contents).hexdigest()
@@ -60,11 +60,14 @@ class HashedFile:
         """
         with self._hashing:
             if self._sha256 is None:
-                self._sha256 = hashlib.sha256(read_file(self.path)).hexdigest()
+                self._sha256 = hashlib.sha256(self._contents()).hexdigest()
             return self._sha256
+
+    def _contents(self) -> bytes:
+        return read_file(self.path)
 
     def __repr__(self) -> str:
         return f"HashedFile({str(self.path)!r})"
 
     def __reduce__(self) -> tuple:
-        return HashedFile, (self.path, self._sha256)
+        return type(self), (self.path, self._sha256)

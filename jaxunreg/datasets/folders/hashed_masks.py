@@ -1,6 +1,5 @@
 """Several masks of one image, in a folder of their own."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -34,24 +33,9 @@ class HashedMasks(HashedFile):
             raise ImageFileError(self.path, "holds no mask", f"files with a suffix among {', '.join(SUFFIXES)}")
         return found
 
-    def read(self) -> bytes:
-        """The hashes of all files, which stand for their bytes."""
-        contents = "".join(part.sha256 for part in self.parts).encode()
-        with self._hashing:
-            if self._sha256 is None:
-                self._sha256 = hashlib.sha256(contents).hexdigest()
-        return contents
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 over the hashes of the files, as they were when they were first read."""
-        if self._sha256 is None:
-            self.read()
-        assert self._sha256 is not None  # for mypy: reading sets it
-        return self._sha256
-
-    def __reduce__(self) -> tuple:
-        return HashedMasks, (self.path, self._sha256)
+    def _contents(self) -> bytes:
+        """Return the hashes of all files, which stand for their bytes."""
+        return "".join(part.sha256 for part in self.parts).encode()
 
 
 def hashed_mask(path: Path) -> HashedFile:
