@@ -11,11 +11,7 @@ over fresh processes of each side alone.
 
 import functools
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,10 +26,10 @@ from rich.table import Table
 
 from benchmarks import side, torch_device
 from benchmarks.float32 import Float32, multiplied_as
+from benchmarks.fresh_process import measured
 from benchmarks.side import Dtype, Name
-from benchmarks.speed import Runner, ratios, take_turns
+from benchmarks.speed import Runner, check_turns, ratios, take_turns
 from benchmarks.throughput import PAUSE, Peer
-from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.features import EfficientNetLite0
 
 
@@ -67,11 +63,7 @@ class Options:
     json: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or not self.seconds > 0 or self.processes < 0:
-            raise ArgumentError(
-                ", ".join(argument(name, getattr(self, name)) for name in ("rounds", "seconds", "processes")),
-                "at least 1, above zero, and at least 0",
-            )
+        check_turns(self.rounds, self.seconds, self.processes)
 
 
 def main(options: Options) -> list[dict[str, Any]]:
@@ -200,22 +192,8 @@ def alone(name: Name, size: int, batch: int, dtype: Dtype) -> dict[str, float]:
 
 
 def _in_process(dtype: Dtype, name: Name, size: int, batch: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {
-            **os.environ,
-            "JAX_COMPILATION_CACHE_DIR": cache,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "TORCHINDUCTOR_CACHE_DIR": cache,
-        }
-        arguments = ("--name", name, "--sizes", str(size), "--batches", str(batch), "--dtypes", dtype)
-
-        def run() -> dict[str, float]:
-            command = [sys.executable, "-m", "benchmarks.features", *arguments]
-            output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-            return json.loads(output.splitlines()[-1])
-
-        cold = run()
-        return {**cold, "compile_seconds_warm": run()["compile_seconds"]} if name == "jaxunreg" else cold
+    arguments = ("--name", name, "--sizes", str(size), "--batches", str(batch), "--dtypes", dtype)
+    return measured("benchmarks.features", arguments, cached=name == "jaxunreg")
 
 
 def _table(results: list[dict[str, Any]]) -> Table:

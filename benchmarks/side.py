@@ -11,7 +11,6 @@ import os
 import platform
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 import jaxunreg as ju
 from benchmarks import torch_device
 from benchmarks.float32 import multiplied_as
+from benchmarks.fresh_process import measured
 from benchmarks.speed import Runner
 from jaxunreg.models import apply
 from jaxunreg.provenance import device
@@ -230,25 +230,13 @@ def versions(*, with_torch: bool = True) -> dict[str, str]:
 
 def in_process(network: Network, phase: Phase, dtype: Dtype, name: str) -> dict[str, float]:
     """Return compile time, cold and from the persistent cache, and peak memory of one side, in fresh processes."""
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {
-            **os.environ,
-            "JAX_COMPILATION_CACHE_DIR": cache,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "TORCHINDUCTOR_CACHE_DIR": cache,
-        }
-        if phase == "score":
-            environment[_WEIGHTS] = str(Path(cache, "weights.npz"))
+    options = ("--network", network, "--phase", phase, "--dtype", dtype, "--name", name)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {}
+        if phase != "train":
+            environment[_WEIGHTS] = str(Path(folder, "weights.npz"))
             np.savez(environment[_WEIGHTS], **flatten_dict(trained(network), sep="/"))
-        options = ("--network", network, "--phase", phase, "--dtype", dtype, "--name", name)
-        command = [sys.executable, "-m", "benchmarks.side", *options]
-
-        def run() -> dict[str, float]:
-            output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-            return json.loads(output.splitlines()[-1])
-
-        cold = run()
-        return {**cold, "compile_seconds_warm": run()["compile_seconds"]} if name == "jaxunreg" else cold
+        return measured("benchmarks.side", options, cached=name == "jaxunreg", environment=environment)
 
 
 def main(network: Network, phase: Phase, dtype: Dtype, name: Name) -> None:

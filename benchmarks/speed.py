@@ -5,10 +5,30 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
+from jaxunreg.errors import ArgumentError, argument
+
 Runner: TypeAlias = Callable[[], int]
 """A function that does some work, waits for its end, and returns the number of images."""
 
 Side = TypeVar("Side")
+
+
+def check_turns(rounds: int, seconds: float, processes: int) -> None:
+    """Refuse numbers with which nothing would be measured.
+
+    Args:
+      rounds: how often the sides take turns.
+      seconds: how long each side runs in a round.
+      processes: how often each side is measured in a process of its own.
+
+    Raises:
+      ArgumentError: a number is out of its range.
+    """
+    if rounds < 1 or not seconds > 0 or processes < 0:
+        given = {"rounds": rounds, "seconds": seconds, "processes": processes}
+        raise ArgumentError(
+            ", ".join(argument(name, value) for name, value in given.items()), "at least 1, above zero, and at least 0"
+        )
 
 
 def images_per_second(runner: Runner, seconds: float) -> float:

@@ -26,9 +26,8 @@ from rich.table import Table
 from benchmarks import side
 from benchmarks.float32 import Float32, multiplied_as
 from benchmarks.side import Dtype, Network, Phase
-from benchmarks.speed import Runner, ratios, take_turns
+from benchmarks.speed import Runner, check_turns, ratios, take_turns
 from benchmarks.torch_device import check_peer
-from jaxunreg.errors import ArgumentError, argument
 
 Peer = Literal["eager", "compile"]
 
@@ -67,11 +66,7 @@ class Options:
     figure: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or not self.seconds > 0 or self.processes < 0:
-            raise ArgumentError(
-                ", ".join(argument(name, getattr(self, name)) for name in ("rounds", "seconds", "processes")),
-                "at least 1, above zero, and at least 0",
-            )
+        check_turns(self.rounds, self.seconds, self.processes)
 
 
 def main(options: Options) -> list[dict[str, Any]]:
