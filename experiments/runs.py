@@ -73,6 +73,20 @@ class Run(Generic[ConfigT]):
         """Return the content of `config.json`: the command, the settings, the versions, the device, the data."""
         return json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
 
+    @property
+    def head(self) -> dict[str, Any]:
+        """Return the first entries of `results.json`: what was run, on which data."""
+        record = self.record
+        settings = {name: record["config"][name] for name in ("preset", "seed")}
+        return {"experiment": record["experiment"], **settings, "command": record["command"], "data": record["data"]}
+
+    @property
+    def tail(self) -> dict[str, Any]:
+        """Return the last entries of `results.json`: how long each stage took, and on what."""
+        record = self.record
+        timings = {name: round(seconds, 2) for name, seconds in self.timings.items()}
+        return {"timings": timings, "versions": record["versions"], "device": record["device"]}
+
     def record_data(self, description: Mapping[str, Any]) -> None:
         """Note the data in `config.json`.
 

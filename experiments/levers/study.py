@@ -83,13 +83,9 @@ def train_lever(run: LeversRun, data: Data, name: LeverName) -> Scores:
 
 def summarise(run: LeversRun, scores: Mapping[LeverName, Scores]) -> dict[str, Any]:
     """Return the content of `results.json`."""
-    config, record = run.config, run.record
+    config = run.config
     return {
-        "experiment": EXPERIMENT,
-        "preset": config.preset,
-        "seed": config.seed,
-        "command": record["command"],
-        "data": record["data"],
+        **run.head,
         "validation": config.validation_size,
         "images": config.train.steps * config.train.batch_size,
         "rows": [
@@ -102,7 +98,5 @@ def summarise(run: LeversRun, scores: Mapping[LeverName, Scores]) -> dict[str, A
             }
             for name, found in scores.items()
         ],
-        "timings": {name: round(seconds, 2) for name, seconds in run.timings.items()},
-        "versions": record["versions"],
-        "device": record["device"],
+        **run.tail,
     }

@@ -8,7 +8,7 @@ import numpy as np
 from jaxunreg.scoring.aggregation import mean_of_highest
 
 from .choosing import Chosen, choose, headline_candidate
-from .config import EXPERIMENT, FeatureModel, ManufacturingConfig, ManufacturingRun
+from .config import FeatureModel, ManufacturingConfig, ManufacturingRun
 from .feature_scores import FeatureScores
 from .figures_of_merit import Complexities, image_figures
 from .models import MODELS, Candidate, chooses, of_features, pixel_trials
@@ -36,23 +36,17 @@ def summarise(
       chosen: the reported setting of each model of pixels and score.
       pixels: the pixel figures of each score, for the headline candidates of each such model.
     """
-    config, record = run.config, run.record
+    config = run.config
     complexities = Complexities()
     return {
-        "experiment": EXPERIMENT,
-        "preset": config.preset,
-        "seed": config.seed,
-        "command": record["command"],
-        "data": record["data"],
+        **run.head,
         "split": _describe_splits(config, splits),
         "rows": [
             *_rows_of_features(run, splits, features, complexities),
             *_rows_of_pixels(run, splits, scores, chosen, pixels, complexities),
         ],
         "notes": run.notes,
-        "timings": {name: round(seconds, 2) for name, seconds in run.timings.items()},
-        "versions": record["versions"],
-        "device": record["device"],
+        **run.tail,
     }
 
 

@@ -10,7 +10,7 @@ from jaxunreg.metrics.ranking import roc_auc
 
 from ..toy_data import Data
 from ..toy_scores import KINDS, Scores
-from .config import EXPERIMENT, ToyRun
+from .config import ToyRun
 
 
 def summarise(
@@ -23,13 +23,8 @@ def summarise(
             key: roc_auc(*pair, paired=True, bootstrap=run.config.bootstrap)._asdict() for key, pair in scores.items()
         }
 
-    record = run.record
     return {
-        "experiment": EXPERIMENT,
-        "preset": run.config.preset,
-        "seed": run.config.seed,
-        "command": record["command"],
-        "data": record["data"],
+        **run.head,
         "auc": {model: auc(scores) for model, scores in models.items()},
         "explained_by_class": {
             model: {key: explained_by_class(pair[0], data.labels) for key, pair in scores.items()}
@@ -47,9 +42,7 @@ def summarise(
         "latent_dims_steps": run.config.latent_dims_steps,
         "late_auc": late_auc(run.training_records("vae"), run.config.vae_train.steps),
         "notes": run.notes,
-        "timings": {name: round(seconds, 2) for name, seconds in run.timings.items()},
-        "versions": record["versions"],
-        "device": record["device"],
+        **run.tail,
     }
 
 
