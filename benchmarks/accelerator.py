@@ -9,8 +9,8 @@ or runs on the CPU alone, our side is measured alone, and the first lines say so
 
 Each section runs by itself. If one fails, its error is in the file, the others run, and the exit status is 1. The file
 is written after each section. The same command on the same device keeps the sections that the file has, and runs the
-others, so a time limit loses only the section that it interrupts. `--size small` runs to its end on a CPU in a minute
-or two and shows that the script works; its figures mean nothing.
+others, so a time limit loses only the section that it interrupts. `--size small` runs to its end on a CPU in some
+minutes and shows that the script works; its figures mean nothing.
 """
 
 import gc
@@ -88,8 +88,8 @@ def main(options: Options) -> dict[str, Any]:
         console.print(f"\n[bold]{number} of {len(chosen)}: {escape(name)}[/bold]")
         sections[name] = found = _outcome(run, options, console)
         result["targets"] = against_targets(sections)
-        said = found.get("error") or found.get("skipped") or f"{len(found['rows'])} rows"
-        console.print(f"{said} in {found['seconds']:.1f} s", markup=False)
+        said = found.get("error") or found.get("skipped") or f"rows: {len(found['rows'])}"
+        console.print(f"{said}; {found['seconds']:.1f} s", markup=False)
         if options.json is not None:
             with replacing(options.json) as temporary:
                 temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
