@@ -62,13 +62,17 @@ class VAE(NetworkModel):
 
     def decode(self, z: Latents, *, train: bool = False) -> Gaussian:
         """Return the likelihood `p(x|z)`: mean and log-variance, each `[batch, height, width, channels]`."""
-        mean, log_var, _ = self._likelihood(self.decoder(z, train=train), axis=-1)
-        return Gaussian(mean, log_var)
+        parts = jnp.split(self.decoder(z, train=train), 2, axis=-1)
+        # Apart and flat, because a CPU works on a last axis of few channels element by element. The barrier keeps XLA
+        # from undoing it, and from cutting both out of the decoder's sums in every loop. Training 32x32x3 images takes
+        # 2 % less time.
+        flat = jax.lax.optimization_barrier(tuple(part.reshape(len(z), -1) for part in parts))
+        mean, log_var, _ = self._likelihood(*flat)
+        return Gaussian(mean.reshape(parts[0].shape), log_var.reshape(parts[0].shape))
 
-    def _likelihood(self, decoded: Array, *, axis: int) -> tuple[Array, Array, Array]:
-        """Return mean, log-variance and inverse variance, from the decoder's output and the axis of its channels."""
+    def _likelihood(self, mean: Array, log_var: Array) -> tuple[Array, Array, Array]:
+        """Return mean, log-variance and inverse variance, from the two halves of the decoder's output."""
         config = self.config
-        mean, log_var = jnp.split(decoded, 2, axis=axis)
         log_var = log_var + config.x_log_var_init
         # The mean starts at mid-gray, so that the first steps are not spent on the brightness.
         return mean + 0.5, *soft_clip_with_inverse(log_var, config.x_log_var_min, config.x_log_var_max)
@@ -99,7 +103,7 @@ class VAE(NetworkModel):
         height, width, _ = self.config.image_shape
         # The barrier keeps XLA from fusing this with the sums over images: they would be rounded differently.
         images, planes, d = jax.lax.optimization_barrier((images, planes, by_image.d))
-        mean, log_var, inverse_var = self._likelihood(planes, axis=0)
+        mean, log_var, inverse_var = self._likelihood(*jnp.split(planes, 2, axis=0))
 
         def summed(by_channel: Array) -> Array:
             return from_planes(jnp.sum(by_channel, axis=0, keepdims=True), height, width)[..., 0]
@@ -113,7 +117,7 @@ class VAE(NetworkModel):
 
     def _image_terms(self, images: Images, posterior: Gaussian, planes: Array) -> Decomposition:
         """Return the result of `terms`, from planes. A CPU computes planes faster; sums need no order of pixels."""
-        mean, log_var, inverse_var = self._likelihood(planes, axis=0)
+        mean, log_var, inverse_var = self._likelihood(*jnp.split(planes, 2, axis=0))
         by_image = jax.vmap(decompose_gaussian, in_axes=(2, 2, 2, 0, 0, 2))
         return by_image(to_planes(images), mean, log_var, *posterior, inverse_var)
 
