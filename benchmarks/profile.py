@@ -1,18 +1,25 @@
-"""The time of scoring on a CPU, layer by layer, beside the speed of a matrix product in the same run.
+"""The time of scoring or training on a CPU, layer by layer, beside the speed of a matrix product in the same run.
 
-    python -m benchmarks.profile --network large --dtype bfloat16
+    python -m benchmarks.profile --network large --phase train --json profile.json
 
-The milliseconds are for a batch, summed over operations. Operations of neighbouring layers can run at the same time, so
-they may add up to more than the time of a batch. GFLOP/s count the operations of a direct convolution.
+The milliseconds are for a batch, summed over operations. An operation counts with the shortest of its times, since
+other work on the machine only makes it longer. Operations of neighbouring layers can run at the same time, so they may
+add up to more than the time of a batch. GFLOP/s count the operations of a direct convolution. Winograd's filtering
+needs fewer: the last line says how long its products would take at the speed of the large matrix product.
+
+`taskset -c 0 python -m benchmarks.profile` measures one core, where nothing runs at the same time.
 """
 
+import json
+import os
 import re
-import statistics
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,15 +30,21 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
-from benchmarks.throughput import matmul_gflops
+from jaxunreg.compilation import TRAINING_LEVEL
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import apply_in_batches, images_a_batch
 from jaxunreg.scoring.scorer import fold_scorer
+from jaxunreg.training.state import init_state
+from jaxunreg.training.step import train_steps
 
-_BATCHES = 16
+_BATCHES = side.STEPS
 # Operations that the compiler adds have no name in the model. They count as the rest.
 _OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (?:.*op_name="([^"]*)")?', re.MULTILINE)
 _LAYER = re.compile(r"(encoder|decoder)/(Convolution|Dense)_(\d+)/")
+_TRACED: dict[str, Any] = {"xla_cpu_enable_xprof_traceme": True}
+
+Program = tuple[Callable[[], Any], str, float]
+"""A call over some batches, the compiled program's text, and the operations of its matrix products for a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,71 +53,178 @@ class Options:
 
     Attributes:
       network: the paper's network for 32x32 (toy) or 96x96 (large).
+      phase: scoring, or training with the batch's statistics.
       dtype: dtype of the matrix products.
       calls: number of traced calls of 16 batches each. Equally many are timed before.
+      json: where to write the result.
     """
 
     network: side.Network = "large"
+    phase: Literal["train", "score"] = "score"
     dtype: side.Dtype = "float32"
     calls: int = 6
+    json: Path | None = None
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
-    model = side.model(options.network, options.dtype)
-    scorer = fold_scorer(ju.make_scorer(model, side.trained(options.network)))
-    batch = images_a_batch(scorer, None)
-    shape = (_BATCHES, batch, *model.config.image_shape)
-    images = jnp.asarray(np.resize(side.images(options.network), shape))
-    traced: dict[str, str | bool] = {"xla_cpu_enable_xprof_traceme": True}
-    program = apply_in_batches.lower(apply.terms, scorer, images, np.int32(_BATCHES)).compile(compiler_options=traced)
+def main(options: Options) -> dict[str, Any]:
+    """Measure, print and write."""
+    make = _scoring if options.phase == "score" else _training
+    (call, text, needed), batch = make(options.network, options.dtype)
 
-    def call() -> float:
+    def seconds() -> float:
         began = time.perf_counter()
-        jax.block_until_ready(program(scorer, images, np.int32(_BATCHES)))
+        jax.block_until_ready(call())
         return time.perf_counter() - began
 
-    call()
-    peak = matmul_gflops(options.dtype)
-    seconds = statistics.median(call() for _ in range(options.calls)) / _BATCHES
+    seconds()
+    peak = _matmul_gflops(options.dtype)
+    a_batch = min(seconds() for _ in range(options.calls)) / _BATCHES
     with tempfile.TemporaryDirectory() as directory:
         with jax.profiler.trace(directory):
             for _ in range(options.calls):
-                call()
-        times = _times(Path(directory), dict(_OPERATION.findall(program.as_text() or "")))
-    milliseconds = {key: value / (options.calls * _BATCHES) for key, value in times.items()}
-
+                seconds()
+        times = _times(Path(directory), dict(_OPERATION.findall(text)), options.calls * _BATCHES)
     flops = side.layer_flops(options.network)
-    table = Table(title=f"{options.network}, {options.dtype}: {1e3 * seconds:.1f} ms a batch of {batch}")
-    for column in ("layer", "products, ms", "all else, ms", "GFLOP/s", "of matmul"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
+    layers: list[dict[str, Any]] = []
     for layer in [*flops, "the rest"]:
-        products, rest = (milliseconds.get((layer, product), 0.0) for product in (True, False))
-        speed = flops.get(layer, 0.0) * batch / 1e6 / (products + rest) if products + rest else 0.0
-        cells = (f"{speed:.0f}", f"{speed / peak:.0%}") if layer in flops else ("", "")
-        table.add_row(layer, f"{products:.2f}", f"{rest:.2f}", *cells)
-    sums = [sum(value for key, value in milliseconds.items() if key[1] is product) for product in (True, False)]
-    table.add_section()
-    table.add_row("sum", *(f"{value:.2f}" for value in sums))
-    console = Console()
-    console.print(f"jax {jax.__version__} on {side.machine()}; a matrix product reaches {peak:.0f} GFLOP/s")
-    console.print(table)
+        products, rest = (times.get((layer, product), 0.0) for product in (True, False))
+        passes = 1 if options.phase == "score" else 2 if layer == "encoder Convolution_0" else 3
+        direct = passes * flops.get(layer, 0.0) * batch / 1e6
+        layers.append({"layer": layer, "products_ms": products, "rest_ms": rest, "direct_mflop": direct})
+    result = {
+        "network": options.network,
+        "phase": options.phase,
+        "dtype": options.dtype,
+        "batch_size": batch,
+        "milliseconds": 1e3 * a_batch,
+        "products_ms": sum(row["products_ms"] for row in layers),
+        "rest_ms": sum(row["rest_ms"] for row in layers),
+        "products_at_peak_ms": needed / peak / 1e6,
+        "matmul_gflops": peak,
+        "layers": layers,
+        **side.versions(with_torch=False),
+    }
+    _print(result)
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
 
 
-def _times(directory: Path, operations: dict[str, str]) -> Counter[tuple[str, bool]]:
-    """Return milliseconds by layer, for matrix products and for everything else."""
+def _scoring(network: side.Network, dtype: side.Dtype) -> tuple[Program, int]:
+    model = side.model(network, dtype)
+    scorer = fold_scorer(ju.make_scorer(model, side.trained(network)))
+    batch = images_a_batch(scorer, None)
+    images = jnp.asarray(np.resize(side.images(network), (_BATCHES, batch, *model.config.image_shape)))
+    program = apply_in_batches.lower(apply.terms, scorer, images, np.int32(_BATCHES)).compile(compiler_options=_TRACED)
+    needed = product_flops(
+        jax.make_jaxpr(lambda x: apply.terms(model.for_platform("cpu"), scorer.variables, x))(
+            images[0].astype(jnp.float32)
+        ).jaxpr
+    )
+    return (lambda: program(scorer, images, np.int32(_BATCHES)), program.as_text() or "", needed), batch
+
+
+def _training(network: side.Network, dtype: side.Dtype) -> tuple[Program, int]:
+    model, batch = side.model(network, dtype).for_platform("cpu"), side.BATCH_SIZE[network]
+    config = ju.TrainConfig(steps=10**6, batch_size=batch, steps_per_dispatch=_BATCHES)
+    images = jnp.asarray(side.images(network))
+    indices = np.random.default_rng(1).integers(0, len(images), (_BATCHES, batch), np.int32)
+    states = [init_state(model, config, jax.random.key(0))]
+    lowered = train_steps.lower(model, config, states[0], images, indices, np.int32(_BATCHES))
+    options: dict[str, Any] = {**_TRACED, "xla_backend_optimization_level": TRAINING_LEVEL}
+    program = lowered.compile(compiler_options=options)
+    step = jax.make_jaxpr(lambda state: train_steps(model, config, state, images, indices, np.int32(_BATCHES)))
+    needed = product_flops(step(states[0]).jaxpr)
+
+    def call() -> Any:
+        state, metrics = program(states.pop(), images, indices, np.int32(_BATCHES))
+        states.append(state)
+        return metrics
+
+    return (call, program.as_text() or "", needed), batch
+
+
+@jax.jit
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+
+
+def _matmul_gflops(dtype: side.Dtype, n: int = 1024) -> float:
+    """Return the GFLOP/s of a large matrix product by the seconds of the cores, which other work does not use up."""
+    a = jnp.ones((n, n), dtype)
+    _matmul(a, a).block_until_ready()
+    seconds = []
+    for _ in range(20):
+        began = time.process_time()
+        _matmul(a, a).block_until_ready()
+        seconds.append(time.process_time() - began)
+    return 2 * n**3 / min(seconds) / 1e9 * len(os.sched_getaffinity(0))
+
+
+def product_flops(jaxpr: Any) -> float:
+    """Return the operations of all matrix products in a program, two a multiplication and addition; loops count once.
+
+    >>> import jax, jax.numpy as jnp
+    >>> product_flops(jax.make_jaxpr(jnp.dot)(jnp.ones((2, 3)), jnp.ones((3, 5))).jaxpr)
+    60.0
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (summed, _), _ = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2.0 * float(np.prod([left[axis] for axis in summed])) * equation.outvars[0].aval.size
+        total += sum(product_flops(inner) for inner in _inner(equation.params.values()))
+    return total
+
+
+def _inner(values: Any) -> Iterator[Any]:
+    """Yield the programs among the parameters of an equation."""
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _inner(value)
+        elif hasattr(value, "jaxpr") or hasattr(value, "eqns"):
+            yield getattr(value, "jaxpr", value)
+
+
+def _times(directory: Path, operations: dict[str, str], batches: int) -> dict[tuple[str, bool], float]:
+    """Return milliseconds a batch by layer, for matrix products and for everything else."""
     (path,) = directory.glob("**/*.xplane.pb")
-    times: Counter[tuple[str, bool]] = Counter()
+    events: dict[str, list[float]] = defaultdict(list)
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
             for event in line.events:
                 # The event of a loop contains those of its body.
                 if event.name in operations and not event.name.startswith("while"):
-                    source = operations[event.name]
-                    found = _LAYER.search(source)
-                    layer = f"{found[1]} {found[2]}_{found[3]}" if found else "the rest"
-                    times[layer, "dot_general" in source] += event.duration_ns / 1e6
+                    events[event.name].append(event.duration_ns / 1e6)
+    times: dict[tuple[str, bool], float] = defaultdict(float)
+    for name, durations in events.items():
+        source = operations[name]
+        found = _LAYER.search(source)
+        layer = f"{found[1]} {found[2]}_{found[3]}" if found else "the rest"
+        # The gradients with respect to weights keep the name of their last operation, which is no product.
+        product = "dot_general" in source or name.startswith("dot")
+        times[layer, product] += min(durations) * len(durations) / batches
     return times
+
+
+def _print(result: dict[str, Any]) -> None:
+    peak = result["matmul_gflops"]
+    title = f"{result['network']}, {result['phase']}, {result['dtype']}"
+    table = Table(title=f"{title}: {result['milliseconds']:.1f} ms a batch of {result['batch_size']}")
+    for column in ("layer", "products, ms", "all else, ms", "GFLOP/s", "of matmul"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for row in result["layers"]:
+        products, rest = row["products_ms"], row["rest_ms"]
+        speed = row["direct_mflop"] / (products + rest) if products + rest else 0.0
+        cells = (f"{speed:.0f}", f"{speed / peak:.0%}") if row["direct_mflop"] else ("", "")
+        table.add_row(row["layer"], f"{products:.2f}", f"{rest:.2f}", *cells)
+    table.add_section()
+    table.add_row("sum", f"{result['products_ms']:.2f}", f"{result['rest_ms']:.2f}")
+    table.add_row("at the speed of the large product", f"{result['products_at_peak_ms']:.2f}", "")
+    console = Console()
+    console.print(f"jax {jax.__version__} on {side.machine()}; a matrix product reaches {peak:.0f} GFLOP/s")
+    console.print(table)
 
 
 if __name__ == "__main__":

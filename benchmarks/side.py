@@ -178,14 +178,22 @@ def flops(network: Network, phase: Phase) -> float:
 
     Training counts three times the forward pass, but only twice for the first layer, whose input needs no gradient.
     """
-    layers = layer_flops(network)
-    total = sum(layers.values())
-    return 3 * total - layers["encoder Convolution_0"] if phase == "train" else total
+    config = model(network).config
+    return training_flops(config) if phase == "train" else sum(_layer_flops(config).values())
+
+
+def training_flops(config: ju.VAEConfig) -> float:
+    """Return the operations of training on an image, as `flops` counts them."""
+    layers = _layer_flops(config)
+    return 3 * sum(layers.values()) - layers["encoder Convolution_0"]
 
 
 def layer_flops(network: Network) -> dict[str, float]:
     """Return the operations of scoring an image, by layer, in the order of the network."""
-    config = model(network).config
+    return _layer_flops(model(network).config)
+
+
+def _layer_flops(config: ju.VAEConfig) -> dict[str, float]:
     height, width, c_in = config.image_shape
     encoder = []
     for layer in range(config.depth):

@@ -1,5 +1,6 @@
 """Every benchmark runs from beginning to end, on tiny networks, and its figures fit each other."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import devices, memory, profile, side, throughput, vmapped_sweep
+from benchmarks import crops, devices, memory, profile, side, throughput, vmapped_sweep
 from jaxunreg.errors import ArgumentError
+from jaxunreg.inspection.config import DetectorConfig
 
 with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the peer")
 
@@ -62,12 +64,35 @@ def test_memory_of_one_image_is_measured_in_a_process_of_its_own(monkeypatch, tm
     assert 50 < row["peak_memory_mb"] < 10_000
 
 
-def test_profile_tells_the_layers_apart(tiny, capsys):
-    profile.main(profile.Options(network="toy", calls=1))
+@pytest.mark.parametrize("phase", ["score", "train"])
+def test_profile_tells_the_layers_apart(tiny, capsys, tmp_path, phase):
+    path = tmp_path / "profile.json"
+    found = profile.main(profile.Options(network="toy", phase=phase, calls=1, json=path))
     printed = capsys.readouterr().out
-    for layer in side.layer_flops("toy"):
+    for layer in [*side.layer_flops("toy"), "the rest"]:
         assert layer in printed
-    assert "the rest" in printed
+    direct = sum(row["direct_mflop"] for row in found["layers"])
+    assert direct == pytest.approx(side.flops("toy", phase) * found["batch_size"] / 1e6)
+    assert 0 < found["products_ms"] < found["products_ms"] + found["rest_ms"]
+    # So few channels need no Winograd filtering: the products are those of the direct convolution, or with borders.
+    needed = found["products_at_peak_ms"] * found["matmul_gflops"]
+    assert direct <= needed < 3 * direct
+    assert json.loads(path.read_text()) == found
+
+
+def test_crops_are_compared_with_whole_images(tiny, tmp_path):
+    train = dataclasses.replace(DetectorConfig(space="pixels").train, batch_size=4)
+    sizes = {"patch": 8, "depth": 2, "base_channels": 2, "latent_dim": 2, "stride": 4}
+    detector = DetectorConfig(space="pixels", **sizes, train=train)
+    path = tmp_path / "crops.json"
+    found = crops.main(crops.Options(parts=16, size=12, detector=detector, rounds=1, seconds=1e-3, json=path))
+    assert found["image_shape"] == [8, 8, 3]
+    # Three channels in the first layer and six in the last, instead of one and two.
+    assert 1 < found["operations_of_a_crop"] < 3
+    speeds = found["crops_per_second"] / found["large_images_per_second"]
+    assert found["ratio"] == pytest.approx(speeds * found["operations_of_a_crop"])
+    assert 0 < found["feed_share"] < 1
+    assert json.loads(path.read_text()) == found
 
 
 def test_the_operations_of_a_layer_are_those_of_its_products(tiny):
