@@ -23,6 +23,8 @@ QUOTED = {
         peers.peers,
         speed.throughput,
         speed.throughput_short,
+        speed.profile,
+        speed.crops,
         speed.sweep,
         speed.one_part,
         speed.inspection,

@@ -51,6 +51,41 @@ def throughput_short() -> str:
     return as_markdown(Table("", header, cells))
 
 
+def profile() -> str:
+    """Return what bounds training and scoring on one core: products, their speed, and all else."""
+    header = ["network", "phase", "products, ms", "all else, ms", "share of products", "products' share of the peak"]
+    cells = [
+        [
+            row["network"],
+            row["phase"],
+            f"{row['products_ms']:,.0f}",
+            f"{row['rest_ms']:,.0f}",
+            f"{100 * row['products_ms'] / (row['products_ms'] + row['rest_ms']):.0f}%",
+            f"{100 * row['products_at_peak_ms'] / row['products_ms']:.0f}%",
+        ]
+        for row in sorted(
+            committed("profile-*.json"), key=lambda row: (row["network"] != "toy", row["phase"] != "train")
+        )
+    ]
+    return as_markdown(Table("", header, cells))
+
+
+def crops() -> str:
+    """Return the crops a second of a detector's training, beside the large network."""
+    [row] = committed("crops.json")
+    header = ["a crop", "ratio", "crops/s", "large network, images/s", "operations of a crop", "feeding", "start"]
+    cells = [
+        "x".join(map(str, row["image_shape"])),
+        _ratio(row),
+        f"{row['crops_per_second']:.0f}",
+        f"{row['large_images_per_second']:.0f}",
+        f"{row['operations_of_a_crop']:.2f}",
+        f"{100 * row['feed_share']:.1f}%",
+        f"{row['start_seconds']:.0f} s",
+    ]
+    return as_markdown(Table("", header, [cells]))
+
+
 def sweep() -> str:
     """Return the speed of 32 members in one program against one after another."""
     [rows] = committed("sweep.json")
