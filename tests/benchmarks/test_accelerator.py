@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import accelerator, float32, torch_device, vmapped_sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small(tiny, monkeypatch, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks import reads
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):

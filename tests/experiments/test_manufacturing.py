@@ -24,6 +24,8 @@ from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.metrics.ranking import roc_auc
 
+pytestmark = pytest.mark.slow
+
 PIXELS = ("vae", "ae", "gmm", "pca", "forest", "svm")
 
 OPTIONS = [
@@ -85,7 +87,9 @@ OPTIONS = [
 def folder(tmp_path_factory) -> Path:
     """A run from beginning to end."""
     runs_dir = tmp_path_factory.mktemp("runs")
-    page = study.main([*OPTIONS, "--runs-dir", str(runs_dir), "--name", "whole"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxunreg.training.state.PIXELS", 2**18)  # fewer crops than are drawn in earnest
+        page = study.main([*OPTIONS, "--runs-dir", str(runs_dir), "--name", "whole"])
     return page.parent
 
 

@@ -23,6 +23,8 @@ from jaxunreg.datasets.generated_parts import write_parts
 from jaxunreg.features import wrap
 from jaxunreg.metrics.ranking import roc_auc
 
+pytestmark = pytest.mark.slow
+
 FEATURES = ("features", "gaussian", "padim", "patchcore_1", "patchcore_10")
 
 OPTIONS = ["--models", *FEATURES, "forest", "--trials", "2", "--patch", "32", "--stride", "32"]

@@ -18,9 +18,12 @@ from experiments.svhn_toy.config import PRESETS
 from jaxunreg.datasets.digits.svhn import URL_VARIABLE
 from jaxunreg.decomposition import TERMS
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),
     *("--vae.base-channels", "2", "--vae.latent-dim", "4", "--ae.base-channels", "2", "--ae.latent-dim", "4"),
+    *("--vae.depth", "2", "--ae.depth", "2"),
     *("--vae-train.steps", "4", "--vae-train.batch-size", "16", "--vae-train.evaluate-every", "2"),
     *("--ae-train.steps", "2", "--ae-train.batch-size", "16"),
     *("--vae-train.warmup-steps", "1", "--ae-train.warmup-steps", "1", "--pca.n-components", "8"),

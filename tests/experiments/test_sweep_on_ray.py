@@ -22,6 +22,8 @@ from experiments.sweep.scheduling import run_trials
 from experiments.sweep.trials import TrialTable, trial_id
 from tests.experiments.sweep_stand_ins import trial
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def local_cluster(monkeypatch, tmp_path):

@@ -30,6 +30,8 @@ from jaxunreg.features.network import native_of
 from jaxunreg.models import registry
 from jaxunreg.scoring import FeatureScorer
 
+pytestmark = pytest.mark.slow
+
 DEPTH = 2
 # A layer for each of the matrix products: im2col, Winograd's filtering and its transpose, overlap-add.
 CONFIG = ju.VAEConfig(image_shape=(16, 16, 1), depth=DEPTH, base_channels=16, latent_dim=3)

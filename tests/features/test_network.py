@@ -15,6 +15,8 @@ from jaxunreg.features.network import FeatureError, FeatureNetwork, map_shape, w
 from jaxunreg.features.resnet import Block, ResNet, Weights
 from jaxunreg.features.tiles import features_of
 
+pytestmark = pytest.mark.slow
+
 
 def small_resnet() -> ResNet:
     rng = np.random.default_rng(0)

@@ -18,6 +18,8 @@ from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.folders.image_files import ImageFiles
 from jaxunreg.inspection import Box, Evaluation, evaluate_detector, unseen_images
 
+pytestmark = pytest.mark.slow
+
 PATCH, STRIDE = 8, 4
 TERMS = ("nelbo", "d", "a", "m")
 

@@ -22,6 +22,8 @@ from jaxunreg.inspection.feature_fitting import learning_order
 from jaxunreg.inspection.selection import hold_out
 from jaxunreg.scoring.working_size import resized
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ju.DetectorConfig(resolution=192, calibration_fraction=0.3, false_positive_rate=0.1)
 
 

@@ -19,6 +19,8 @@ from jaxunreg.models.base import variables_like
 from jaxunreg.models.latent_space import LatentSpace
 from jaxunreg.models.registry import build_model, describe_model
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (8, 8, 1)
 
 

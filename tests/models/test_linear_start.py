@@ -14,7 +14,9 @@ from jaxunreg.models.linear_start import random_features, variances
 from jaxunreg.nn.soft_clip import inverse_soft_clip, soft_clip
 from jaxunreg.training.state import init_state, starting_state
 
-SIZES = {"image_shape": (16, 16, 3), "depth": 3, "base_channels": 16, "latent_dim": 10}
+pytestmark = pytest.mark.slow
+
+SIZES = {"image_shape": (16, 16, 3), "depth": 2, "base_channels": 8, "latent_dim": 10}
 
 
 def smooth_images(n: int, *, contrast: np.ndarray | None = None, seed: int = 0, size: int = 16) -> np.ndarray:
@@ -91,8 +93,8 @@ def test_the_order_of_the_images_does_not_matter(monkeypatch):
 
 
 def test_it_beats_many_steps_from_random_weights():
-    images = smooth_images(600)
-    config = ju.TrainConfig(steps=100, batch_size=64)
+    images = smooth_images(400)
+    config = ju.TrainConfig(steps=50, batch_size=64)
     model = ju.VAE(ju.VAEConfig(**SIZES))
     trained = ju.fit(model, images, config, key=jax.random.key(0), progress=False).variables
     started = model.linear_start(images, jax.random.key(0))

@@ -9,6 +9,8 @@ import jaxunreg as ju
 from jaxunreg.nn.config import NetworkConfig
 from jaxunreg.nn.soft_clip import soft_clip, soft_clip_with_inverse
 
+pytestmark = pytest.mark.slow
+
 
 def count(model: object, config: NetworkConfig) -> int:
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *config.image_shape)))

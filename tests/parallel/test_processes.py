@@ -17,6 +17,8 @@ import pytest
 
 import jaxunreg as ju
 
+pytestmark = pytest.mark.slow
+
 MODEL = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
 CONFIG = ju.TrainConfig(steps=10, batch_size=8, steps_per_dispatch=4, checkpoint_every=4, evaluate_every=6)
 HEARTBEAT = 10

@@ -15,6 +15,8 @@ from jaxunreg.scoring.each import maps_each
 from jaxunreg.scoring.patch_stream import average_patches, map_patches
 from jaxunreg.scoring.patches import extract_patches, patch_grid
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"image_shape": (8, 8, 2), "depth": 2, "base_channels": 4, "latent_dim": 3}
 SHAPES = [(8, 8), (8, 21), (19, 14), (24, 16)]
 

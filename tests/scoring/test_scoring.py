@@ -15,6 +15,8 @@ from jaxunreg.datasets.digits.embedded import synth_digits
 from jaxunreg.scoring import batched
 from jaxunreg.scoring.scorer import fold
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scorer() -> ju.Scorer:

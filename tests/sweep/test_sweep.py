@@ -20,6 +20,8 @@ from jaxunreg.sweep.latent_padding import PaddedLatentSpace, with_latent_size
 from jaxunreg.sweep.program import member_bytes
 from jaxunreg.training.state import init_state
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"image_shape": (8, 8, 1), "depth": 1, "base_channels": 4}
 MODEL = ju.VAE(ju.VAEConfig(**SIZES, latent_dim=5))
 CONFIG = ju.TrainConfig(

@@ -21,7 +21,7 @@ from jaxunreg.training.checkpoints import Checkpoints
 
 # Orbax leaves the coroutines of the arrays that it did not get to when a checkpoint is damaged; they are collected
 # within the test that left them.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,8 @@ from jaxunreg.training.optimizer import make_optimizer
 from jaxunreg.training.state import init_state
 from jaxunreg.training.step import train_step, train_steps
 
+pytestmark = pytest.mark.slow
+
 MODEL = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
 CONFIG = ju.TrainConfig(
     steps=12, batch_size=4, steps_per_dispatch=4, evaluate_every=5, checkpoint_every=6, warmup_steps=2
