@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxunreg.decomposition import AllTerms, Decomposition
+from jaxunreg.errors import ArgumentError, argument
 from jaxunreg.models.linear_start import linear_autoencoder
 from jaxunreg.models.network_model import NetworkModel
 from jaxunreg.models.registry import register_model
@@ -97,8 +98,18 @@ class Autoencoder(NetworkModel):
         return self(images)[1]
 
     @nn.nowrap
-    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
-        """Variables of a PCA; see `jaxunreg.models.linear_start.linear_autoencoder`."""
+    def linear_start(self, images: AnyImages, key: PRNGKey, *, level: bool = False) -> Variables:
+        """Return the variables of a PCA; see `jaxunreg.models.linear_start.linear_autoencoder`.
+
+        Raises:
+          ArgumentError: `level`, since an autoencoder has one sigma for all images.
+        """
+        if level:
+            raise ArgumentError(
+                f"{argument('start', 'linear_level')} with an Autoencoder",
+                "a model whose sigma depends on the image",
+                f"use {argument('start', 'linear')}",
+            )
         return linear_autoencoder(self, images, key)
 
 

@@ -129,11 +129,13 @@ class Model(Protocol):
         """
         ...
 
-    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
+    def linear_start(self, images: AnyImages, key: PRNGKey, *, level: bool = False) -> Variables:
         """Return variables with which the model starts as the best linear model of these images.
 
+        With `level`, one latent variable is the level of the residual, which sigma follows.
+
         Raises:
-          ArgumentError: the model has no linear start.
+          ArgumentError: the model has no linear start, or none with a level.
         """
         ...
 

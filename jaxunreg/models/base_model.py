@@ -87,13 +87,13 @@ class BaseModel(nn.Module):
         return self
 
     @nn.nowrap
-    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
+    def linear_start(self, images: AnyImages, key: PRNGKey, *, level: bool = False) -> Variables:
         """Refuse: a model has no linear start by default.
 
         Raises:
           ArgumentError: always.
         """
-        del images, key
+        del images, key, level
         raise ArgumentError(
             f"{argument('start', 'linear')} with a {type(self).__name__}",
             "a model that has a linear start",

@@ -163,9 +163,9 @@ class VAE(NetworkModel):
         return self.clone(latent_space=latent_space)
 
     @nn.nowrap
-    def linear_start(self, images: AnyImages, key: PRNGKey) -> Variables:
+    def linear_start(self, images: AnyImages, key: PRNGKey, *, level: bool = False) -> Variables:
         """Return the variables of probabilistic PCA; see `jaxunreg.models.linear_start.linear_vae`."""
-        return linear_vae(self, images, key)
+        return linear_vae(self, images, key, level=level)
 
 
 register_model("vae", VAE, VAEConfig)

@@ -28,7 +28,8 @@ class TrainConfig:
       weight_decay: L2 coefficient, on all parameters.
       start: `random` weights, or `linear`: the best linear model that the network can express. It is about as good as
         tens of thousands of steps from random weights; see `jaxunreg.models.linear_start`. It needs a learning rate of
-        3e-6 to 3e-5 with a warm-up. Otherwise training destroys it.
+        3e-6 to 3e-5 with a warm-up. Otherwise training destroys it. With `linear_level`, one latent variable of the
+        linear start is the level of the residual, which sigma follows; for a VAE.
       batch_statistics: the statistics by which batch normalisation normalises in training. `batch`: those of each
         batch, with running averages for scoring. `fixed`: those that a linear start has measured, in training and in
         scoring. The statistics of a batch vary by some percent. That noise hides reconstruction errors that are
@@ -64,7 +65,7 @@ class TrainConfig:
     b1: float = 0.9
     b2: float = 0.999
     weight_decay: float = 1e-4
-    start: Literal["random", "linear"] = "random"
+    start: Literal["random", "linear", "linear_level"] = "random"
     batch_statistics: Literal["batch", "fixed"] = "batch"
     kl_weight: float = 1.0
     kl_warmup_steps: int = 0
@@ -99,13 +100,13 @@ class TrainConfig:
                 raise ArgumentError(argument(name, getattr(self, name)), "0 <= value < 1")
         for name, choices in (
             ("schedule", ("cosine", "constant")),
-            ("start", ("random", "linear")),
+            ("start", ("random", "linear", "linear_level")),
             ("batch_statistics", ("batch", "fixed")),
             ("images_on_device", ("auto", "yes", "no")),
         ):
             if getattr(self, name) not in choices:
                 raise ArgumentError(argument(name, getattr(self, name)), f"one of {list(choices)}")
-        if self.batch_statistics == "fixed" and self.start != "linear":
+        if self.batch_statistics == "fixed" and self.start == "random":
             raise ArgumentError(
                 f"{argument('batch_statistics', 'fixed')} with {argument('start', self.start)}",
                 f"{argument('start', 'linear')}, which measures them",

@@ -102,7 +102,7 @@ def fit(
     )
 
     def fresh() -> TrainState:
-        with status(progress and config.start == "linear", f"{description}: linear start"):
+        with status(progress and config.start != "random", f"{description}: linear start"):
             return starting_state(model, config, key, images)
 
     run = Run(model, batches, config, key, fresh, held_out, evaluate, mesh)

@@ -68,7 +68,7 @@ def init_state(model: Model, config: TrainConfig, key: PRNGKey) -> TrainState:
 
 
 def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: TrainingImages) -> TrainState:
-    """Make the first state: `init_state`, or with `start="linear"` the linear start on the images or on random crops.
+    """Make the first state: `init_state`, or a linear start on the images or on random crops.
 
     Args:
       model: any model.
@@ -80,7 +80,7 @@ def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: Trai
       A state at step 0.
 
     Raises:
-      ArgumentError: `start="linear"` for a model that has no linear start.
+      ArgumentError: a linear start for a model that has none, or a level for one that has no sigma or no room for it.
 
     >>> import jax, jax.numpy as jnp, jaxunreg as ju
     >>> model = ju.VAE(ju.VAEConfig(image_shape=(8, 8, 1), depth=2, base_channels=4, latent_dim=3))
@@ -103,7 +103,7 @@ def starting_state(model: Model, config: TrainConfig, key: PRNGKey, images: Trai
         wanted = max(2, PIXELS // (height * width * channels))
         per_image = min(-(-wanted // len(images)), _CROPS_A_PLACE * _most_places(images, (height, width)))
         images = random_crops(crop_key, images, (height, width), per_image=per_image)
-    return state._replace(variables=model.linear_start(images, init_key))
+    return state._replace(variables=model.linear_start(images, init_key, level=config.start == "linear_level"))
 
 
 # Small images have fewer different crops than the linear start takes. With so many draws, 1 in 50 is missed.

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 import jaxunreg as ju
 from jaxunreg.models.linear_start import random_features, variances
+from jaxunreg.models.linear_start.block_pca import linear_channels
 from jaxunreg.nn.soft_clip import inverse_soft_clip, soft_clip
 from jaxunreg.training.state import init_state, starting_state
 
@@ -72,6 +73,72 @@ def test_sigma_follows_how_much_of_an_image_is_missed():
     assert np.mean(rounded.m) > np.mean(terms.m)
     assert np.mean(np.abs(rounded.m - terms.m)) > 2e-3 * np.mean(terms.m)
     assert (model.arithmetic, narrow.arithmetic) == ("float32", "bfloat16, native")
+
+
+LEVEL_SIZES = {**SIZES, "base_channels": 32}
+
+
+def with_level(images: np.ndarray, **sizes) -> tuple[ju.VAE, dict]:
+    model = ju.VAE(ju.VAEConfig(**{**LEVEL_SIZES, **sizes}))
+    return model, model.linear_start(images, jax.random.key(0), level=True)
+
+
+def test_the_level_follows_what_is_missed_and_hardly_a_small_anomaly():
+    contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 800)
+    images = smooth_images(800, contrast=contrast / contrast.max())
+    model, variables = with_level(images[:600])
+    held_out = images[600:]
+    (mean, log_var), likelihood = model.apply(variables, jnp.asarray(held_out))
+    level = np.asarray(mean[:, -1])
+    missed = np.log(np.mean((np.asarray(likelihood.mean) - held_out) ** 2, axis=(1, 2, 3)))
+    assert scipy.stats.spearmanr(missed, level).statistic > 0.9
+    np.testing.assert_allclose(level.std(), 1.0, atol=0.2)
+    np.testing.assert_allclose(log_var[:, -1], -5.0, atol=1e-3)
+    erased = held_out.copy()
+    erased[:, 6:10, 6:10] = 1.0
+    moved = np.asarray(model.apply(variables, jnp.asarray(erased))[0].mean[:, -1]) - level
+    more = np.log(
+        np.mean((np.asarray(ju.reconstruct_images(ju.make_scorer(model, variables), erased)) - erased) ** 2, (1, 2, 3))
+    )
+    # In units of the missed part's own spread, the square moves the missed part far more than the level.
+    assert np.mean(moved) < 0.3 * np.mean(more - missed) / missed.std()
+
+
+def test_sigma_follows_the_level():
+    contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 800)
+    images = smooth_images(800, contrast=contrast / contrast.max())
+    model, variables = with_level(images[:600])
+    plain = ju.VAE(model.config)
+    held_out = images[600:]
+    spread = {}
+    for name, of in (("level", variables), ("plain", plain.linear_start(images[:600], jax.random.key(0)))):
+        terms = model.apply(of, jnp.asarray(held_out), method=model.terms)
+        spread[name] = np.std(np.log(terms.m))
+    z = jnp.zeros((3, SIZES["latent_dim"])).at[:, -1].set(jnp.array([-1.0, 0.0, 1.0]))
+    low, middle, high = model.apply(variables, z, method=model.decode).log_var.mean((1, 2, 3))
+    assert low < middle < high
+    assert spread["level"] < 0.8 * spread["plain"]
+
+
+def test_a_level_needs_room():
+    images = smooth_images(20)
+    for sizes, wanted in (
+        ({"depth": 2}, "got depth=2 with latent_dim=10; expected at least 3 layers and 2 latent dimensions"),
+        ({"latent_dim": 1}, "got depth=3 with latent_dim=1"),
+        ({"base_channels": 8}, "got base_channels=8; expected at least 5 random features in each layer"),
+    ):
+        with pytest.raises(ValueError, match=wanted):
+            with_level(images, **sizes)
+    autoencoder = ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
+    with pytest.raises(ValueError, match="got start='linear_level' with an Autoencoder"):
+        autoencoder.linear_start(images, jax.random.key(0), level=True)
+
+
+def test_more_of_the_channels_are_linear_where_the_latent_space_needs_them():
+    sizes = {"image_shape": (32, 32, 3), "base_channels": 32}
+    few, many = (linear_channels(ju.VAEConfig(**sizes, latent_dim=n)) for n in (768, 769))
+    assert few == [12, 48, 96, 192]
+    assert many == [12, 48, 122, 248]
 
 
 def test_the_order_of_the_images_does_not_matter(monkeypatch):

@@ -8,10 +8,14 @@ thousands of steps to get as far. But the network already contains a linear auto
 - batch normalisation can lift a channel until ReLU is the identity on all values that occur;
 - the fully connected layers are then a PCA of the deepest map.
 
-A quarter of each layer's channels is not linear: they start as random features. They are normalised and rectified, so
+A quarter of each layer's channels is not linear, or a thirty-second where the latent space has more dimensions than the
+linear channels would carry: they start as random features. They are normalised and rectified, so
 they measure the size of what passes through them. The reconstruction error depends on the image. So `log sigma_z^2` and
 `log sigma_x^2` are regressed on the random features of the last hidden layers. With one sigma for all images, M would
 be the residual of a PCA. The last channel of each hidden layer of the decoder is a constant that carries the means.
+
+The principal components do not tell how much of an image they miss. With a level, the last latent variable does, and
+sigma follows it; see `jaxunreg.models.linear_start.level`.
 
 The linear channels have no use for batch statistics, and their noise harms them: train with
 `TrainConfig(start="linear", batch_statistics="fixed")`.

@@ -5,8 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxunreg.nn.config import NetworkConfig
+
 # Share of the channels that start as random features.
 _SPARE = 0.25
+
+# Their share where the latent space has more dimensions than the other channels would carry, and how many there are at
+# least, so that there is room for a level.
+_LEAST_SPARE = 1 / 32
+_FEWEST_SPARE = 6
 
 
 class Level(NamedTuple):
@@ -17,8 +24,25 @@ class Level(NamedTuple):
     features: np.ndarray  # [n, height, width, k]
 
 
-def linear_channels(channels: int) -> int:
-    return max(1, channels - max(1, round(_SPARE * channels)))
+def linear_channels(config: NetworkConfig) -> list[int]:
+    """Return how many channels of each layer of the encoder are linear, from the image to the deepest map."""
+    channels = [config.base_channels * 2**layer for layer in range(config.depth)]
+    usual = [max(1, round(_SPARE * count)) for count in channels]
+    counts = _linear_channels(config, channels, usual)
+    height, width, _ = config.bottom_shape
+    if config.latent_dim <= height * width * counts[-1]:
+        return counts
+    least = [max(_FEWEST_SPARE, round(_LEAST_SPARE * count)) for count in channels]
+    return _linear_channels(config, channels, [min(pair) for pair in zip(usual, least, strict=True)])
+
+
+def _linear_channels(config: NetworkConfig, channels: list[int], spare: list[int]) -> list[int]:
+    counts, below = [], config.image_shape[-1]
+    for all_, random in zip(channels, spare, strict=True):
+        # A layer has no use for more than the values of the blocks below it.
+        below = min(max(1, all_ - random), 4 * below)
+        counts.append(below)
+    return counts
 
 
 def block_pca(x: np.ndarray, channels: int) -> Level:

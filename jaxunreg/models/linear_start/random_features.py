@@ -30,15 +30,11 @@ def measure_random_features(model: NetworkModel, variables: Variables, x: np.nda
 
 def linear_count(config: NetworkConfig, part: str, layer: str) -> int:
     """Return how many channels of a layer are linear."""
-    depth = config.depth
-    counts, k = [], config.image_shape[-1]
-    for level in range(depth):
-        k = min(linear_channels(config.base_channels * 2**level), 4 * k)
-        counts.append(k)
+    counts = linear_channels(config)
     number = int(layer.rpartition("_")[2])
     if layer.startswith("Dense"):
         return counts[-1]
-    return counts[number] if part == "encoder" else counts[depth - 2 - number]
+    return counts[number] if part == "encoder" else counts[config.depth - 2 - number]
 
 
 def last_hidden(part: str, config: NetworkConfig) -> str:

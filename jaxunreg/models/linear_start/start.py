@@ -12,8 +12,17 @@ from jaxunreg.models.base import init_variables
 from jaxunreg.models.linear_start.block_pca import Level, block_pca, leading, linear_channels, reconstruct
 from jaxunreg.models.linear_start.decoder import write_decoder
 from jaxunreg.models.linear_start.encoder import write_encoder, write_latent_means
+from jaxunreg.models.linear_start.level import (
+    check_room,
+    level_channels,
+    level_dimensions,
+    write_histogram,
+    write_level,
+    write_level_channels,
+)
 from jaxunreg.models.linear_start.random_features import measure_random_features
 from jaxunreg.models.linear_start.variances import (
+    encoded,
     regress_log_variance,
     regress_posterior_variance,
     write_posterior_variance,
@@ -56,13 +65,13 @@ def linear_autoencoder(model: NetworkModel, images: AnyImages, key: PRNGKey) -> 
     """
     x = _looked_at(model.config, images)
     variables = jax.tree.map(np.array, init_variables(model, key))
-    fit = _fit(model.config, x)
+    fit = _fit(model.config, x, model.config.latent_dim)
     _write_means(model.config, variables, fit, np.sqrt(fit.eigenvalues), x)
     measure_random_features(model, variables, x, key)
     return jax.tree.map(jnp.asarray, variables)
 
 
-def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variables:
+def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey, *, level: bool = False) -> Variables:
     """Return the variables of a `VAE` that is a probabilistic PCA, with running averages to match.
 
     A latent variable with eigenvalue lambda (of the second moments) gets the posterior of probabilistic PCA,
@@ -72,12 +81,13 @@ def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variable
       model: a `VAE`.
       images: as in `linear_autoencoder`.
       key: PRNG key of the random features.
+      level: let the last latent variable be the level of the residual, which sigma follows; see `linear_start.level`.
 
     Returns:
       `{"params": ..., "batch_stats": ...}`, as in `linear_autoencoder`.
 
     Raises:
-      ArgumentError, ArgumentTypeError: the errors of `linear_autoencoder`.
+      ArgumentError, ArgumentTypeError: the errors of `linear_autoencoder`, or there is no room for a level.
 
     References:
       Tipping, M. E. and Bishop, C. M. Probabilistic Principal Component Analysis. JRSS B 61, 1999.
@@ -93,14 +103,23 @@ def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey) -> Variable
     True
     """
     config: Any = model.config
+    if level:
+        check_room(config)
     x = _looked_at(config, images)
     variables = jax.tree.map(np.array, init_variables(model, key))
-    fit = _fit(config, x)
+    fit = _fit(config, x, config.latent_dim - (level_dimensions(config) if level else 0))
     _write_means(config, variables, fit, np.sqrt(np.maximum(fit.eigenvalues - fit.noise, 1e-6 * fit.eigenvalues)), x)
-    write_posterior_variance(variables["params"]["encoder"]["Dense_0"], config, fit.noise / fit.eigenvalues)
+    dense = variables["params"]["encoder"]["Dense_0"]
+    write_posterior_variance(dense, config, fit.noise / fit.eigenvalues)
+    if level:
+        write_histogram(variables["params"]["encoder"], config, fit.levels)
+        write_level_channels(variables["params"]["decoder"], config)
+        measure_random_features(model, variables, x, key)
+        write_level(dense, config, encoded(model, variables, x))
+    # Again where there is a level, whose channel the decoder normalises by what the encoder now finds.
     measure_random_features(model, variables, x, key)
     regress_posterior_variance(model, variables, x, fit.missed, fit.noise, len(fit.eigenvalues))
-    regress_log_variance(model, variables, x, key)
+    regress_log_variance(model, variables, x, key, level=level_channels(config) if level else None)
     return jax.tree.map(jnp.asarray, variables)
 
 
@@ -124,13 +143,12 @@ def _looked_at(config: NetworkConfig, images: AnyImages) -> np.ndarray:
     return np.asarray(to_float(images[np.random.default_rng(0).permutation(chosen)]))
 
 
-def _fit(config: NetworkConfig, x: np.ndarray) -> _LinearFit:
+def _fit(config: NetworkConfig, x: np.ndarray, components: int) -> _LinearFit:
     levels: list[Level] = []
-    for layer in range(config.depth):
-        below = levels[-1].features if levels else x
-        levels.append(block_pca(below, linear_channels(config.base_channels * 2**layer)))
+    for channels in linear_channels(config):
+        levels.append(block_pca(levels[-1].features if levels else x, channels))
     flat = levels[-1].features.reshape(len(x), -1)
-    used = min(config.latent_dim, flat.shape[1], len(x) - 1)
+    used = min(components, flat.shape[1], len(x) - 1)
     eigenvalues, vectors = leading(flat.T @ flat / len(x), used)
     codes = flat @ vectors
     missed = np.mean(np.square(x - reconstruct(levels, codes @ vectors.T)), axis=(1, 2, 3))

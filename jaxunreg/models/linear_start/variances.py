@@ -33,10 +33,8 @@ def regress_posterior_variance(
 ) -> None:
     """Let `log sigma_z^2` of all components depend on the image: its random features predict the residual."""
     config = model.config
-    placed = jax.tree.map(jnp.asarray, variables)
-    size = images_within(config, 2**19)
     k = linear_count(config, "encoder", last_hidden("encoder", config))
-    random = np.concatenate([np.asarray(_encoded(model, placed, part))[:n, ..., k:] for part, n in _parts(x, size)])
+    random = encoded(model, variables, x)[..., k:]
     weights, intercept = gamma_regression(random.reshape(len(x), -1), missed.reshape(-1, 1))
     dense = variables["params"]["encoder"]["Dense_0"]
     height, width, channels = config.bottom_shape
@@ -46,11 +44,28 @@ def regress_posterior_variance(
     dense["bias"][of_components] += intercept[0] - np.log(noise)
 
 
-def regress_log_variance(model: NetworkModel, variables: Variables, x: np.ndarray, key: PRNGKey) -> None:
+def encoded(model: NetworkModel, variables: Variables, x: np.ndarray) -> np.ndarray:
+    """Return the encoder's deepest map of each image, `[n, height, width, channels]`."""
+    placed = jax.tree.map(jnp.asarray, variables)
+    size = images_within(model.config, 2**19)
+    return np.concatenate([np.asarray(_encoded(model, placed, part))[:n] for part, n in _parts(x, size)])
+
+
+def regress_log_variance(
+    model: NetworkModel, variables: Variables, x: np.ndarray, key: PRNGKey, *, level: list[int] | None = None
+) -> None:
     """Write the last layer's weights to `log sigma_x^2`, by a gamma regression on the last hidden layer.
 
     It regresses the squared errors with a logarithmic link. Minimising the mean of A + M is a generalised linear model,
     and convex.
+
+    Args:
+      model: the model.
+      variables: NumPy arrays; this function writes to them.
+      x: the images.
+      key: PRNG key of the samples of the posterior.
+      level: the hidden channels of the level, if there is one. Then sigma follows them alone. The other channels see an
+        anomaly and would hide it from M.
     """
     config: Any = model.config
     channels, depth = config.image_shape[-1], config.depth
@@ -70,12 +85,17 @@ def regress_log_variance(model: NetworkModel, variables: Variables, x: np.ndarra
     seen = {0: ((1, 0), (3, -1)), 1: ((2, 0), (0, 1))}
     # At random: evenly spaced rows could all come from a few columns.
     keep = np.random.default_rng(0).permutation(n * height * width)[:_ROWS]
+    # Of the channels of the four taps, one after the other. The level is the same everywhere, so the first tap, which
+    # never leaves the map, is enough.
+    used = np.arange(4 * count) if level is None else np.array(level)
     for row in (0, 1):
         for column in (0, 1):
             taps = [(u, v, i, j) for u, i in seen[row] for v, j in seen[column]]
             shifted = [padded[:, 1 + i : 1 + i + height, 1 + j : 1 + j + width] for _, _, i, j in taps]
             rows = np.concatenate([part.reshape(-1, count)[keep] for part in shifted], axis=1)
-            weights, intercept = gamma_regression(rows, squared[:, row::2, column::2].reshape(-1, channels)[keep])
+            targets = squared[:, row::2, column::2].reshape(-1, channels)[keep]
+            weights = np.zeros((rows.shape[1], channels), np.float32)
+            weights[used], intercept = gamma_regression(rows[:, used], targets)
             for (u, v, _, _), part in zip(taps, np.split(weights, 4), strict=True):
                 kernel[u, v, :, channels:] = part
             # On the constant channel, by the tap that never leaves the map.
