@@ -80,18 +80,29 @@ class LeversConfig:
         return self.runs_dir / EXPERIMENT / (self.name or f"{self.preset}-{self.dataset}-seed{self.seed}")
 
 
-def _preset(name: Literal["quick", "paper"], train: Mapping[str, Any], **rest: Any) -> LeversConfig:
+def _preset(name: Literal["quick", "paper"], train: Mapping[str, Any], latent_dim: int, **rest: Any) -> LeversConfig:
     toy, quarter = TOY_PRESETS[name], train["steps"] // 4
-    changed = dataclasses.replace(toy.vae_train, **train, evaluate_every=quarter, checkpoint_every=quarter)
-    return LeversConfig(preset=name, vae=toy.vae, train=changed, **rest)
+    changed = dataclasses.replace(
+        toy.vae_train, **train, start="linear", evaluate_every=quarter, checkpoint_every=quarter
+    )
+    vae = dataclasses.replace(toy.vae, latent_dim=latent_dim)
+    return LeversConfig(preset=name, vae=vae, train=changed, **rest)
 
 
 PRESETS = {
     "quick": _preset(
-        "quick", {"steps": 200, "warmup_steps": 50}, train_size=6_000, test_size=1_000, validation_size=1_000
+        "quick",
+        {"steps": 200, "warmup_steps": 50},
+        latent_dim=256,
+        train_size=6_000,
+        test_size=1_000,
+        validation_size=1_000,
     ),
-    # The toy study's own recipe now has the lower rate together with the smaller batches, and more steps.
-    "paper": _preset("paper", {"steps": 400, "batch_size": 128, "learning_rate": 1e-5, "warmup_steps": 150}),
+    # The toy study's own recipe now has the lower rate together with the smaller batches, more steps, more latent
+    # dimensions, and a level.
+    "paper": _preset(
+        "paper", {"steps": 400, "batch_size": 128, "learning_rate": 1e-5, "warmup_steps": 150}, latent_dim=500
+    ),
 }
 
 LeversRun: TypeAlias = Run[LeversConfig]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import jaxunreg as ju
 from jaxunreg.baselines import GaussianMixtureConfig, IsolationForestConfig, PCAResidualConfig
@@ -15,6 +15,8 @@ EXPERIMENT = "svhn_toy"
 
 LABELS = {"vae": "VAE", "gmm": "GMM", "ae": "AE", "pca": "PCA residual", "isolation_forest": "Isolation Forest"}
 """Names of the models for people."""
+
+OtherModel: TypeAlias = Literal["ae", "gmm", "pca", "isolation_forest"]
 
 SHOWN = 32
 """Number of test digits in the figures."""
@@ -35,6 +37,7 @@ class ToyConfig:
       data_seed: seed of the embedded digits and of subsets.
       validation_size: number of training digits that are held out for the learning curves and never trained on.
       erase: the toy anomaly (section IV.A).
+      models: the models beside the VAE; none if empty.
       vae: the VAE's network.
       vae_train: its training.
       ae: the autoencoder's network.
@@ -61,6 +64,7 @@ class ToyConfig:
     data_seed: int = 0
     validation_size: int = 1000
     erase: EraseConfig = EraseConfig()
+    models: tuple[OtherModel, ...] = get_args(OtherModel)
     vae: ju.VAEConfig = ju.VAEConfig()
     vae_train: ju.TrainConfig = ju.TrainConfig()
     ae: ju.AutoencoderConfig = ju.AutoencoderConfig()
@@ -107,9 +111,15 @@ PRESETS = {
     ),
     "paper": ToyConfig(
         preset="paper",
-        vae=ju.VAEConfig(base_channels=32, latent_dim=500),
+        vae=ju.VAEConfig(base_channels=32, latent_dim=1000),
         vae_train=_recipe(
-            steps=1_600, batch_size=64, learning_rate=3e-6, warmup_steps=300, evaluate_every=80, checkpoint_every=400
+            steps=100,
+            batch_size=64,
+            learning_rate=1e-6,
+            warmup_steps=20,
+            start="linear_level",
+            evaluate_every=10,
+            checkpoint_every=50,
         ),
         ae=ju.AutoencoderConfig(base_channels=32, latent_dim=500),
         ae_train=_recipe(steps=1_000, warmup_steps=250, evaluate_every=250, checkpoint_every=250),
@@ -117,8 +127,8 @@ PRESETS = {
         gmm=GaussianMixtureConfig(n_components=2, tol=0.1),
         pca=PCAResidualConfig(n_components=500),
         forest=IsolationForestConfig(n_trees=1_000, contamination=0.01),
-        latent_dims=(5, 20, 100, 200, 500),
-        latent_dims_steps=1_600,
+        latent_dims=(5, 20, 100, 200, 500, 1000, 2000),
+        latent_dims_steps=100,
         # EM takes about 12 processor seconds an iteration and component on 24,776 digits, and is cut short here.
         gmm_components=(1, 2, 5, 10, 20),
     ),

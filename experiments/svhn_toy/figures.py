@@ -1,9 +1,10 @@
 """The figures of the paper's toy study, and those that show the training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from jaxunreg import plots
 from jaxunreg.decomposition import TERMS
@@ -20,7 +21,7 @@ def draw(
     data: Data,
     models: Mapping[str, Scores],
     vae: Mapping[str, np.ndarray],
-    gmm: Mapping[str, np.ndarray],
+    gmm: Mapping[str, np.ndarray] | None,
     results: Mapping[str, Any],
 ) -> list[Section]:
     """Draw all figures of the page.
@@ -30,7 +31,7 @@ def draw(
       data: the digits.
       models: the scores of each model of the table.
       vae: the VAE's results for the first test digits; see `train_vae`.
-      gmm: the mixture's results for them; see `fit_mixture`.
+      gmm: the mixture's results for them; see `fit_mixture`. None leaves out its figures.
       results: the content of `results.json`.
     """
     config, name = run.config, data.dataset.name
@@ -38,14 +39,15 @@ def draw(
     grid: dict[str, Any] = {"rows": 4, "columns": 8, "boxes": boxes, "box_size": config.erase.size}
     figures = Figures(run.directory / "figures")
 
-    models_shown = {
-        "VAE, M": models["vae"]["m"],
-        "VAE, L": models["vae"]["nelbo"],
-        "GMM, M": models["gmm"]["m"],
-        "AE": models["ae"]["nelbo"],
-        LABELS["pca"]: models["pca"]["score"],
-        "Isolation Forest": models["isolation_forest"]["score"],
+    curves = {
+        "VAE, M": ("vae", "m"),
+        "VAE, L": ("vae", "nelbo"),
+        "GMM, M": ("gmm", "m"),
+        "AE": ("ae", "nelbo"),
+        LABELS["pca"]: ("pca", "score"),
+        "Isolation Forest": ("isolation_forest", "score"),
     }
+    models_shown = {label: models[model][key] for label, (model, key) in curves.items() if model in models}
     figures.add(
         "roc_all_models",
         "ROC curves of all models",
@@ -60,6 +62,8 @@ def draw(
         "The same test digits, unchanged on the left and with an erased gray square on the right, outlined here.",
     )
     for file, model, title in (("fig5_vae", "vae", "VAE (Fig. 5)"), ("fig6_gmm", "gmm", "GMM (Fig. 6)")):
+        if model not in models:
+            continue
         figures.add(
             file,
             f"Scores of the {title}",
@@ -81,18 +85,19 @@ def draw(
         "The mean of the likelihood for the samples of Fig. 3. The more of a digit comes back and the less of its "
         "square, the better.",
     )
-    figures.add(
-        "fig8_gmm_reconstructions",
-        "Reconstructions by the GMM (Fig. 8)",
-        plots.sample_grid(
-            gmm["mean_normal"],
-            gmm["mean_anomalous"],
-            title=f"Reconstructions (mean) by the GMM, {name}",
-            **grid,
-        ),
-        "The mean of the most likely component of each sample of Fig. 3. There are only as many different "
-        "images as components.",
-    )
+    if gmm is not None:
+        figures.add(
+            "fig8_gmm_reconstructions",
+            "Reconstructions by the GMM (Fig. 8)",
+            plots.sample_grid(
+                gmm["mean_normal"],
+                gmm["mean_anomalous"],
+                title=f"Reconstructions (mean) by the GMM, {name}",
+                **grid,
+            ),
+            "The mean of the most likely component of each sample of Fig. 3. There are only as many different "
+            "images as components.",
+        )
     figures.add(
         "error_maps",
         "Where the VAE's terms come from",
@@ -130,6 +135,13 @@ def draw(
             f"for {config.vae_train.steps:,}.",
         )
     figures.add(
+        "l_beside_m",
+        "L beside M",
+        l_beside_m(results, title=f"L and M of the VAE, {name}"),
+        "The ROC AUC of L and M against the updates, on held-out training digits, and against the latent size, on test "
+        "digits.",
+    )
+    figures.add(
         "explained_by_class",
         "What the digit explains",
         plots.explained_by_class_bars(
@@ -139,7 +151,7 @@ def draw(
         "The share of the variance of the normal samples' score that lies between digits. A score that does not follow "
         "the complexity of a digit has a short bar.",
     )
-    for model in ("vae", "ae"):
+    for model in [name for name in ("vae", "ae") if name in models]:
         figures.add(
             f"training_{model}",
             f"Training of the {LABELS[model]}",
@@ -149,3 +161,38 @@ def draw(
             "on these digits with and without a square.",
         )
     return figures.sections
+
+
+def l_beside_m(results: Mapping[str, Any], *, title: str) -> Figure:
+    """Draw the ROC AUC of L and of M against the updates and, if there is a sweep, against the latent size.
+
+    Args:
+      results: the content of `results.json`.
+      title: title of the figure.
+    """
+    shown = ("nelbo", "m")
+    by_step, by_size = results["auc_by_step"], results["auc_by_latent_dim"]
+    # About twice as many updates from one point to the next, because the axis is logarithmic.
+    steps = _doubled(map(int, by_step))
+    points = {key: [Interval(*[by_step[str(step)][key]] * 3) for step in steps] for key in shown}
+    panels = [plots.SweepPanel("Training, held-out digits", "updates", steps, points)]
+    sizes = sorted(map(int, by_size))
+    if sizes:
+        auc = {key: [Interval(**by_size[str(size)][key]) for size in sizes] for key in shown}
+        label = "dimension number $N_z$ of the latent space"
+        panels.append(plots.SweepPanel("Latent size, test digits", label, sizes, auc))
+    return plots.auc_sweep(panels, title=title)
+
+
+def _doubled(steps: Iterable[int]) -> list[int]:
+    """Return the first step, each that is at least twice the one before, and the last.
+
+    >>> _doubled([80, 160, 240, 320, 400])
+    [80, 160, 320, 400]
+    """
+    kept: list[int] = []
+    ordered = sorted(steps)
+    for step in ordered:
+        if not kept or step >= 2 * kept[-1]:
+            kept.append(step)
+    return sorted({*kept, *ordered[-1:]})

@@ -36,13 +36,30 @@ def summarise(
                 for key, pair in models[model].items()
             }
             for model in ("vae", "gmm")
+            if model in models
         },
         "auc_by_latent_dim": {str(size): auc(scores) for size, scores in sweep["vae"].items()},
         "auc_by_components": {str(count): auc(scores) for count, scores in sweep["gmm"].items()},
         "latent_dims_steps": run.config.latent_dims_steps,
+        "auc_by_step": auc_by_step(run.training_records("vae")),
         "late_auc": late_auc(run.training_records("vae"), run.config.vae_train.steps),
         "notes": run.notes,
         **run.tail,
+    }
+
+
+def auc_by_step(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the ROC AUC of each score on the held-out digits after each evaluation, and their negative ELBO.
+
+    >>> auc_by_step([{"step": 5, "auc": {"m": 0.9}, "held_out": {"loss": -2.0}}, {"step": 6, "loss": 1.0}])
+    {'5': {'m': 0.9, 'nats': -2.0}}
+    """
+    # After a resume, the records after the checkpoint come again, and the later ones count.
+    held_out = {record["step"]: record["held_out"]["loss"] for record in records if "held_out" in record}
+    return {
+        str(record["step"]): {**record["auc"], "nats": held_out[record["step"]]}
+        for record in records
+        if "auc" in record
     }
 
 

@@ -81,6 +81,15 @@ def test_the_end_of_training_is_what_was_logged(finished):
         assert ends == {"low": last["auc"][key], "high": last["auc"][key], "evaluations": 1}
 
 
+def test_the_curve_over_the_steps_is_what_was_logged(finished):
+    lines = map(json.loads, (finished / "models" / "vae" / "metrics.jsonl").read_text().splitlines())
+    logged = {str(record["step"]): record for record in lines if "auc" in record}
+    curve = results(finished)["auc_by_step"]
+    assert list(curve) == ["2", "4"]
+    for step, point in curve.items():
+        assert point == {**logged[step]["auc"], "nats": logged[step]["held_out"]["loss"]}
+
+
 def test_the_config_says_how_to_run_it_again(finished):
     record = json.loads((finished / "config.json").read_text())
     assert record["config"]["vae"]["latent_dim"] == 4
@@ -185,6 +194,16 @@ def test_without_svhn_the_embedded_digits_are_used_and_it_cannot_be_overlooked(t
     assert record["fallback_reason"]
 
 
+def test_models_beside_the_vae_can_be_left_out(tmp_path, finished):
+    page = study.main(
+        [*SMALL, "--models", "pca", "--latent-dims", "--gmm-components", "--runs-dir", str(tmp_path), "--name", "few"]
+    )
+    few, all_ = results(page.parent), results(finished)
+    assert list(few["auc"]) == ["vae", "pca"]
+    assert few["auc"] == {model: all_["auc"][model] for model in few["auc"]}
+    assert {path.stem for path in (page.parent / "scores").iterdir()} == {"vae", "pca"}
+
+
 def test_only_a_hundredth_of_the_training_digits_and_every_anomalous_copy_are_erased(tmp_path):
     run = study.open_run(study.parse([*SMALL, "--runs-dir", str(tmp_path), "--train-size", "516"]), [])
     data = study.load_data(run)
@@ -207,9 +226,9 @@ def test_presets_are_options_and_every_field_can_be_overridden(preset):
 
 
 def test_fig_9_shows_the_tables_models_and_trains_the_others_as_long_as_it_is_told(monkeypatch):
-    config = study.parse(["--preset", "paper", "--latent-dims", "500", "--gmm-components", "1", "2"])
+    config = study.parse(["--preset", "paper", "--latent-dims", "1000", "--gmm-components", "1", "2"])
     run, table = types.SimpleNamespace(config=config), {"m": (np.zeros(1), np.ones(1))}
-    assert stages.sweep_latent_dims(run, None, table)[500] is table
+    assert stages.sweep_latent_dims(run, None, table)[1000] is table
 
     fitted = []
 
