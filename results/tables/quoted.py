@@ -9,6 +9,7 @@ QUOTED = {
         digits.svhn_short,
         digits.svhn_summary,
         digits.svhn_choice,
+        digits.svhn_gap,
         digits.svhn_fig9,
         digits.digits_quick,
         digits.levers,
