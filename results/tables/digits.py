@@ -3,10 +3,8 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.levers.page import table as lever_table
-from experiments.svhn_toy.figures import l_beside_m
 from jaxunreg.decomposition import LETTERS, TERMS
 from jaxunreg.reports.tables import Cell, Table
 from jaxunreg.reports.text_tables import as_markdown
@@ -127,19 +125,19 @@ def svhn_fig9() -> str:
 
     sizes, components = list(run["auc_by_latent_dim"]), list(run["auc_by_components"])
     of_vae = [row("auc_by_latent_dim", "m", "M"), row("auc_by_latent_dim", "nelbo", "L")]
+    [level] = committed("svhn_toy-latent-seed0.json")
+    of_level: list[list[Cell]] = [
+        [label, *(of_size[score]["value"] for of_size in level["auc_by_latent_dim"].values())]
+        for score, label in (("m", "M"), ("nelbo", "L"))
+    ]
     of_mixture = [row("auc_by_components", "m", "M of the mixture")]
     return (
-        as_markdown(Table("", ["latent variables", *sizes], of_vae))
+        as_markdown(Table("", ["latent variables, with a level", *level["auc_by_latent_dim"]], of_level))
+        + "\n"
+        + as_markdown(Table("", ["latent variables, earlier recipe", *sizes], of_vae))
         + "\n"
         + as_markdown(Table("", ["components", *components], of_mixture))
     )
-
-
-def svhn_l_beside_m() -> Figure:
-    """Draw L beside M, against the updates with the present recipe and the latent size with the earlier one."""
-    by_size, by_step = committed("svhn_toy-paper-seed0.json")[0], committed("svhn_toy-vae-seed0.json")[0]
-    title = "L and M of the VAE, SVHN"
-    return l_beside_m({**by_step, "auc_by_latent_dim": by_size["auc_by_latent_dim"]}, title=title)
 
 
 def digits_quick() -> str:
