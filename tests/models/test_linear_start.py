@@ -75,49 +75,44 @@ def test_sigma_follows_how_much_of_an_image_is_missed():
     assert (model.arithmetic, narrow.arithmetic) == ("float32", "bfloat16, native")
 
 
-LEVEL_SIZES = {**SIZES, "base_channels": 32}
+LEVEL_SIZES = {**SIZES, "depth": 3, "base_channels": 24}
 
 
-def with_level(images: np.ndarray, **sizes) -> tuple[ju.VAE, dict]:
-    model = ju.VAE(ju.VAEConfig(**{**LEVEL_SIZES, **sizes}))
-    return model, model.linear_start(images, jax.random.key(0), level=True)
+@pytest.fixture(scope="module")
+def with_level() -> tuple[ju.VAE, dict, np.ndarray]:
+    """A model, its start with a level, and images of all contrasts that were held out."""
+    contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 600)
+    images = smooth_images(600, contrast=contrast / contrast.max())
+    model = ju.VAE(ju.VAEConfig(**LEVEL_SIZES))
+    return model, model.linear_start(images[:400], jax.random.key(0), level=True), images[400:]
 
 
-def test_the_level_follows_what_is_missed_and_hardly_a_small_anomaly():
-    contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 800)
-    images = smooth_images(800, contrast=contrast / contrast.max())
-    model, variables = with_level(images[:600])
-    held_out = images[600:]
-    (mean, log_var), likelihood = model.apply(variables, jnp.asarray(held_out))
-    level = np.asarray(mean[:, -1])
-    missed = np.log(np.mean((np.asarray(likelihood.mean) - held_out) ** 2, axis=(1, 2, 3)))
-    assert scipy.stats.spearmanr(missed, level).statistic > 0.9
-    np.testing.assert_allclose(level.std(), 1.0, atol=0.2)
+def test_the_level_follows_what_is_missed_and_hardly_a_small_anomaly(with_level):
+    model, variables, images = with_level
+    (mean, log_var), likelihood = model.apply(variables, jnp.asarray(images))
+    missed = np.log(np.mean((np.asarray(likelihood.mean) - images) ** 2, axis=(1, 2, 3)))
+    assert scipy.stats.spearmanr(missed, mean[:, -1]).statistic > 0.9
+    np.testing.assert_allclose(np.std(mean[:, -1]), 1.0, atol=0.2)
     np.testing.assert_allclose(log_var[:, -1], -5.0, atol=1e-3)
-    erased = held_out.copy()
+    erased = images.copy()
     erased[:, 6:10, 6:10] = 1.0
-    moved = np.asarray(model.apply(variables, jnp.asarray(erased))[0].mean[:, -1]) - level
-    more = np.log(
-        np.mean((np.asarray(ju.reconstruct_images(ju.make_scorer(model, variables), erased)) - erased) ** 2, (1, 2, 3))
-    )
-    # In units of the missed part's own spread, the square moves the missed part far more than the level.
-    assert np.mean(moved) < 0.3 * np.mean(more - missed) / missed.std()
+    (moved, _), of_erased = model.apply(variables, jnp.asarray(erased))
+    more = np.log(np.mean((np.asarray(of_erased.mean) - erased) ** 2, axis=(1, 2, 3))) - missed
+    # In units of its own spread, what is missed grows far more than the level.
+    assert np.mean(moved[:, -1] - mean[:, -1]) < 0.3 * np.mean(more) / missed.std()
 
 
-def test_sigma_follows_the_level():
-    contrast = np.random.default_rng(1).lognormal(0.0, 0.5, 800)
-    images = smooth_images(800, contrast=contrast / contrast.max())
-    model, variables = with_level(images[:600])
-    plain = ju.VAE(model.config)
-    held_out = images[600:]
-    spread = {}
-    for name, of in (("level", variables), ("plain", plain.linear_start(images[:600], jax.random.key(0)))):
-        terms = model.apply(of, jnp.asarray(held_out), method=model.terms)
-        spread[name] = np.std(np.log(terms.m))
+def test_sigma_follows_the_level(with_level):
+    model, variables, images = with_level
+    posterior, likelihood = model.apply(variables, jnp.asarray(images))
     z = jnp.zeros((3, SIZES["latent_dim"])).at[:, -1].set(jnp.array([-1.0, 0.0, 1.0]))
     low, middle, high = model.apply(variables, z, method=model.decode).log_var.mean((1, 2, 3))
     assert low < middle < high
-    assert spread["level"] < 0.8 * spread["plain"]
+    without = model.apply(variables, posterior.mean.at[:, -1].set(0.0), method=model.decode)
+    np.testing.assert_allclose(without.mean, likelihood.mean, atol=1e-4)
+    squared = np.square(images - np.asarray(likelihood.mean))
+    spread = [np.std(np.log(np.sum(squared * np.exp(-one.log_var), (1, 2, 3)))) for one in (likelihood, without)]
+    assert spread[0] < 0.5 * spread[1]
 
 
 def test_a_level_needs_room():
@@ -127,8 +122,9 @@ def test_a_level_needs_room():
         ({"latent_dim": 1}, "got depth=3 with latent_dim=1"),
         ({"base_channels": 8}, "got base_channels=8; expected at least 5 random features in each layer"),
     ):
+        model = ju.VAE(ju.VAEConfig(**{**LEVEL_SIZES, **sizes}))
         with pytest.raises(ValueError, match=wanted):
-            with_level(images, **sizes)
+            model.linear_start(images, jax.random.key(0), level=True)
     autoencoder = ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
     with pytest.raises(ValueError, match="got start='linear_level' with an Autoencoder"):
         autoencoder.linear_start(images, jax.random.key(0), level=True)
@@ -228,7 +224,7 @@ def test_fixed_statistics_stay_and_training_improves_the_start():
 def test_small_images_give_no_more_crops_than_they_have_places_for(monkeypatch):
     """Of 3 x 1 and 1 x 2 places; some 8,000 crops an image would be copies of copies."""
     seen = []
-    monkeypatch.setattr(ju.VAE, "linear_start", lambda self, crops, key: seen.append(crops))
+    monkeypatch.setattr(ju.VAE, "linear_start", lambda self, crops, key, level: seen.append(crops))
     height, width, channels = SIZES["image_shape"]
     images = [np.zeros((height + more[0], width + more[1], channels), np.uint8) for more in ((2, 0), (0, 1))]
     starting_state(ju.VAE(ju.VAEConfig(**SIZES)), ju.TrainConfig(steps=1, start="linear"), jax.random.key(0), images)
