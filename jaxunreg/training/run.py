@@ -85,6 +85,12 @@ class Run:
         variables, rest = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), (variables, rest))
         return TrainState(rest["step"], variables, rest["opt_state"], like.key)
 
+    def _platform(self, state: TrainState) -> str:
+        """Return the platform of the devices on which the steps run."""
+        # Of several processes, the state has come over the network and is on no device yet.
+        devices = state.step.devices() if self.mesh is None else self.mesh.devices.flat
+        return next(iter(devices)).platform
+
     def train(
         self,
         state: TrainState,
@@ -94,7 +100,7 @@ class Run:
     ) -> TrainState:
         """Run the steps that are left."""
         config = self.config
-        warn_of_slow_bfloat16(self.model.arithmetic, _platform(state))
+        warn_of_slow_bfloat16(self.model.arithmetic, self._platform(state))
         step = int(state.step)
         here = state
         if self.mesh is not None:
@@ -126,7 +132,7 @@ class Run:
     def _dispatch(self, state: TrainState, step: int, count: int) -> tuple[TrainState, StepMetrics]:
         images, indices = self.batches.steps(step, count)
         run = train_steps if self.mesh is None else _train_steps_over(self.mesh)
-        return run(self.model.for_platform(_platform(state)), self.config, state, images, indices, np.int32(count))
+        return run(self.model.for_platform(self._platform(state)), self.config, state, images, indices, np.int32(count))
 
     def _save(self, step: int, state: TrainState, files: RunFiles | None) -> None:
         if files is not None:
@@ -184,11 +190,6 @@ def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics
 
 def _rest(state: TrainState) -> dict[str, PyTree]:
     return {"step": state.step, "opt_state": state.opt_state}
-
-
-def _platform(state: TrainState) -> str:
-    """Return the platform of the devices that hold a state."""
-    return next(iter(state.step.devices())).platform
 
 
 @jax.jit
