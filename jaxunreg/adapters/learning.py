@@ -55,7 +55,7 @@ class LearnedTable:
                 "fit another detector to images",
                 field="X",
             )
-        return np.asarray(self.gaussian.decompose(samples).m)
+        return _scores(self.gaussian, samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def learn(
         )
     order = np.random.default_rng(seed).permutation(len(samples))
     gaussian = fit_row_gaussian(samples[order[count:]], seed=seed)
-    return LearnedTable(gaussian, calibrate(gaussian.decompose(samples[order[:count]]).m))
+    return LearnedTable(gaussian, calibrate(_scores(gaussian, samples[order[:count]])))
 
 
 def threshold_of_share(scores: Float64[np.ndarray, " n"], contamination: float) -> float:
@@ -153,3 +153,12 @@ def check_contamination(contamination: float) -> None:
     check_number("contamination", contamination)
     if not 0.0 < contamination <= 0.5:
         raise ArgumentError(argument("contamination", contamination), "a number above 0 and at most 0.5, e.g. 0.1")
+
+
+def _scores(gaussian: RowGaussian, samples: np.ndarray) -> np.ndarray:
+    """Return M of each row, rounded to float32.
+
+    Sums of a matrix product are rounded differently with other rows beside them. Without this, the row that the
+    threshold rests on could be anomalous or not, as it is scored alone or among others.
+    """
+    return np.asarray(gaussian.decompose(samples).m).astype(np.float32).astype(np.float64)
