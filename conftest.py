@@ -1,5 +1,6 @@
 """Strictness for every test and doctest: eight fake devices, no silent promotion, shapes checked at run time."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -42,6 +43,13 @@ _COMPILED: list[str] = []
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, *_, **__: _COMPILED.append(event) if event.endswith("backend_compile_duration") else None
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def earlier_modules() -> None:
+    """Keep Python's garbage collector from what earlier modules left: compiled programs, which stay. It takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

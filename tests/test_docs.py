@@ -16,6 +16,7 @@ def python_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs():
     names: dict = {}
     for code in python_of("README.md"):
@@ -26,6 +27,7 @@ def test_the_python_of_the_readme_runs():
     np.testing.assert_allclose(names["shard"](names["images"]).m, names["terms"].m, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_tutorial_runs(capsys):
     names: dict = {}
     for code in python_of("docs/tutorials/composing.md"):

@@ -10,6 +10,8 @@ from benchmarks import peer_methods, peers
 from jaxunreg.datasets.folders.dataset import load_folder
 from jaxunreg.datasets.generated_parts import write_parts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:

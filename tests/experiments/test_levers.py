@@ -11,6 +11,8 @@ from experiments.levers.lever import lever
 from jaxunreg.decomposition import TERMS
 from jaxunreg.training.log import MetricsLog
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),
     *("--vae.base-channels", "4", "--vae.latent-dim", "4", "--no-progress"),

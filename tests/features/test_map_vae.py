@@ -12,6 +12,8 @@ from jaxunreg.decomposition import Decomposition
 from jaxunreg.features import FeatureError, MapVAE, Whitening, WhiteningConfig, fit_map_vae, fit_whitening
 from jaxunreg.features.components import principal_components, project
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 4, 2)
 DIMS = 24
 

@@ -17,6 +17,8 @@ from jaxunreg.features.network import FeatureError
 from jaxunreg.features.triangular import inverse_lower
 from jaxunreg.features.whitening import WhiteningConfig
 
+pytestmark = pytest.mark.slow
+
 ALL = WhiteningConfig(per_place=False)
 CONFIGS = [ALL, *(WhiteningConfig(per_place=True, shrinkage=s) for s in (0.0, 0.3, 1.0))]
 ROWS, COLUMNS, CHANNELS = 3, 4, 12

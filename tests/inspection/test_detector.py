@@ -23,6 +23,8 @@ from jaxunreg.scoring import each
 from jaxunreg.serialization import with_checksum, without_checksum
 from jaxunreg.training import saved_model
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ju.DetectorConfig(
     space="pixels",
     patch=8,

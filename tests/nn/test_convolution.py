@@ -14,6 +14,8 @@ from scipy.signal import correlate2d
 from jaxunreg.nn.convolution import conv, conv_transpose, prepare
 from jaxunreg.nn.planes import to_planes
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
 FORMS = {**FUNCTIONS, "planes": partial(conv_transpose, planes=True)}
 LOWERINGS = ("auto", "native", "matmul")

@@ -10,6 +10,8 @@ from jax import lax
 from jaxunreg.errors import ArgumentError, ArgumentTypeError
 from jaxunreg.nn.depthwise import depthwise_conv, same_padding
 
+pytestmark = pytest.mark.slow
+
 CASES = [(3, 1, (6, 7)), (3, 2, (8, 8)), (3, 2, (7, 9)), (5, 1, (5, 6)), (5, 2, (8, 11)), (5, 3, (10, 7))]
 
 

@@ -11,6 +11,8 @@ from jaxunreg.nn import winograd
 from jaxunreg.nn.convolution import conv, conv_transpose, prepare
 from jaxunreg.nn.lowering import Prepared
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = {"conv": conv, "conv_transpose": conv_transpose}
 BY_WINOGRAD = {"conv": winograd.conv, "conv_transpose": winograd.conv_transpose}
 

@@ -14,6 +14,8 @@ import jaxunreg as ju
 from jaxunreg.features import MapVAE, WhiteningConfig, fit_whitening, wrap
 from jaxunreg.scoring import FeatureScorer, MapScorer
 
+pytestmark = pytest.mark.slow
+
 SIZE = (16, 16)
 
 

@@ -15,6 +15,8 @@ from jaxunreg.scoring import sharded
 from jaxunreg.scoring.tiled import patch_terms
 from tests.parallel.collectives import COLLECTIVE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scorer() -> ju.Scorer:

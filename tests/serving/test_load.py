@@ -8,6 +8,8 @@ import jaxunreg as ju
 from benchmarks import serving
 from tests.serving.conftest import broken, encoded, part
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def saturated(serve, detector, tmp_path, monkeypatch):
