@@ -92,7 +92,7 @@ def _preset(name: Literal["quick", "paper"], train: Mapping[str, Any], latent_di
 PRESETS = {
     "quick": _preset(
         "quick",
-        {"steps": 200, "warmup_steps": 50},
+        {"steps": 200, "batch_size": 64, "warmup_steps": 50},
         latent_dim=256,
         train_size=6_000,
         test_size=1_000,
