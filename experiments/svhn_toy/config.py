@@ -103,13 +103,13 @@ PRESETS = {
         vae=ju.VAEConfig(base_channels=16, latent_dim=384),
         vae_train=_recipe(steps=2_500, batch_size=32, warmup_steps=500, evaluate_every=500, checkpoint_every=500),
         ae=ju.AutoencoderConfig(base_channels=16, latent_dim=384),
-        ae_train=_recipe(steps=500, batch_size=32, warmup_steps=100, evaluate_every=250, checkpoint_every=250),
+        ae_train=_recipe(steps=250, batch_size=32, warmup_steps=50, evaluate_every=250, checkpoint_every=250),
         # Without PCA, which would drop the directions in which a square shows. EM is cut short instead.
         gmm=GaussianMixtureConfig(n_components=2, max_iter=2),
         pca=PCAResidualConfig(n_components=384),
         forest=IsolationForestConfig(n_trees=100, contamination=0.01),
         latent_dims=(16, 64, 384),
-        latent_dims_steps=500,
+        latent_dims_steps=250,
         gmm_components=(1, 2),
     ),
     "paper": ToyConfig(
