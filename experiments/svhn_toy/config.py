@@ -98,8 +98,7 @@ PRESETS = {
         train_size=20_000,
         test_size=2_000,
         # On held-out training digits M is 0.80 after 1,000 steps of 64 digits with 256 latent variables, and 0.87 after
-        # 3,000 of 32 with 384. Beyond 384 = 4 x 96, the linear channels of the deepest map, latent variables would
-        # start without meaning.
+        # 2,000 of 32 with 384. It no longer grows then.
         vae=ju.VAEConfig(base_channels=16, latent_dim=384),
         vae_train=_recipe(steps=2_500, batch_size=32, warmup_steps=500, evaluate_every=500, checkpoint_every=500),
         ae=ju.AutoencoderConfig(base_channels=16, latent_dim=384),
