@@ -123,7 +123,7 @@ def _loop(graph: OnnxGraph, equation: Any, operands: list[Operand]) -> list[Oper
     length, inner = params["length"], params["jaxpr"]
     if length > _MOST_STEPS:
         raise cannot(f"a loop of {length} steps, more than {_MOST_STEPS}")
-    fixed, carried = params["num_consts"], params["num_carry"]
+    fixed, carried = _fixed_and_carried(params)
     consts, carry, arrays = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
     shapes = [of.aval.shape for of in equation.invars[fixed + carried :]]
     rows: list[list[Operand]] = []
@@ -141,6 +141,14 @@ def _loop(graph: OnnxGraph, equation: Any, operands: list[Operand]) -> list[Oper
         parts = [graph.reshaped(graph.expanded(row[number], one_row[1:]), one_row) for row in rows]
         stacked.append(graph.node("Concat", parts, of.aval.shape, axis=0))
     return [*carry, *stacked]
+
+
+def _fixed_and_carried(params: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many operands of a loop are the same in each step, and how many go from step to step."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    fixed, carried, _ = params["ft_in"].unpack()  # from JAX 0.12 on
+    return len(fixed), len(carried)
 
 
 def _row(graph: OnnxGraph, operand: Operand, k: int) -> Operand:
