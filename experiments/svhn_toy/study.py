@@ -9,7 +9,6 @@ results, figures, `index.html`) and goes on where it stopped when it is started 
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from .. import commands, runs
@@ -18,7 +17,7 @@ from ..runs import RunError
 from ..toy_data import Data, describe_data, load_toy_data
 from ..toy_scores import Scores, scores_of
 from . import figures, page
-from .config import EXPERIMENT, PRESETS, SHOWN, OtherModel, ToyConfig, ToyRun
+from .config import EXPERIMENT, PRESETS, SHOWN, ToyConfig, ToyRun
 from .results import summarise
 from .stages import (
     fit_forest,
@@ -41,14 +40,17 @@ def main(args: list[str] | None = None) -> Path:
         data = load_data(run)
 
     vae, reconstructions = train_vae(run, data)
-    mixture = fit_mixture(run, data, config.gmm) if "gmm" in config.models else None
-    others: dict[OtherModel, Callable[[], Scores]] = {
-        "ae": lambda: train_ae(run, data),
-        "gmm": lambda: scores_of(mixture or {}),
-        "pca": lambda: fit_pca(run, data),
-        "isolation_forest": lambda: fit_forest(run, data),
-    }
-    models: dict[str, Scores] = {"vae": vae} | {name: others[name]() for name in others if name in config.models}
+    models: dict[str, Scores] = {"vae": vae}
+    mixture = None
+    if "ae" in config.models:
+        models["ae"] = train_ae(run, data)
+    if "gmm" in config.models:
+        mixture = fit_mixture(run, data, config.gmm)
+        models["gmm"] = scores_of(mixture)
+    if "pca" in config.models:
+        models["pca"] = fit_pca(run, data)
+    if "isolation_forest" in config.models:
+        models["isolation_forest"] = fit_forest(run, data)
     sweep = {"vae": sweep_latent_dims(run, data, vae), "gmm": sweep_components(run, data)}
 
     results = summarise(run, data, models, sweep)
