@@ -132,7 +132,7 @@ class Model(Protocol):
     def linear_start(self, images: AnyImages, key: PRNGKey, *, level: bool = False) -> Variables:
         """Return variables with which the model starts as the best linear model of these images.
 
-        With `level`, one latent variable is the level of the residual, which sigma follows.
+        With `level`, the last few latent variables tell how large the residual is, and sigma follows them.
 
         Raises:
           ArgumentError: the model has no linear start, or none with a level.

@@ -28,8 +28,8 @@ class TrainConfig:
       weight_decay: L2 coefficient, on all parameters.
       start: `random` weights, or `linear`: the best linear model that the network can express. It is about as good as
         tens of thousands of steps from random weights; see `jaxunreg.models.linear_start`. It needs a learning rate of
-        3e-6 to 3e-5 with a warm-up. Otherwise training destroys it. With `linear_level`, one latent variable of the
-        linear start is the level of the residual, which sigma follows; for a VAE.
+        3e-6 to 3e-5 with a warm-up. Otherwise training destroys it. With `linear_level`, the last few latent
+        variables of a VAE's linear start tell how large the residual is, and sigma follows them.
       batch_statistics: the statistics by which batch normalisation normalises in training. `batch`: those of each
         batch, with running averages for scoring. `fixed`: those that a linear start has measured, in training and in
         scoring. The statistics of a batch vary by some percent. That noise hides reconstruction errors that are

@@ -14,8 +14,8 @@ they measure the size of what passes through them. The reconstruction error depe
 `log sigma_x^2` are regressed on the random features of the last hidden layers. With one sigma for all images, M would
 be the residual of a PCA. The last channel of each hidden layer of the decoder is a constant that carries the means.
 
-The principal components do not tell how much of an image they miss. With a level, the last latent variable does, and
-sigma follows it; see `jaxunreg.models.linear_start.level`.
+The principal components do not tell how much of an image they miss. With a level, the last few latent variables do,
+and sigma follows them; see `jaxunreg.models.linear_start.level`.
 
 The linear channels have no use for batch statistics, and their noise harms them: train with
 `TrainConfig(start="linear", batch_statistics="fixed")`.

@@ -81,7 +81,8 @@ def linear_vae(model: NetworkModel, images: AnyImages, key: PRNGKey, *, level: b
       model: a `VAE`.
       images: as in `linear_autoencoder`.
       key: PRNG key of the random features.
-      level: let the last latent variable be the level of the residual, which sigma follows; see `linear_start.level`.
+      level: let the last few latent variables tell how large the residual is, and sigma follow them; see
+        `linear_start.level`.
 
     Returns:
       `{"params": ..., "batch_stats": ...}`, as in `linear_autoencoder`.
