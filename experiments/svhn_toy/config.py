@@ -100,7 +100,7 @@ PRESETS = {
         # On held-out training digits M is 0.80 after 1,000 steps of 64 digits with 256 latent variables, and 0.87 after
         # 2,000 of 32 with 384. It no longer grows then.
         vae=ju.VAEConfig(base_channels=16, latent_dim=384),
-        vae_train=_recipe(steps=2_500, batch_size=32, warmup_steps=500, evaluate_every=500, checkpoint_every=500),
+        vae_train=_recipe(steps=2_000, batch_size=32, warmup_steps=500, evaluate_every=500, checkpoint_every=500),
         ae=ju.AutoencoderConfig(base_channels=16, latent_dim=384),
         ae_train=_recipe(steps=250, batch_size=32, warmup_steps=50, evaluate_every=250, checkpoint_every=250),
         # Without PCA, which would drop the directions in which a square shows. EM is cut short instead.
