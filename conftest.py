@@ -6,6 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+# For NumPy's BLAS, scikit-learn and PyTorch, in each worker of pytest-xdist and each process that a test starts. Their
+# idle threads spin, which takes the core of the other worker.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import chex
 
 
