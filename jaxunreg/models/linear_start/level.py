@@ -7,8 +7,9 @@ latent variables carry it from the encoder to the decoder.
 The level must not follow an anomaly, or else `sigma_x` grows with the anomaly and hides it from M. So it is made of a
 histogram, to which each small place of an image adds at most a bounded amount:
 
-- some random features of the third but last layer become the two halves `relu(u)` and `relu(-u)` of principal
-  components `u` of their blocks;
+- some random features of the third but last layer become the two halves `relu(u)` and `relu(-u)` of directions `u` of
+  their blocks. Each is a sum of principal components of unit variance from the middle of their order. They are not
+  reconstructed well, and vary together with what is missed;
 - some of the last but one layer become `relu(c - e)` for several thresholds `c`. The energy `e` of a place is the sum
   of these halves over the four places below;
 - some of the last layer become their sums. The latent variables are the principal components of these.
@@ -28,8 +29,8 @@ from jaxunreg.models.vae_config import VAEConfig
 from jaxunreg.nn.config import NetworkConfig
 from jaxunreg.nn.soft_clip import inverse_soft_clip
 
-# Principal components whose two halves make the energy of a place.
-_COMPONENTS = 8
+# Directions whose two halves make the energy of a place.
+_DIRECTIONS = 8
 
 # Thresholds of the energy, in standard deviations about its mean. The energy is skewed.
 _THRESHOLDS = (-1.0, 0.0, 1.0, 3.0)
@@ -88,13 +89,16 @@ def write_histogram(params: Any, config: NetworkConfig, levels: list[Level]) -> 
     """Write the energies, the thresholds and the sums over the first random features of the encoder's last layers."""
     energies, thresholds, sums = (params[f"Convolution_{config.depth - back}"] for back in (3, 2, 1))
     counts = linear_channels(config)[-3:]
-    places = levels[-3].basis.shape[1]
-    pairs = min(_COMPONENTS, spare(config)[-3] // 2, places)
-    chosen = np.linspace(0, places, pairs, endpoint=False).astype(int) + places // pairs - 1
+    # The first components are reconstructed well, and the last hardly vary.
+    components = levels[-3].basis.shape[1]
+    pairs = min(_DIRECTIONS, spare(config)[-3] // 2, max(1, components // 2))
+    mixed = max(1, components // 2 // pairs)
+    among = slice(components // 3, components // 3 + mixed * pairs)
+    spread = np.maximum(levels[-3].features[..., among].std(axis=(0, 1, 2)), 1e-6)
+    directions = (energies["kernel"][..., among] / spread).reshape(4, 4, -1, mixed, pairs).sum(-2)
     first = counts[0]
-    # The linear channels are these components already, up to scale and offset, which batch normalisation measures.
     for sign, offset in ((1.0, 0), (-1.0, 1)):
-        energies["kernel"][..., first + offset : first + 2 * pairs : 2] = sign * energies["kernel"][..., chosen]
+        energies["kernel"][..., first + offset : first + 2 * pairs : 2] = sign * directions
     energies["bias"][first : first + 2 * pairs] = 0.0
     count = len(_THRESHOLDS)
     of_thresholds, of_sums = slice(counts[1], counts[1] + count), slice(counts[2], counts[2] + count)
