@@ -14,9 +14,6 @@ def image_patches(x: Array) -> Array:
     n, height, width, c = x.shape
     h, w = height // 2, width // 2
     blocks = slices.pad_ends(x, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(n, h + 1, 2, w + 1, 2 * c)
-
-    def part(a: int, b: int) -> Array:
-        return blocks[:, a : a + h, :, b : b + w].transpose(0, 1, 3, 2, 4)
-
-    patches = jnp.stack([jnp.stack([part(a, 0), part(a, 1)], axis=4) for a in (0, 1)], axis=3)
+    parts = [[blocks[:, a : a + h, :, b : b + w].transpose(0, 1, 3, 2, 4) for b in (0, 1)] for a in (0, 1)]
+    patches = jnp.stack([jnp.stack(row, axis=4) for row in parts], axis=3)
     return patches.reshape(n * h * w, 16 * c)

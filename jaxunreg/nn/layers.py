@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -54,13 +55,8 @@ class Convolution(nn.Module):
     ) -> Float[Array, "batch rows columns features"] | Float[Array, "features 4 batch pixels"]:
         kernel = self.param("kernel", self._kernel_init(), (4, 4, x.shape[-1], self.features), jnp.float32)
         height, width = x.shape[1:3]
-
-        def prepare_kernel(kernel: Array) -> Prepared:
-            if on_platform(self.config.lowering, jax.default_backend()) == "native":
-                return Prepared(kernel, None)
-            outputs = (height, width) if self.transpose else (height // 2, width // 2)
-            return prepare(kernel, outputs, transpose=self.transpose)
-
+        outputs = (height, width) if self.transpose else (height // 2, width // 2)
+        prepare_kernel = partial(_prepare, self.config, outputs, self.transpose)
         return _layer(self, x, kernel, self._apply, prepare_kernel, train=train, axis=0 if self.planes else -1)
 
     def _apply(self, x: Array, kernel: Array | Prepared) -> Array:
@@ -74,11 +70,7 @@ class Convolution(nn.Module):
         # Each output of the transposed layer sums 2x2 of the 4x4 taps, so its variance is a quarter of what the
         # initializer expects.
         scale = self.scale * (2.0 if self.transpose else 1.0)
-
-        def scaled(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-            return scale * init(key, shape, dtype)
-
-        return scaled
+        return partial(_scaled, init, scale)
 
 
 class Dense(nn.Module):
@@ -105,6 +97,16 @@ class Dense(nn.Module):
         dtype = jnp.dtype(self.config.precision)
         y = jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
         return y.reshape(-1, *self.features)
+
+
+def _prepare(config: NetworkConfig, outputs: tuple[int, int], transpose: bool, kernel: Array) -> Prepared:
+    if on_platform(config.lowering, jax.default_backend()) == "native":
+        return Prepared(kernel, None)
+    return prepare(kernel, outputs, transpose=transpose)
+
+
+def _scaled(init: Callable[..., Array], scale: float, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    return scale * init(key, shape, dtype)
 
 
 def _fold(module: Any, kernel: Array, bias: Array, prepare: Callable[[Array], Any]) -> Folded:
@@ -134,15 +136,11 @@ def _layer(
     """
     config = module.config
     channels = module.features[-1] if isinstance(module.features, tuple) else module.features
-
-    def vector(name: str, init: Any) -> Array:
-        return module.param(name, init, (channels,), jnp.float32)
-
-    bias = vector("bias", nn.initializers.zeros_init())
+    bias = module.param("bias", nn.initializers.zeros_init(), (channels,), jnp.float32)
     if not module.normalize:
         folded = _fold(module, kernel, bias, prepare)
         return _add(apply(x, folded.kernel), folded.bias, axis)
-    scale = vector("scale", nn.initializers.ones_init())
+    scale = module.param("scale", nn.initializers.ones_init(), (channels,), jnp.float32)
     mean = module.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
     variance = module.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
     if train:

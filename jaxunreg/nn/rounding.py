@@ -77,13 +77,10 @@ def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeL
     [0.0, 0.5, 0.0]
     """
 
-    def halves(*parts: Array) -> Array:
-        return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
-
-    def plain(*parts: Array) -> Array:
-        return function(*(part.astype(dtype) for part in parts))
-
-    return straight_through(halves, plain, *parts) if narrows(parts[0], dtype) else plain(*parts)
+    plain = partial(_move_rounded, function, dtype)
+    return (
+        straight_through(partial(_move_halves, function), plain, *parts) if narrows(parts[0], dtype) else plain(*parts)
+    )
 
 
 def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
@@ -126,6 +123,14 @@ def _straight_through_jvp(
     halves: Callable[..., T], plain: Callable[..., T], primals: tuple[Array, ...], tangents: tuple[Array, ...]
 ) -> tuple[T, T]:
     return straight_through(halves, plain, *primals), plain(*tangents)
+
+
+def _move_halves(function: Callable[..., Array], *parts: Array) -> Array:
+    return lax.bitcast_convert_type(function(*map(to_halves, parts)), jnp.bfloat16)
+
+
+def _move_rounded(function: Callable[..., Array], dtype: DTypeLike, *parts: Array) -> Array:
+    return function(*(part.astype(dtype) for part in parts))
 
 
 def _to_even(x: Array) -> Array:

@@ -51,14 +51,7 @@ class PatchGrid(NamedTuple):
 
     def coverage(self, height: int, width: int) -> Int[np.ndarray, "height width"]:
         """Return how many patches cover each pixel of an image of that size."""
-
-        def count(starts: np.ndarray, patch: int, length: int) -> np.ndarray:
-            steps = np.zeros(length + 1, np.int64)
-            np.add.at(steps, starts, 1)
-            np.add.at(steps, starts + patch, -1)
-            return np.cumsum(steps)[:-1]
-
-        return np.outer(count(self.rows, self.height, height), count(self.columns, self.width, width))
+        return np.outer(_covering(self.rows, self.height, height), _covering(self.columns, self.width, width))
 
 
 def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) -> PatchGrid:
@@ -91,11 +84,21 @@ def patch_grid(height: int, width: int, *, patch: tuple[int, int], stride: int) 
             field="image",
         )
 
-    def starts(length: int, size: int) -> np.ndarray:
-        regular = np.arange(0, length - size + 1, stride)
-        return regular if regular[-1] == length - size else np.append(regular, length - size)
+    return PatchGrid(_starts(height, patch[0], stride), _starts(width, patch[1], stride), *patch)
 
-    return PatchGrid(starts(height, patch[0]), starts(width, patch[1]), *patch)
+
+def _starts(length: int, size: int, stride: int) -> np.ndarray:
+    """Return where the patches start along one axis."""
+    regular = np.arange(0, length - size + 1, stride)
+    return regular if regular[-1] == length - size else np.append(regular, length - size)
+
+
+def _covering(starts: np.ndarray, size: int, length: int) -> np.ndarray:
+    """Return how many patches cover each place of an axis."""
+    steps = np.zeros(length + 1, np.int64)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, starts + size, -1)
+    return np.cumsum(steps)[:-1]
 
 
 def check_stride(name: str, stride: int, patch: int) -> None:
