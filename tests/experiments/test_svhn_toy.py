@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 
+import chex
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -34,9 +35,17 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    page = study.main([*SMALL, "--runs-dir", str(runs), "--name", "small"])
+def drawn() -> list[tuple]:
+    """What the figures of `finished` are drawn of."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, drawn) -> Path:
+    runs, draw = tmp_path_factory.mktemp("runs"), study.figures.draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study.figures, "draw", lambda *arguments: drawn.append(arguments) or draw(*arguments))
+        page = study.main([*SMALL, "--runs-dir", str(runs), "--name", "small"])
     assert page == runs / "svhn_toy" / "small" / "index.html"
     return page.parent
 
@@ -120,20 +129,24 @@ def test_every_figure_of_the_paper_is_drawn_and_on_the_page(finished):
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
-def test_starting_again_reads_everything_back(finished, monkeypatch):
+def test_starting_again_reads_everything_back(finished, drawn, monkeypatch):
     before = {path: path.read_bytes() for path in finished.rglob("*.npz")}
-    numbers = results(finished)
+    numbers, drawn_again = results(finished), []
 
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(stages.ju, "fit", refuse)
     monkeypatch.setattr(stages, "GaussianMixture", refuse)
+    monkeypatch.setattr(study.figures, "draw", lambda *arguments: drawn_again.append(arguments) or [])
     study.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small"])
     assert {path: path.read_bytes() for path in finished.rglob("*.npz")} == before
     again = results(finished)
     for key in ("auc", "explained_by_class", "mean_nats", "notes"):
         assert again[key] == numbers[key]
+    # The figures would be drawn of the same scores and reconstructions.
+    [(_, _, *first, _)], [(_, _, *second, _)] = drawn, drawn_again
+    chex.assert_trees_all_equal(second, first)
 
 
 def test_another_setting_in_the_same_folder_is_refused(finished):

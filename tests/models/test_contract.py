@@ -118,9 +118,9 @@ def test_every_method_keeps_its_shapes_and_its_sums(kind):
     # The noise of training is drawn for a batch, so its rows are not those of single images.
     for name in ("terms", "pixel_terms", "reconstruct"):
         method = getattr(apply, name)
-        loop = [method(model, variables, image[None]) for image in batch]
-        rows = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *loop)
-        mapped = jax.vmap(lambda image, method=method: method(model, variables, image[None]))(batch)
+        alone = jax.jit(lambda image, method=method: method(model, variables, image[None]))
+        rows = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *map(alone, batch))
+        mapped = jax.vmap(alone)(batch)
         chex.assert_trees_all_close(rows, found[name], **close)
         chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[:, 0], mapped), found[name], **close)
 

@@ -33,7 +33,7 @@ def collected() -> Iterator[None]:
 SIZES = {"image_shape": (8, 8, 1), "depth": 2, "base_channels": 4, "latent_dim": 3}
 
 
-@pytest.fixture(params=["vae", "autoencoder"])
+@pytest.fixture(scope="module", params=["vae", "autoencoder"])
 def trained(request):
     model = ju.VAE(ju.VAEConfig(**SIZES)) if request.param == "vae" else ju.Autoencoder(ju.AutoencoderConfig(**SIZES))
     return model, jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))
