@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = [
     *("--dataset", "synth_digits", "--train-size", "96", "--test-size", "40", "--validation-size", "16"),
-    *("--vae.base-channels", "4", "--vae.latent-dim", "4", "--no-progress"),
+    *("--vae.depth", "2", "--vae.base-channels", "4", "--vae.latent-dim", "4", "--no-progress"),
     *("--train.steps", "4", "--train.batch-size", "16", "--train.warmup-steps", "2", "--train.evaluate-every", "2"),
 ]
 
