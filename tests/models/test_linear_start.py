@@ -59,11 +59,11 @@ def test_sigma_follows_how_much_of_an_image_is_missed():
     images = smooth_images(800, contrast=contrast / contrast.max())
     model = ju.VAE(ju.VAEConfig(**SIZES))
     variables = model.linear_start(images[:600], jax.random.key(0))
-    posterior, likelihood = model.apply(variables, jnp.asarray(images[600:]))
+    posterior, likelihood = jax.jit(model.apply)(variables, images[600:])
     missed = np.log(np.mean((np.asarray(likelihood.mean) - images[600:]) ** 2, axis=(1, 2, 3)))
     for log_var in (likelihood.log_var.mean(axis=(1, 2, 3)), posterior.log_var.mean(axis=1)):
         assert scipy.stats.spearmanr(missed, log_var).statistic > 0.8
-    terms = model.apply(variables, jnp.asarray(images[600:]), method=model.terms)
+    terms = jax.jit(lambda of, images: model.apply(of, images, method=model.terms))(variables, images[600:])
     # Half of the number of values is what M is where sigma is right.
     assert 0.6 < np.mean(terms.m) / (0.5 * images[0].size) < 1.2
     # Errors of rounding have nothing to do with what is missed, and add to M. How much is up to the compiler: JAX 0.12
@@ -89,14 +89,15 @@ def with_level() -> tuple[ju.VAE, dict, np.ndarray]:
 
 def test_the_level_follows_what_is_missed_and_hardly_a_small_anomaly(with_level):
     model, variables, images = with_level
-    (mean, log_var), likelihood = model.apply(variables, jnp.asarray(images))
+    apply = jax.jit(model.apply)
+    (mean, log_var), likelihood = apply(variables, images)
     missed = np.log(np.mean((np.asarray(likelihood.mean) - images) ** 2, axis=(1, 2, 3)))
     assert scipy.stats.spearmanr(missed, mean[:, -1]).statistic > 0.9
     np.testing.assert_allclose(np.std(mean[:, -1]), 1.0, atol=0.2)
     np.testing.assert_allclose(log_var[:, -1], -5.0, atol=1e-3)
     erased = images.copy()
     erased[:, 6:10, 6:10] = 1.0
-    (moved, _), of_erased = model.apply(variables, jnp.asarray(erased))
+    (moved, _), of_erased = apply(variables, erased)
     more = np.log(np.mean((np.asarray(of_erased.mean) - erased) ** 2, axis=(1, 2, 3))) - missed
     # In units of its own spread, what is missed grows far more than the level.
     assert np.mean(moved[:, -1] - mean[:, -1]) < 0.3 * np.mean(more) / missed.std()
@@ -104,11 +105,12 @@ def test_the_level_follows_what_is_missed_and_hardly_a_small_anomaly(with_level)
 
 def test_sigma_follows_the_level(with_level):
     model, variables, images = with_level
-    posterior, likelihood = model.apply(variables, jnp.asarray(images))
+    posterior, likelihood = jax.jit(model.apply)(variables, images)
+    decode = jax.jit(lambda of, z: model.apply(of, z, method=model.decode))
     z = jnp.zeros((3, SIZES["latent_dim"])).at[:, -1].set(jnp.array([-1.0, 0.0, 1.0]))
-    low, middle, high = model.apply(variables, z, method=model.decode).log_var.mean((1, 2, 3))
+    low, middle, high = decode(variables, z).log_var.mean((1, 2, 3))
     assert low < middle < high
-    without = model.apply(variables, posterior.mean.at[:, -1].set(0.0), method=model.decode)
+    without = decode(variables, posterior.mean.at[:, -1].set(0.0))
     np.testing.assert_allclose(without.mean, likelihood.mean, atol=1e-4)
     squared = np.square(images - np.asarray(likelihood.mean))
     spread = [np.std(np.log(np.sum(squared * np.exp(-one.log_var), (1, 2, 3)))) for one in (likelihood, without)]

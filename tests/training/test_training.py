@@ -218,35 +218,39 @@ def test_a_finished_run_is_read_back_and_its_model_loads(tmp_path):
 
 
 CHILD = """
-import sys, time
+import sys
 import jax, numpy as np
 sys.path.insert(0, {root!r})
 import jaxunreg as ju
 from tests.training.test_training import MODEL, CONFIG, images
 ju.fit(MODEL, images(), CONFIG, key=jax.random.key(0), directory={directory!r}, progress=False,
-       evaluate=lambda variables: (print("evaluated", flush=True), time.sleep({pause}), {{}})[-1])
+       evaluate=lambda variables: (print("evaluated", flush=True), sys.stdin.readline(), {{}})[-1])
 """
 
 
-def start(directory: Path, pause: float) -> subprocess.Popen:
+def start(directory: Path) -> subprocess.Popen:
+    """Start a run that waits for a line after each evaluation."""
     root = str(Path(__file__).parents[2])
-    code = CHILD.format(root=root, directory=str(directory), pause=pause)
+    code = CHILD.format(root=root, directory=str(directory))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     # A process of its own has the eight fake devices as well, so that it compiles the same program.
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ.copy())
+    return subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy(), **pipes)
 
 
 def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path):
     """SIGKILL between the checkpoint of step 6 and the end; the log has by then lines that the checkpoint has not."""
     whole = fit(directory=tmp_path / "whole", evaluate=lambda variables: {})
-    child = start(tmp_path / "killed", pause=120)
+    child = start(tmp_path / "killed")
     try:
         assert child.stdout.readline() == "evaluated\n"  # Step 5; no checkpoint yet.
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()
         assert not list((tmp_path / "killed" / "checkpoints").iterdir())
-        child = start(tmp_path / "killed", pause=3)
-        for _ in range(2):  # Steps 5 and 10; the checkpoint of step 6 lies between.
-            assert child.stdout.readline() == "evaluated\n"
+        child = start(tmp_path / "killed")
+        assert child.stdout.readline() == "evaluated\n"  # Step 5 again.
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "evaluated\n"  # Step 10; the checkpoint of step 6 lies between.
         os.kill(child.pid, signal.SIGKILL)
     finally:
         child.kill()
