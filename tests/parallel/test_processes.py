@@ -84,7 +84,7 @@ def launch(folder: Path, fate: str, *, slurm: bool = False) -> list[subprocess.P
     for process in range(2):
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SLURM_")},
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            "XLA_FLAGS": re.sub("device_count=[0-9]+", "device_count=2", os.environ["XLA_FLAGS"]),
             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         }
