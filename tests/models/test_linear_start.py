@@ -188,9 +188,10 @@ def test_any_network_can_start_so(sizes):
     assert np.isfinite(terms.nelbo).all()
 
 
-def test_constant_images_make_finite_weights():
-    model = ju.VAE(ju.VAEConfig(**SIZES))
-    variables = model.linear_start(np.full((20, 16, 16, 3), 77, np.uint8), jax.random.key(0))
+@pytest.mark.parametrize("level", [False, True])
+def test_constant_images_make_finite_weights(level):
+    model = ju.VAE(ju.VAEConfig(**(LEVEL_SIZES if level else SIZES)))
+    variables = model.linear_start(np.full((20, 16, 16, 3), 77, np.uint8), jax.random.key(0), level=level)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
 
