@@ -92,7 +92,8 @@ def test_the_level_follows_what_is_missed_and_hardly_a_small_anomaly(with_level)
     apply = jax.jit(model.apply)
     (mean, log_var), likelihood = apply(variables, images)
     missed = np.log(np.mean((np.asarray(likelihood.mean) - images) ** 2, axis=(1, 2, 3)))
-    assert scipy.stats.spearmanr(missed, mean[:, -1]).statistic > 0.9
+    # With single components in place of sums from the middle of their order it is 0.986.
+    assert scipy.stats.spearmanr(missed, mean[:, -1]).statistic > 0.989
     np.testing.assert_allclose(np.std(mean[:, -1]), 1.0, atol=0.2)
     np.testing.assert_allclose(log_var[:, -1], -5.0, atol=1e-3)
     erased = images.copy()

@@ -89,18 +89,12 @@ def write_histogram(params: Any, config: NetworkConfig, levels: list[Level]) -> 
     """Write the energies, the thresholds and the sums over the first random features of the encoder's last layers."""
     energies, thresholds, sums = (params[f"Convolution_{config.depth - back}"] for back in (3, 2, 1))
     counts = linear_channels(config)[-3:]
-    # The first components are reconstructed well, and the last hardly vary.
-    components = levels[-3].basis.shape[1]
-    pairs = min(_DIRECTIONS, spare(config)[-3] // 2, max(1, components // 2))
-    mixed = max(1, components // 2 // pairs)
-    among = slice(components // 3, components // 3 + mixed * pairs)
-    spread = np.maximum(levels[-3].features[..., among].std(axis=(0, 1, 2)), 1e-6)
-    directions = (energies["kernel"][..., among] / spread).reshape(4, 4, -1, mixed, pairs).sum(-2)
-    first = counts[0]
+    first, count = counts[0], len(_THRESHOLDS)
+    directions = _directions(energies["kernel"], levels[-3], spare(config)[-3] // 2)
+    pairs = directions.shape[-1]
     for sign, offset in ((1.0, 0), (-1.0, 1)):
         energies["kernel"][..., first + offset : first + 2 * pairs : 2] = sign * directions
     energies["bias"][first : first + 2 * pairs] = 0.0
-    count = len(_THRESHOLDS)
     of_thresholds, of_sums = slice(counts[1], counts[1] + count), slice(counts[2], counts[2] + count)
     thresholds["kernel"][..., of_thresholds] = 0.0
     thresholds["kernel"][MIDDLE, MIDDLE, first : first + 2 * pairs, of_thresholds] = -1.0
@@ -108,6 +102,19 @@ def write_histogram(params: Any, config: NetworkConfig, levels: list[Level]) -> 
     sums["kernel"][..., of_sums] = 0.0
     sums["kernel"][MIDDLE, MIDDLE, of_thresholds, of_sums] = np.eye(count)
     sums["bias"][of_sums] = _LIFT
+
+
+def _directions(kernel: np.ndarray, level: Level, most: int) -> np.ndarray:
+    """Return kernels of sums of principal components from the middle of their order, `[4, 4, inputs, directions]`.
+
+    The first components are reconstructed well, and the last hardly vary.
+    """
+    components = level.basis.shape[1]
+    count = min(_DIRECTIONS, most, components // 2)
+    summed = components // 2 // count
+    middle = slice(components // 3, components // 3 + summed * count)
+    spread = np.maximum(level.features[..., middle].std(axis=(0, 1, 2)), 1e-6)
+    return (kernel[..., middle] / spread).reshape(4, 4, -1, summed, count).sum(-2)
 
 
 def write_level(dense: Any, config: VAEConfig, deepest: np.ndarray) -> None:
