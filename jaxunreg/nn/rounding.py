@@ -76,11 +76,10 @@ def move(function: Callable[..., Array], parts: tuple[Array, ...], dtype: DTypeL
     >>> move(lambda x: jnp.pad(x, 1), (jnp.array([0.5]),), jnp.bfloat16).tolist()
     [0.0, 0.5, 0.0]
     """
-
     plain = partial(_move_rounded, function, dtype)
-    return (
-        straight_through(partial(_move_halves, function), plain, *parts) if narrows(parts[0], dtype) else plain(*parts)
-    )
+    if not narrows(parts[0], dtype):
+        return plain(*parts)
+    return straight_through(partial(_move_halves, function), plain, *parts)
 
 
 def stack(parts: list[Array], axis: int, dtype: DTypeLike) -> Array:
