@@ -36,15 +36,21 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def drawn() -> list[tuple]:
-    """What the figures of `finished` are drawn of."""
+    """What the figures of `finished` are drawn of, and their sections of the page."""
     return []
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, drawn) -> Path:
     runs, draw = tmp_path_factory.mktemp("runs"), study.figures.draw
+
+    def keep(*arguments):
+        sections = draw(*arguments)
+        drawn.append((arguments, sections))
+        return sections
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study.figures, "draw", lambda *arguments: drawn.append(arguments) or draw(*arguments))
+        patch.setattr(study.figures, "draw", keep)
         page = study.main([*SMALL, "--runs-dir", str(runs), "--name", "small"])
     assert page == runs / "svhn_toy" / "small" / "index.html"
     return page.parent
@@ -131,22 +137,25 @@ def test_every_figure_of_the_paper_is_drawn_and_on_the_page(finished):
 
 def test_starting_again_reads_everything_back(finished, drawn, monkeypatch):
     before = {path: path.read_bytes() for path in finished.rglob("*.npz")}
+    page = (finished / "index.html").read_text()
     numbers, drawn_again = results(finished), []
+    [(first, sections)] = drawn
 
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(stages.ju, "fit", refuse)
     monkeypatch.setattr(stages, "GaussianMixture", refuse)
-    monkeypatch.setattr(study.figures, "draw", lambda *arguments: drawn_again.append(arguments) or [])
+    monkeypatch.setattr(study.figures, "draw", lambda *arguments: drawn_again.append(arguments) or sections)
     study.main([*SMALL, "--runs-dir", str(finished.parents[1]), "--name", "small"])
     assert {path: path.read_bytes() for path in finished.rglob("*.npz")} == before
     again = results(finished)
     for key in ("auc", "explained_by_class", "mean_nats", "notes"):
         assert again[key] == numbers[key]
     # The figures would be drawn of the same scores and reconstructions.
-    [(_, _, *first, _)], [(_, _, *second, _)] = drawn, drawn_again
-    chex.assert_trees_all_equal(second, first)
+    [second] = drawn_again
+    chex.assert_trees_all_equal(second[2:-1], first[2:-1])
+    assert (finished / "index.html").read_text().count("<img") == page.count("<img")
 
 
 def test_another_setting_in_the_same_folder_is_refused(finished):
