@@ -20,15 +20,16 @@ SIZES = [(40, 56), (33, 40), (64, 33), (40, 57)]
 @pytest.fixture
 def gate(monkeypatch):
     """Holds every pass of a detector until it is opened, and counts the images of each."""
-    let, passes, inspect = threading.Event(), [], AnomalyDetector.inspect
+    reached, let, passes, inspect = threading.Event(), threading.Event(), [], AnomalyDetector.inspect
 
     def later(self, images, **options):
+        reached.set()
         assert let.wait(30)
         passes.append(len(images))
         return inspect(self, images, **options)
 
     monkeypatch.setattr(AnomalyDetector, "inspect", later)
-    return SimpleNamespace(open=let.set, passes=passes)
+    return SimpleNamespace(reached=reached, open=let.set, passes=passes)
 
 
 def test_each_gets_the_answer_to_its_own_image(detector):
@@ -89,8 +90,7 @@ def test_an_image_that_fails_takes_no_other_with_it(detector, gate):
 def test_what_waits_shares_a_pass_and_what_is_cancelled_is_left_out(detector, gate):
     service = ScoringService(detector)
     first = service.submit(part(0))
-    while not service._jobs.empty():  # the thread has taken it
-        pass
+    assert gate.reached.wait(30)
     waiting = [service.submit(part(k)) for k in range(1, 6)]
     assert waiting[1].cancel()
     gate.open()
