@@ -30,7 +30,7 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
-from jaxunreg.compilation import TRAINING_LEVEL
+from jaxunreg.compilation import TRAINING
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import apply_in_batches, images_a_batch
 from jaxunreg.scoring.scorer import fold_scorer
@@ -131,7 +131,7 @@ def _training(network: side.Network, dtype: side.Dtype) -> tuple[Program, int]:
     indices = np.random.default_rng(1).integers(0, len(images), (_BATCHES, batch), np.int32)
     states = [init_state(model, config, jax.random.key(0))]
     lowered = train_steps.lower(model, config, states[0], images, indices, np.int32(_BATCHES))
-    options: dict[str, Any] = {**_TRACED, "xla_backend_optimization_level": TRAINING_LEVEL}
+    options: dict[str, Any] = {**_TRACED, **TRAINING}
     program = lowered.compile(compiler_options=options)
     step = jax.make_jaxpr(lambda state: train_steps(model, config, state, images, indices, np.int32(_BATCHES)))
     needed = product_flops(step(states[0]).jaxpr)

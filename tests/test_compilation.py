@@ -1,4 +1,4 @@
-"""The compilation cache, in processes of their own, since it is a setting of the process; quick programs."""
+"""The compilation cache, in processes of their own, since it is a setting of the process; a program's options."""
 
 import os
 import subprocess
@@ -45,43 +45,45 @@ def test_the_default_is_the_users_cache_and_a_cache_that_is_set_stays(tmp_path):
 
 
 OPTION = "xla_backend_optimization_level"
+OPTIONS = {OPTION: 1, "xla_cpu_prefer_vector_width": 512}
 
 
 @pytest.fixture
 def chosen(monkeypatch):
-    """A quick program that returns the compiler options that it would run with; no level is set for all programs."""
+    """A program that returns the compiler options that it would run with; none is set for all programs."""
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     with monkeypatch.context() as patch:
         patch.setattr(jax, "jit", lambda function, *, compiler_options=None, **_: lambda *arguments: compiler_options)
-        return compilation.quick_jit(level=1, static_argnums=0)(lambda static, x: x)
+        return compilation.cpu_jit(OPTIONS, static_argnums=0)(lambda static, x: x)
 
 
-def test_a_quick_program_has_its_level_on_cpus_alone(chosen):
-    assert chosen(2, {"x": jnp.ones(3)}) == {OPTION: 1}
+def test_a_program_has_its_options_on_cpus_alone(chosen):
+    assert chosen(2, {"x": jnp.ones(3)}) == OPTIONS
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("images",))
     split = jax.device_put(jnp.ones(8), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("images")))
-    assert chosen(2, split) == {OPTION: 1}
+    assert chosen(2, split) == OPTIONS
     on_gpu = mock.Mock(spec=jax.Array, devices=lambda: {mock.Mock(platform="gpu")})
     assert chosen(2, on_gpu) is None
     # Where NumPy's arrays would go is not known.
     assert chosen(2, np.ones(3)) is None
 
 
-def test_a_quick_program_inside_of_another_has_no_options_of_its_own(chosen):
+def test_a_program_inside_of_another_has_no_options_of_its_own(chosen):
     inside = []
     jax.make_jaxpr(lambda x: (inside.append(chosen(2, x)), x)[1])(jnp.ones(3))
     assert inside == [None]
 
 
-def test_a_level_that_is_set_for_all_programs_is_left(chosen, monkeypatch):
-    assert chosen(2, jnp.ones(3)) == {OPTION: 1}
-    monkeypatch.setenv("XLA_FLAGS", f"--{OPTION}=3")
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_that_is_set_for_all_programs_is_left(chosen, monkeypatch, option):
+    assert chosen(2, jnp.ones(3)) == OPTIONS
+    monkeypatch.setenv("XLA_FLAGS", f"--{option}=3")
     assert chosen(2, jnp.ones(3)) is None
 
 
-def test_a_quick_program_computes_the_same_lowered_and_inside_of_another(monkeypatch):
+def test_a_program_with_options_computes_the_same_lowered_and_inside_of_another(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")
-    power = compilation.quick_jit(level=1, static_argnums=0)(lambda power, x: x**power)
+    power = compilation.cpu_jit(OPTIONS, static_argnums=0)(lambda power, x: x**power)
     x = jnp.arange(4.0)
     expected = [0.0, 1.0, 8.0, 27.0]
     assert power(3, x).tolist() == expected

@@ -26,8 +26,8 @@ def column_pairs(x: Array, kernel: Array) -> Array:
         return product(rounding.move(_neighbours, (x,), kernel.dtype), both).reshape(n, h, w + 1, 4, 2 * c_out)
     each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
     products = product(_pixels(x, kernel.dtype), each)
-    own, following = slices.unstack(products.reshape(n, h, w, 2, 4, 2 * c_out), 3)
-    return slices.add_shifted(own, following, 2)
+    own, following = slices.unstack(products.reshape(n, h, w, 2, 8 * c_out), 3)
+    return slices.add_shifted(own, following, 2).reshape(n, h, w + 1, 4, 2 * c_out)
 
 
 def _neighbours(x: Array) -> Array:
@@ -59,7 +59,10 @@ def overlap_add(pairs: Array) -> Array:
     own, following = slices.unstack(pairs.reshape(n, h, columns, 2, 2, channels), 3)
     own, following = (part.transpose(0, 1, 3, 2, 4) for part in (own, following))
     blocks = slices.add_shifted(own, following, 1)
-    return blocks.reshape(n, 2 * h + 2, 2 * columns, channels // 2)[:, 1:-1, 1:-1]
+    # Columns and channels are cut as one axis. The gradient's loops are slow where they have to find few channels.
+    c = channels // 2
+    image = blocks.reshape(n, 2 * h + 2, 2 * columns * c)[:, 1:-1, c:-c]
+    return image.reshape(n, 2 * h, 2 * columns - 2, c)
 
 
 def overlap_planes(x: Array, kernel: Array) -> Array:

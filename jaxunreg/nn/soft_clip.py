@@ -44,7 +44,7 @@ def soft_clip_with_inverse(
     >>> bool(jnp.allclose(inverse, jnp.exp(-y)))
     True
     """
-    raised = 1.0 + _lifted(x, low, high)
+    raised = 1.0 + _lifted(_exponential(x, high), low, high)
     # Not exp(-low) in one factor: it can overflow where exp(-y) does not.
     return low + jnp.log(raised), math.exp(-high) / (raised * math.exp(low - high))
 
@@ -54,17 +54,23 @@ def _soft_clip_jvp(
     low: float, high: float, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     # sigmoid(high - x) sigmoid(x' - low). The automatic derivative would be zero from high + 17 on.
-    lifted = _lifted(*primals, low, high)
-    slope = jax.nn.sigmoid(high - primals[0]) * lifted / (1.0 + lifted)
+    exponential = _exponential(*primals, high)
+    lifted = _lifted(exponential, low, high)
+    slope = exponential / (1.0 + exponential) * (lifted / (1.0 + lifted))
     y, inverse = soft_clip_with_inverse(*primals, low, high)
     return (y, inverse), (slope * tangents[0], -inverse * slope * tangents[0])
 
 
-def _lifted(x: Array, low: float, high: float) -> Array:
+def _exponential(x: Array, high: float) -> Array:
+    """`exp(high - x)`."""
+    # The exponent is bounded, because an infinity has no derivative.
+    return jnp.exp(jnp.minimum(high - x, LARGEST_EXPONENT))
+
+
+def _lifted(exponential: Array, low: float, high: float) -> Array:
     """`exp(x' - low)`."""
-    # Not by a sigmoid: not every runtime computes small ones to the last digit. The exponent is bounded, because an
-    # infinity has no derivative.
-    return math.exp(high - low) / (1.0 + jnp.exp(jnp.minimum(high - x, LARGEST_EXPONENT)))
+    # Not by a sigmoid: not every runtime computes small ones to the last digit.
+    return math.exp(high - low) / (1.0 + exponential)
 
 
 def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:

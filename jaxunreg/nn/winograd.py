@@ -169,14 +169,17 @@ def _row_to_outputs(points: list[Array], matrices: Array, tile: Tile, dtype: DTy
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def _row_to_strip(row: Array, matrices: Array, tile: Tile, dtype: DTypeLike, narrow: DTypeLike) -> Array:
-    """Map a row of points of the outputs to its share in the image, `[n, rows, 2, columns + 1, m, 2 c]`.
+    """Map a row of points of the outputs to its share in the image, `[n, rows, 2, 2 m (columns + 1), c]`.
 
     XLA keeps the result in memory as `narrow`.
     """
     points = _combine(tile.outputs.T, unstack(row, 3))
     products = _products(points, matrices, dtype).reshape(len(points), *points[0].shape[:3], 2, -1)
     parts = [product.transpose(0, 1, 3, 2, 4) for product in unstack(products, 0)]
-    return rounding.stack(_overlap(_combine(tile.blocks.T, parts), 3), 4, narrow)
+    strip = rounding.stack(_overlap(_combine(tile.blocks.T, parts), 3), 4, narrow)
+    # Columns are joined here and rows later, for the sake of the gradient: see `_image_to_points`.
+    n, rows, _, columns, m, c = strip.shape
+    return strip.reshape(n, rows, 2, 2 * m * columns, c // 2)
 
 
 def _overlap(parts: Sequence[Array], axis: int) -> list[Array]:
@@ -269,9 +272,9 @@ def _halves_to_points(x: Array, tiles: tuple[Tile, Tile]) -> Grid:
 
 def _strips_to_image(strips: list[Array], tile: Tile, height: int, width: int) -> Array:
     """Add the shares of all rows of points to the image `[n, height, width, c]`."""
-    n, rows, _, columns, m_columns, c = strips[0].shape
+    n, rows, _, columns, c = strips[0].shape
     blocks = jnp.stack(_overlap(_combine(tile.blocks.T, strips), 1), axis=2)
-    image = blocks.reshape(n, 2 * tile.size * (rows + 1), 2 * m_columns * columns, c // 2)
+    image = blocks.reshape(n, 2 * tile.size * (rows + 1), columns, c)
     return image[:, 1 : height + 1, 1 : width + 1]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int, Num
 
-from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
+from jaxunreg.compilation import TRAINING, cpu_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import to_float
 from jaxunreg.models import apply
@@ -75,7 +75,7 @@ def place_members(count: int, devices: Sequence[jax.Device]) -> tuple[Mesh, int]
     return mesh, each * mesh.size
 
 
-@quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
+@cpu_jit(TRAINING, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
 def sweep_steps(
     model: Model,
     config: TrainConfig,

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
+from jaxunreg.compilation import TRAINING, cpu_jit
 from jaxunreg.errors import NonFiniteLossError, argument
 from jaxunreg.models.base import Model
 from jaxunreg.models.registry import describe_model
@@ -184,7 +184,7 @@ def _train_steps_over(mesh: Mesh) -> Callable[..., tuple[TrainState, StepMetrics
     """Make `train_steps` for images split over a mesh. XLA sums moments, loss and gradients over the devices."""
     # A process can read only arrays that it holds whole, so all results are declared replicated.
     whole = NamedSharding(mesh, PartitionSpec())
-    over = quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
+    over = cpu_jit(TRAINING, static_argnums=(0, 1), donate_argnums=(2,), out_shardings=whole)
     return over(train_steps)
 
 

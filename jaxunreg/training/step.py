@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from jaxunreg.compilation import TRAINING_LEVEL, quick_jit
+from jaxunreg.compilation import TRAINING, cpu_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import to_float
 from jaxunreg.models import apply
@@ -94,7 +94,7 @@ def run_steps(
     return jax.lax.fori_loop(0, count, body, (state, StepMetrics(zeros, Decomposition(zeros, zeros, zeros))))
 
 
-@quick_jit(level=TRAINING_LEVEL, static_argnums=(0, 1), donate_argnums=(2,))
+@cpu_jit(TRAINING, static_argnums=(0, 1), donate_argnums=(2,))
 def train_steps(
     model: Model,
     config: TrainConfig,
