@@ -23,6 +23,7 @@ QUOTED = {
         line.drift_delays,
         peers.peers,
         speed.throughput,
+        speed.throughput_zen4,
         speed.throughput_short,
         speed.profile,
         speed.crops,

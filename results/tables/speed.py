@@ -15,8 +15,17 @@ def _ratio(row: Mapping[str, Any]) -> str:
 
 
 def throughput() -> str:
-    """Return training and scoring of the two networks, as a multiple of PyTorch."""
-    [rows] = committed("throughput.json")
+    """Return training and scoring of the two networks on a Zen 5, as a multiple of PyTorch."""
+    return _throughput("throughput-zen5.json")
+
+
+def throughput_zen4() -> str:
+    """Return the same on a Zen 4."""
+    return _throughput("throughput-zen4.json")
+
+
+def _throughput(name: str) -> str:
+    [rows] = committed(name)
     header = [
         *("network", "phase", "dtype", "beside", "ratio", "images/s", "the other's", "GFLOP/s", "of a matrix product"),
         "compile, cold / cached",
@@ -40,15 +49,23 @@ def throughput() -> str:
 
 
 def throughput_short() -> str:
-    """Return the same in float32, with only the ratio."""
-    [rows] = committed("throughput.json")
-    header = ["network", "phase", "ratio to PyTorch", "images/s"]
+    """Return the same in float32, with only the ratios."""
+    files = {"Zen 5": "throughput-zen5.json", "Zen 4": "throughput-zen4.json"}
+    rows = {processor: [row for row in committed(name)[0] if _is_short(row)] for processor, name in files.items()}
+    header = ["network", "phase", *(f"{what}, {processor}" for processor in files for what in ("ratio", "images/s"))]
     cells = [
-        [row["network"], row["phase"], _ratio(row), f"{row['images_per_second']:,.0f}"]
-        for row in rows
-        if (row["dtype"], row["peer"]) == ("float32", "eager")
+        [both[0]["network"], both[0]["phase"], *(cell for row in both for cell in _speed(row))]
+        for both in zip(*rows.values(), strict=True)
     ]
     return as_markdown(Table("", header, cells))
+
+
+def _is_short(row: Mapping[str, Any]) -> bool:
+    return (row["dtype"], row["peer"]) == ("float32", "eager")
+
+
+def _speed(row: Mapping[str, Any]) -> tuple[str, str]:
+    return _ratio(row), f"{row['images_per_second']:,.0f}"
 
 
 def profile() -> str:
