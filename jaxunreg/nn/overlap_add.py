@@ -26,6 +26,7 @@ def column_pairs(x: Array, kernel: Array) -> Array:
         return product(rounding.move(_neighbours, (x,), kernel.dtype), both).reshape(n, h, w + 1, 4, 2 * c_out)
     each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
     products = product(_pixels(x, kernel.dtype), each)
+    # The kernel's rows and a pair's columns stay one axis until they are added: loops over short axes are slow.
     own, following = slices.unstack(products.reshape(n, h, w, 2, 8 * c_out), 3)
     return slices.add_shifted(own, following, 2).reshape(n, h, w + 1, 4, 2 * c_out)
 
