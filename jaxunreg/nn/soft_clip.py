@@ -56,7 +56,7 @@ def _soft_clip_jvp(
     # sigmoid(high - x) sigmoid(x' - low). The automatic derivative would be zero from high + 17 on.
     exponential = _exponential(*primals, high)
     lifted = _lifted(exponential, low, high)
-    slope = exponential / (1.0 + exponential) * (lifted / (1.0 + lifted))
+    slope = exponential * _over_one_more(1.0, exponential) * (lifted * _over_one_more(1.0, lifted))
     y, inverse = soft_clip_with_inverse(*primals, low, high)
     return (y, inverse), (slope * tangents[0], -inverse * slope * tangents[0])
 
@@ -70,7 +70,20 @@ def _exponential(x: Array, high: float) -> Array:
 def _lifted(exponential: Array, low: float, high: float) -> Array:
     """`exp(x' - low)`."""
     # Not by a sigmoid: not every runtime computes small ones to the last digit.
-    return math.exp(high - low) / (1.0 + exponential)
+    return _over_one_more(math.exp(high - low), exponential)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _over_one_more(numerator: float, x: Array) -> Array:
+    """`numerator / (1 + x)`."""
+    return numerator / (1.0 + x)
+
+
+@_over_one_more.defjvp
+def _over_one_more_jvp(numerator: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # The automatic derivative squares 1 + x, which overflows.
+    y = _over_one_more(numerator, *primals)
+    return y, -y * (_over_one_more(1.0, *primals) * tangents[0])
 
 
 def inverse_soft_clip(y: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -165,6 +165,22 @@ def test_soft_clip_is_two_softplus_in_value_and_derivatives():
             )
 
 
+@pytest.mark.parametrize(("low", "high"), [(-14.0, 2.0), (-40.0, 20.0)])
+def test_higher_derivatives_of_a_soft_clip_are_those_of_two_softplus_in_float32(low, high):
+    def two(x):
+        return low + jax.nn.softplus(high - jax.nn.softplus(high - x) - low)
+
+    def bounded(x):
+        return soft_clip(x, low, high)
+
+    points = np.linspace(-55.0, 50.0, 43)
+    for _ in range(3):
+        two, bounded = jax.grad(two), jax.grad(bounded)
+        with jax.enable_x64(True):
+            want = np.asarray(jax.vmap(two)(jnp.asarray(points)))
+        np.testing.assert_allclose(jax.vmap(bounded)(jnp.asarray(points, jnp.float32)), want, rtol=1e-4, atol=2e-6)
+
+
 def test_the_inverse_of_a_soft_clip_is_the_exponential_in_value_and_derivatives():
     def direct(x, low, high):
         return jnp.exp(-soft_clip(x, low, high))
