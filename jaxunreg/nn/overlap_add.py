@@ -60,7 +60,7 @@ def overlap_add(pairs: Array) -> Array:
     own, following = slices.unstack(pairs.reshape(n, h, columns, 2, 2, channels), 3)
     own, following = (part.transpose(0, 1, 3, 2, 4) for part in (own, following))
     blocks = slices.add_shifted(own, following, 1)
-    # Columns and channels are cut as one axis. The gradient's loops are slow where they have to find few channels.
+    # Columns and channels are cut as one axis: the gradient's loop over an axis of few channels is slow.
     c = channels // 2
     image = blocks.reshape(n, 2 * h + 2, 2 * columns * c)[:, 1:-1, c:-c]
     return image.reshape(n, 2 * h, 2 * columns - 2, c)

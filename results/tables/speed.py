@@ -8,6 +8,7 @@ from jaxunreg.reports.text_tables import as_markdown
 from results.tables.committed import committed
 
 _PEERS = {"eager": "PyTorch", "jaxunreg float32": "our float32"}
+_THROUGHPUT = {"Zen 5": "throughput-zen5.json", "Zen 4": "throughput-zen4.json"}
 
 
 def _ratio(row: Mapping[str, Any]) -> str:
@@ -16,16 +17,16 @@ def _ratio(row: Mapping[str, Any]) -> str:
 
 def throughput() -> str:
     """Return training and scoring of the two networks on a Zen 5, as a multiple of PyTorch."""
-    return _throughput("throughput-zen5.json")
+    return _throughput("Zen 5")
 
 
 def throughput_zen4() -> str:
     """Return the same on a Zen 4."""
-    return _throughput("throughput-zen4.json")
+    return _throughput("Zen 4")
 
 
-def _throughput(name: str) -> str:
-    [rows] = committed(name)
+def _throughput(processor: str) -> str:
+    [rows] = committed(_THROUGHPUT[processor])
     header = [
         *("network", "phase", "dtype", "beside", "ratio", "images/s", "the other's", "GFLOP/s", "of a matrix product"),
         "compile, cold / cached",
@@ -49,23 +50,16 @@ def _throughput(name: str) -> str:
 
 
 def throughput_short() -> str:
-    """Return the same in float32, with only the ratios."""
-    files = {"Zen 5": "throughput-zen5.json", "Zen 4": "throughput-zen4.json"}
-    rows = {processor: [row for row in committed(name)[0] if _is_short(row)] for processor, name in files.items()}
-    header = ["network", "phase", *(f"{what}, {processor}" for processor in files for what in ("ratio", "images/s"))]
-    cells = [
-        [both[0]["network"], both[0]["phase"], *(cell for row in both for cell in _speed(row))]
-        for both in zip(*rows.values(), strict=True)
-    ]
-    return as_markdown(Table("", header, cells))
-
-
-def _is_short(row: Mapping[str, Any]) -> bool:
-    return (row["dtype"], row["peer"]) == ("float32", "eager")
-
-
-def _speed(row: Mapping[str, Any]) -> tuple[str, str]:
-    return _ratio(row), f"{row['images_per_second']:,.0f}"
+    """Return the same in float32 on both processors, with only the ratios to PyTorch and the images a second."""
+    header = ["network", "phase"]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for processor, name in _THROUGHPUT.items():
+        header += [f"ratio, {processor}", f"images/s, {processor}"]
+        for row in committed(name)[0]:
+            if (row["dtype"], row["peer"]) == ("float32", "eager"):
+                key = row["network"], row["phase"]
+                cells.setdefault(key, [*key]).extend((_ratio(row), f"{row['images_per_second']:,.0f}"))
+    return as_markdown(Table("", header, list(cells.values())))
 
 
 def profile() -> str:
