@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from jaxunreg.nn import rounding, slices
-from jaxunreg.nn.products import product, product_of_rows
+from jaxunreg.nn.products import product, product_of_rows, weights
 
 
 def column_pairs(x: Array, kernel: Array) -> Array:
@@ -23,7 +23,8 @@ def column_pairs(x: Array, kernel: Array) -> Array:
     taps = kernel.reshape(4, 2, 2, c_in, c_out)
     if _pairs_pay(c_in, c_out):
         both = taps[:, ::-1].transpose(1, 3, 0, 2, 4).reshape(2 * c_in, 8 * c_out)
-        return product(rounding.move(_neighbours, (x,), kernel.dtype), both).reshape(n, h, w + 1, 4, 2 * c_out)
+        pairs = product(rounding.move(_neighbours, (x,), kernel.dtype), weights(both, n * h * (w + 1)))
+        return pairs.reshape(n, h, w + 1, 4, 2 * c_out)
     each = taps.transpose(3, 1, 0, 2, 4).reshape(c_in, 16 * c_out)
     products = product(_pixels(x, kernel.dtype), each)
     # The kernel's rows and a pair's columns stay one axis until they are added: loops over short axes are slow.

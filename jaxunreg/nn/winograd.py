@@ -34,6 +34,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from jaxunreg.nn import rounding
+from jaxunreg.nn.products import weights
 from jaxunreg.nn.slices import add_shifted, pad, pad_ends, unstack
 
 Grid: TypeAlias = list[list[Array]]
@@ -156,8 +157,9 @@ def _products(points: list[Array], matrices: Array, dtype: DTypeLike) -> Array:
     # Merged into a matrix and rounded in one array. Point by point, XLA would do both element by element.
     stacked = rounding.cast(jnp.stack(points), dtype)
     left = stacked.reshape(len(points), -1, matrices.shape[1])
+    right = weights(matrices, left.shape[1]).astype(dtype)
     numbers = (((2,), (1,)), ((0,), (0,)))
-    return lax.dot_general(left, matrices.astype(dtype), numbers, preferred_element_type=points[0].dtype)
+    return lax.dot_general(left, right, numbers, preferred_element_type=points[0].dtype)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
