@@ -13,7 +13,7 @@ from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
-from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
+from jaxunreg.scoring.scorer import Scorer, check_scorer, folded_once
 from jaxunreg.scoring.until_error import one_behind
 from jaxunreg.typing import AnyImages
 
@@ -120,7 +120,7 @@ def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_s
     if batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL):
         batch = 1  # The weights are not folded: that takes longer than such a call.
     else:
-        scorer = fold_scorer(scorer)
+        scorer = folded_once(scorer)
     call = batch * batches_a_call(scorer, batch)
     parts = (np.asarray(images[start : start + call]) for start in range(0, len(images), call))
     begun = (one_call(method, scorer, part, batch) for part in parts)

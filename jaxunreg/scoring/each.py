@@ -16,7 +16,7 @@ from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.patch_stream import StreamedMaps, stream_maps
 from jaxunreg.scoring.patches import check_stride
-from jaxunreg.scoring.scorer import Scorer, check_scorer, fold_scorer
+from jaxunreg.scoring.scorer import Scorer, check_scorer, folded_once
 
 
 def maps_each(
@@ -154,7 +154,7 @@ def _over_patches(
     """Apply a method of the model to every patch. `split` separates the results of patches from those of pixels."""
     height, width, channels = scorer.model.config.image_shape
     batch_size = images_a_batch(scorer, batch_size)
-    folded = fold_scorer(scorer)
+    folded = folded_once(scorer)
 
     def checked() -> Iterator[Array | np.ndarray]:
         for image in images:

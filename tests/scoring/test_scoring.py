@@ -1,6 +1,8 @@
 """The scorer: pure, composable, the same numbers whichever way it is called."""
 
 import dataclasses
+import gc
+import weakref
 from functools import partial
 
 import chex
@@ -13,7 +15,8 @@ from scipy.stats import spearmanr
 import jaxunreg as ju
 from jaxunreg.datasets.digits.embedded import synth_digits
 from jaxunreg.scoring import batched
-from jaxunreg.scoring.scorer import fold
+from jaxunreg.scoring import scorer as scorer_module
+from jaxunreg.scoring.scorer import fold, fold_scorer
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +128,56 @@ def test_folded_variables_score_the_same_and_hold_no_normalisation(scorer, image
     stats = jax.tree.map(lambda leaf: leaf + 1.0, scorer.variables["batch_stats"])
     changed = ju.make_scorer(scorer.model, {**folded.variables, "batch_stats": stats})
     chex.assert_trees_all_close(score(changed, image), score(folded, image), rtol=1e-6)
+
+
+@pytest.fixture
+def folds(monkeypatch) -> list[ju.Scorer]:
+    """The scorers that were folded."""
+    found: list[ju.Scorer] = []
+
+    def recorded(scorer: ju.Scorer) -> ju.Scorer:
+        found.append(scorer)
+        return fold_scorer(scorer)
+
+    monkeypatch.setattr(scorer_module, "fold_scorer", recorded)
+    monkeypatch.setattr(scorer_module, "_kept", None)
+    return found
+
+
+def test_calls_with_one_scorer_fold_it_once(scorer, images, folds):
+    first, second = (ju.score_images(scorer, images, batch_size=4) for _ in range(2))
+    chex.assert_trees_all_equal(first, second)
+    list(ju.score_each(scorer, images, stride=4))
+    assert folds == [scorer]
+    other = ju.make_scorer(scorer.model, scorer.variables)
+    ju.score_images(other, images, batch_size=4)
+    ju.score_images(scorer, images, batch_size=4)
+    assert folds == [scorer, other, scorer]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "jax"])
+def test_variables_that_change_after_a_call_are_seen(scorer, images, kind):
+    variables = jax.tree.map(np.array if kind == "numpy" else jnp.array, scorer.variables)
+    changing = ju.make_scorer(scorer.model, variables)
+    before = ju.score_images(changing, images, batch_size=4)
+    last = variables["params"]["decoder"]["Convolution_1"]
+    if kind == "numpy":
+        last["bias"] += np.float32(0.1)  # in place
+    else:
+        last["bias"] = last["bias"] + 0.1
+    after = ju.score_images(changing, images, batch_size=4)
+    assert not np.allclose(after.m, before.m)
+    chex.assert_trees_all_equal(after, ju.score_images(ju.make_scorer(scorer.model, variables), images, batch_size=4))
+
+
+def test_folded_weights_go_with_their_scorer(scorer, images):
+    brief = ju.make_scorer(scorer.model, jax.tree.map(jnp.array, scorer.variables))
+    ju.score_images(brief, images, batch_size=4)
+    (weights, *_) = jax.tree.leaves(scorer_module.folded_once(brief).variables["folded"])
+    gone = weakref.ref(weights)
+    del brief, weights
+    gc.collect()
+    assert gone() is None
 
 
 def test_bfloat16_keeps_the_order_of_the_scores():
