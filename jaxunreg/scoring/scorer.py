@@ -239,7 +239,8 @@ def folded_once(scorer: Scorer) -> Scorer:
 def _drop(scorer: "weakref.ref[Scorer]") -> None:
     """Forget the folded weights of a scorer that is gone."""
     global _kept
-    if _kept is not None and _kept.scorer is scorer:
+    kept = _kept
+    if kept is not None and kept.scorer is scorer:
         _kept = None
 
 
