@@ -13,7 +13,8 @@ from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
-from jaxunreg.scoring.scorer import Scorer, check_scorer, folded_once
+from jaxunreg.scoring.folding import folded_once
+from jaxunreg.scoring.scorer import Scorer, check_scorer
 from jaxunreg.scoring.until_error import one_behind
 from jaxunreg.typing import AnyImages
 

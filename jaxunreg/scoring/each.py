@@ -13,10 +13,11 @@ from jaxunreg.images import check_images
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.scoring.batched import batches_a_call, images_a_batch, one_call
+from jaxunreg.scoring.folding import folded_once
 from jaxunreg.scoring.image_maps import ImageMaps
 from jaxunreg.scoring.patch_stream import StreamedMaps, stream_maps
 from jaxunreg.scoring.patches import check_stride
-from jaxunreg.scoring.scorer import Scorer, check_scorer, folded_once
+from jaxunreg.scoring.scorer import Scorer, check_scorer
 
 
 def maps_each(

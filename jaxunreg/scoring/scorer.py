@@ -1,11 +1,10 @@
 """D, A and M of a trained model: as a pure function, and as a callable pytree."""
 
 import dataclasses
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -206,47 +205,6 @@ def fold(model: Model, variables: Variables) -> Variables:
 def fold_scorer(scorer: Scorer) -> Scorer:
     """Return a scorer of folded variables; see `fold`."""
     return Scorer(scorer.model, fold(scorer.model, scorer.variables))
-
-
-class _Kept(NamedTuple):
-    scorer: "weakref.ref[Scorer]"
-    leaves: list[Any]
-    folded: Scorer
-
-
-# One result, since folded weights are several times as large as the weights. Read and replaced as a whole, so threads
-# need no lock.
-_kept: _Kept | None = None
-
-
-def folded_once(scorer: Scorer) -> Scorer:
-    """Return `fold_scorer(scorer)`, and keep the last result as long as its scorer lives.
-
-    Folding takes as long as scoring some images, so many calls with one scorer should not each pay for it. Nothing is
-    kept if a variable is traced, or is a NumPy array, which can change in place.
-    """
-    global _kept
-    leaves = jax.tree.leaves(scorer.variables)
-    kept = _kept
-    if kept is not None and kept.scorer() is scorer and _are_same(kept.leaves, leaves):
-        return kept.folded
-    folded = fold_scorer(scorer)
-    if all(isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-        _kept = _Kept(weakref.ref(scorer, _drop), leaves, folded)
-    return folded
-
-
-def _drop(scorer: "weakref.ref[Scorer]") -> None:
-    """Forget the folded weights of a scorer that is gone."""
-    global _kept
-    kept = _kept
-    if kept is not None and kept.scorer is scorer:
-        _kept = None
-
-
-def _are_same(some: list[Any], others: list[Any]) -> bool:
-    """Return whether two lists hold the same objects."""
-    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
 def check_scorer(scorer: Scorer) -> None:

@@ -14,8 +14,7 @@ from scipy.stats import spearmanr
 
 import jaxunreg as ju
 from jaxunreg.datasets.digits.embedded import synth_digits
-from jaxunreg.scoring import batched
-from jaxunreg.scoring import scorer as scorer_module
+from jaxunreg.scoring import batched, folding
 from jaxunreg.scoring.scorer import fold, fold_scorer
 
 pytestmark = pytest.mark.slow
@@ -139,8 +138,8 @@ def folds(monkeypatch) -> list[ju.Scorer]:
         found.append(scorer)
         return fold_scorer(scorer)
 
-    monkeypatch.setattr(scorer_module, "fold_scorer", recorded)
-    monkeypatch.setattr(scorer_module, "_kept", None)
+    monkeypatch.setattr(folding, "fold_scorer", recorded)
+    monkeypatch.setattr(folding, "_kept", weakref.WeakKeyDictionary())
     return found
 
 
@@ -170,10 +169,19 @@ def test_variables_that_change_after_a_call_are_seen(scorer, images, kind):
     chex.assert_trees_all_equal(after, ju.score_images(ju.make_scorer(scorer.model, variables), images, batch_size=4))
 
 
+def test_a_call_that_fails_inside_of_a_program_keeps_nothing_for_the_next(scorer, images):
+    fresh = ju.make_scorer(scorer.model, scorer.variables)
+    with pytest.raises(jax.errors.TracerArrayConversionError):
+        jax.jit(lambda images: ju.score_images(fresh, images, batch_size=4).m)(images)
+    chex.assert_trees_all_equal(
+        ju.score_images(fresh, images, batch_size=4), ju.score_images(scorer, images, batch_size=4)
+    )
+
+
 def test_folded_weights_go_with_their_scorer(scorer, images):
     brief = ju.make_scorer(scorer.model, jax.tree.map(jnp.array, scorer.variables))
     ju.score_images(brief, images, batch_size=4)
-    (weights, *_) = jax.tree.leaves(scorer_module.folded_once(brief).variables["folded"])
+    (weights, *_) = jax.tree.leaves(folding.folded_once(brief).variables["folded"])
     gone = weakref.ref(weights)
     del brief, weights
     gc.collect()
