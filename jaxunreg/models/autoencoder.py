@@ -51,8 +51,8 @@ class Autoencoder(NetworkModel):
         return ""
 
     def setup(self) -> None:
-        self.encoder = Encoder(self.config, self.config.latent_dim)
-        self.decoder = Decoder(self.config, self.config.image_shape[-1])
+        self.encoder = Encoder(self.config, self.config.latent_dim, self.part)
+        self.decoder = Decoder(self.config, self.config.image_shape[-1], self.part)
 
     def encode(self, images: Images, *, train: bool = False) -> Latents:
         """Return the point estimate of the latent variable, `[batch, latent]`."""

@@ -110,6 +110,10 @@ class Model(Protocol):
         """
         ...
 
+    def for_one_core(self) -> "Model":
+        """Return the same model for a program that one core of a CPU runs alone, while others score other images."""
+        ...
+
     def native(self, precision: Precision | None = None) -> "Model":
         """Return the same model, computed by XLA's own operations, and with another precision if one is given."""
         ...

@@ -60,6 +60,11 @@ class BaseModel(nn.Module):
         return self
 
     @nn.nowrap
+    def for_one_core(self) -> Model:
+        """Return the model itself, which computes alike on one core and on many."""
+        return self
+
+    @nn.nowrap
     def native(self, precision: Precision | None = None) -> Model:
         """Return the model itself, which has one precision."""
         del precision

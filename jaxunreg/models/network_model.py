@@ -21,9 +21,11 @@ class NetworkModel(BaseModel):
 
     Attributes:
       config: sizes, and how the network computes.
+      one_core: whether one core scores alone, see `for_one_core`. Training does not change.
     """
 
     config: NetworkConfig
+    one_core: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def arithmetic(self) -> str:
@@ -50,6 +52,11 @@ class NetworkModel(BaseModel):
         return power_of_two(max(PIXELS_A_BATCH / pixels, _FEWEST_POSITIONS_A_BATCH / positions))
 
     @property
+    def part(self) -> int | None:
+        """How many images the layers with large maps take at a time when they score; None for all."""
+        return max(1, self.scoring_batch // 4) if self.one_core else None
+
+    @property
     def layer_outputs(self) -> int:
         """How many numbers all layers together return for an image."""
         config = self.config
@@ -70,6 +77,17 @@ class NetworkModel(BaseModel):
         ('matmul', 'native')
         """
         return self.with_config(lowering=on_platform(self.config.lowering, platform))
+
+    @nn.nowrap
+    def for_one_core(self) -> Model:
+        """Return the same model for one core of a CPU, which takes large maps in parts that stay in its own cache.
+
+        >>> import jaxunreg as ju
+        >>> model = ju.VAE(ju.VAEConfig(image_shape=(96, 96, 1)))
+        >>> model.part is None, model.for_one_core().part
+        (True, 8)
+        """
+        return self.for_platform("cpu").clone(one_core=True)
 
     @nn.nowrap
     def native(self, precision: Precision | None = None) -> Model:

@@ -50,8 +50,8 @@ class VAE(NetworkModel):
     latent_space: LatentSpace = LatentSpace()
 
     def setup(self) -> None:
-        self.encoder = Encoder(self.config, 2 * self.config.latent_dim)
-        self.decoder = Decoder(self.config, 2 * self.config.image_shape[-1])
+        self.encoder = Encoder(self.config, 2 * self.config.latent_dim, self.part)
+        self.decoder = Decoder(self.config, 2 * self.config.image_shape[-1], self.part)
 
     def encode(self, images: Images, *, train: bool = False) -> Gaussian:
         """Return the posterior `q(z|x)`: mean and log-variance, each `[batch, latent]`."""

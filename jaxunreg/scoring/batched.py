@@ -1,18 +1,21 @@
 """Scores and reconstructions of any number of images, by one compiled program."""
 
 import math
-from functools import partial
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxunreg.compilation import cpu_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
+from jaxunreg.scoring.at_once import at_once, cores
 from jaxunreg.scoring.folding import folded_once
 from jaxunreg.scoring.scorer import Scorer, check_scorer
 from jaxunreg.scoring.until_error import one_behind
@@ -20,6 +23,13 @@ from jaxunreg.typing import AnyImages
 
 # The most batches that a call takes.
 _BATCHES_A_CALL = 16
+
+# With at least so many batches for each core, each core computes calls of its own. If cores share each operation of one
+# call, they wait for each other after each.
+_BATCHES_A_CORE = 8
+
+# In these modes of JAX, a compiled program in another thread would not do what the caller asked for.
+_MODES = "jax_disable_jit", "jax_debug_nans", "jax_debug_infs"
 
 # A call takes fewer large batches, because every call is padded to full size: 100 MB of RGB in float32.
 _PIXELS_A_CALL = 2**23
@@ -92,8 +102,7 @@ def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL)
     return max(1, min(most, _PIXELS_A_CALL // (batch_size * math.prod(scorer.model.config.image_shape[:2]))))
 
 
-@partial(jax.jit, static_argnums=0)
-def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, count: jax.Array) -> Any:
+def _apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, count: jax.Array | np.int32) -> Any:
     """Return a model's results for the first `count` batches of `images`, `[batches, batch, height, width, channels]`.
 
     The results of all batches follow one another; those after the first `count` batches are zero.
@@ -105,11 +114,15 @@ def apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, co
     shapes = jax.eval_shape(results_of, images[0])
     results = jax.tree.map(lambda leaf: jnp.zeros((len(images), *leaf.shape), leaf.dtype), shapes)
 
-    def body(k: jax.Array, results: Any) -> Any:
+    def body(k: jax.Array | int, results: Any) -> Any:
         return jax.tree.map(lambda past, new: past.at[k].set(new), results, results_of(images[k]))
 
     results = jax.lax.fori_loop(0, count, body, results)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+
+
+apply_in_batches = jax.jit(_apply_in_batches, static_argnums=0)
+_on_one_core = cpu_jit({"xla_cpu_multi_thread_eigen": False}, static_argnums=0)(_apply_in_batches)
 
 
 def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
@@ -118,21 +131,62 @@ def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_s
     height, width, channels = scorer.model.config.image_shape
     check_images(images, (None, height, width, channels))
     batch = images_a_batch(scorer, batch_size)
-    if batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL):
+    few = batch_size is None and len(images) <= min(batch // 8, _BATCHES_A_CALL)
+    if few:
         batch = 1  # The weights are not folded: that takes longer than such a call.
     else:
         scorer = folded_once(scorer)
-    call = batch * batches_a_call(scorer, batch)
-    parts = (np.asarray(images[start : start + call]) for start in range(0, len(images), call))
-    begun = (one_call(method, scorer, part, batch) for part in parts)
-    results = [jax.tree.map(np.asarray, result) for result in one_behind(begun)]
+    if not few and _pays_by_core(-(-len(images) // batch)) and _runs_on_one_cpu(scorer):
+        results = list(_by_core(method, scorer, images, batch))
+    else:
+        call = batch * batches_a_call(scorer, batch)
+        parts = (np.asarray(images[start : start + call]) for start in range(0, len(images), call))
+        begun = (one_call(method, scorer, part, batch) for part in parts)
+        results = [jax.tree.map(np.asarray, result) for result in one_behind(begun)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *results)
 
 
 def one_call(method: apply.Method, scorer: Scorer, images: np.ndarray, batch_size: int) -> Any:
     """Return a model's results for at most `batches_a_call` batches of images, followed by results for padding."""
-    count = np.int32(-(-len(images) // batch_size))
-    batches = batches_a_call(scorer, batch_size)
-    images = filled(images, batch_size * batches)
-    batched = jnp.asarray(images.reshape(batches, batch_size, *images.shape[1:]))
-    return apply_in_batches(method, scorer, batched, count)
+    return apply_in_batches(method, scorer, *_in_call(images, batch_size, batches_a_call(scorer, batch_size)))
+
+
+def _in_call(images: np.ndarray, batch_size: int, batches: int) -> tuple[jax.Array, np.int32]:
+    """Return images as so many batches, the last ones of padding, and how many of them hold images."""
+    padded = filled(images, batch_size * batches)
+    batched = jnp.asarray(padded.reshape(batches, batch_size, *images.shape[1:]))
+    return batched, np.int32(-(-len(images) // batch_size))
+
+
+def _by_core(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int) -> Iterator[Any]:
+    """Yield a model's results for all images, in order, as NumPy arrays: each core computes calls of its own."""
+    scorer = Scorer(scorer.model.for_one_core(), scorer.variables)
+    batches, most = -(-len(images) // batch_size), batches_a_call(scorer, batch_size)
+    # Equal calls, as many for each core.
+    calls = -(-batches // (most * cores())) * cores()
+    ends = [batch_size * (batches * call // calls) for call in range(calls + 1)]
+    parts = (np.asarray(images[start:end]) for start, end in pairwise(ends) if end > start)
+    dtype = jax.dtypes.canonicalize_dtype(images.dtype)
+    batched = jax.ShapeDtypeStruct((most, batch_size, *images.shape[1:]), dtype)
+    # Compiled here, because the caller's settings of JAX hold in this thread alone.
+    program = _on_one_core.lower(method, scorer, batched, np.int32(0)).compile()
+
+    def run(part: tuple[int, jax.Array, np.int32]) -> Any:
+        length, batched, count = part
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:length], program(scorer, batched, count))
+
+    yield from at_once(run, ((len(part), *_in_call(part, batch_size, most)) for part in parts), cores())
+
+
+def _pays_by_core(batches: int) -> bool:
+    """Return whether there are so many batches that a program for a single core is worth compiling."""
+    return cores() > 1 and batches >= _BATCHES_A_CORE * cores()
+
+
+def _runs_on_one_cpu(scorer: Scorer) -> bool:
+    """Return whether one CPU is to run a compiled program of these variables."""
+    leaves = jax.tree.leaves(scorer.variables)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) or any(getattr(jax.config, mode) for mode in _MODES):
+        return False
+    devices = {device for leaf in leaves for device in leaf.devices()}
+    return [device.platform for device in devices] == ["cpu"]
