@@ -7,11 +7,11 @@ other work on the machine only makes it longer. Operations of neighbouring layer
 add up to more than the time of a batch. GFLOP/s count the operations of a direct convolution. Winograd's filtering
 needs fewer: the last line says how long its products would take at the speed of the large matrix product.
 
-`taskset -c 0 python -m benchmarks.profile` measures one core, where nothing runs at the same time.
+`taskset -c 0 python -m benchmarks.profile` measures one core, where nothing runs at the same time. The program for
+scoring is the one that `score_images` gives each core for many images.
 """
 
 import json
-import os
 import re
 import tempfile
 import time
@@ -30,17 +30,19 @@ from rich.table import Table
 
 import jaxunreg as ju
 from benchmarks import side
-from jaxunreg.compilation import TRAINING
+from jaxunreg.compilation import ONE_CORE, TRAINING
 from jaxunreg.models import apply
-from jaxunreg.scoring.batched import apply_in_batches, images_a_batch
-from jaxunreg.scoring.scorer import fold_scorer
+from jaxunreg.scoring.at_once import cores
+from jaxunreg.scoring.batched import apply_on_one_core, images_a_batch
+from jaxunreg.scoring.scorer import Scorer, fold_scorer
 from jaxunreg.training.state import init_state
 from jaxunreg.training.step import train_steps
 
 _BATCHES = side.STEPS
 # Operations that the compiler adds have no name in the model. They count as the rest.
 _OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (?:.*op_name="([^"]*)")?', re.MULTILINE)
-_LAYER = re.compile(r"(encoder|decoder)/(Convolution|Dense)_(\d+)/")
+# A loop over parts of the images stands between the network and a layer.
+_LAYER = re.compile(r"(encoder|decoder)/(?:while/.*/)?(Convolution|Dense)_(\d+)/")
 _TRACED: dict[str, Any] = {"xla_cpu_enable_xprof_traceme": True}
 
 Program = tuple[Callable[[], Any], str, float]
@@ -115,13 +117,16 @@ def _scoring(network: side.Network, dtype: side.Dtype) -> tuple[Program, int]:
     scorer = fold_scorer(ju.make_scorer(model, side.trained(network)))
     batch = images_a_batch(scorer, None)
     images = jnp.asarray(np.resize(side.images(network), (_BATCHES, batch, *model.config.image_shape)))
-    program = apply_in_batches.lower(apply.terms, scorer, images, np.int32(_BATCHES)).compile(compiler_options=_TRACED)
+    alone = Scorer(model.for_one_core(), scorer.variables)
+    lowered = apply_on_one_core.lower(apply.terms, alone, images, np.int32(_BATCHES))
+    options: dict[str, Any] = {**_TRACED, **ONE_CORE}
+    program = lowered.compile(compiler_options=options)
     needed = product_flops(
         jax.make_jaxpr(lambda x: apply.terms(model.for_platform("cpu"), scorer.variables, x))(
             images[0].astype(jnp.float32)
         ).jaxpr
     )
-    return (lambda: program(scorer, images, np.int32(_BATCHES)), program.as_text() or "", needed), batch
+    return (lambda: program(alone, images, np.int32(_BATCHES)), program.as_text() or "", needed), batch
 
 
 def _training(network: side.Network, dtype: side.Dtype) -> tuple[Program, int]:
@@ -158,7 +163,7 @@ def _matmul_gflops(dtype: side.Dtype, n: int = 1024) -> float:
         began = time.process_time()
         _matmul(a, a).block_until_ready()
         seconds.append(time.process_time() - began)
-    return 2 * n**3 / min(seconds) / 1e9 * len(os.sched_getaffinity(0))
+    return 2 * n**3 / min(seconds) / 1e9 * cores()
 
 
 def product_flops(jaxpr: Any) -> float:

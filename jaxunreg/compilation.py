@@ -99,3 +99,6 @@ Training waits for matrix products and memory. With a higher level it is no fast
 bfloat16, and compiling takes 8 to 23 % longer. XLA's vectors have at most 256 bits by default. With 512, training is
 faster on a Zen 5 and as fast on a Zen 4, and scoring is no faster on either.
 """
+
+ONE_CORE: CompilerOptions = {"xla_cpu_multi_thread_eigen": False}
+"""The option for programs that one core runs alone: no operation is shared with other cores."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxunreg.compilation import cpu_jit
+from jaxunreg.compilation import ONE_CORE, cpu_jit
 from jaxunreg.decomposition import Decomposition
 from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
@@ -37,6 +37,8 @@ _PIXELS_A_CALL = 2**23
 
 def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
     """Score any number of images, by one compiled program for a few images and another for any larger number.
+
+    On a CPU, a third program scores many images, eight batches or more for each core: each core runs it alone.
 
     Args:
       scorer: from `make_scorer`.
@@ -122,7 +124,7 @@ def _apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, c
 
 
 apply_in_batches = jax.jit(_apply_in_batches, static_argnums=0)
-_on_one_core = cpu_jit({"xla_cpu_multi_thread_eigen": False}, static_argnums=0)(_apply_in_batches)
+apply_on_one_core = cpu_jit(ONE_CORE, static_argnums=0)(_apply_in_batches)
 
 
 def _in_batches(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int | None) -> Any:
@@ -169,7 +171,7 @@ def _by_core(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size
     dtype = jax.dtypes.canonicalize_dtype(images.dtype)
     batched = jax.ShapeDtypeStruct((most, batch_size, *images.shape[1:]), dtype)
     # Compiled here, because the caller's settings of JAX hold in this thread alone.
-    program = _on_one_core.lower(method, scorer, batched, np.int32(0)).compile()
+    program = apply_on_one_core.lower(method, scorer, batched, np.int32(0)).compile()
 
     def run(part: tuple[int, jax.Array, np.int32]) -> Any:
         length, batched, count = part
