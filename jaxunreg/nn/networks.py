@@ -64,15 +64,14 @@ class Decoder(nn.Module):
         self, z: Latents, *, train: bool = False, planes: bool = False
     ) -> Float[Array, "batch height width features"] | Float[Array, "features 4 batch pixels"]:
         config = self.config
+        channels = [*(config.base_channels * 2**layer for layer in reversed(range(config.depth - 1))), self.features]
+        # A tenth, so that training starts from gray with the starting variance, and not from noise between 0 and 1.
+        last = {"normalize": False, "scale": 0.1, "planes": planes}
 
         def convolve(x: Array, layers: range) -> Array:
             for layer in layers:
-                channels, how = config.base_channels * 2 ** (config.depth - 2 - layer), {}
-                if layer == config.depth - 1:
-                    # A tenth, so that training starts from gray with the starting variance, and not from noise between
-                    # 0 and 1.
-                    channels, how = self.features, {"normalize": False, "scale": 0.1, "planes": planes}
-                convolution = Convolution(config, channels, transpose=True, name=f"Convolution_{layer}", **how)
+                how = last if layer == config.depth - 1 else {}
+                convolution = Convolution(config, channels[layer], transpose=True, name=f"Convolution_{layer}", **how)
                 x = convolution(x, train=train)
             return x
 
