@@ -83,7 +83,7 @@ class NetworkModel(BaseModel):
         """Return the same model for one core of a CPU, which takes large maps in parts that stay in its own cache.
 
         >>> import jaxunreg as ju
-        >>> model = ju.VAE(ju.VAEConfig(image_shape=(96, 96, 1)))
+        >>> model = ju.VAE(ju.VAEConfig(image_shape=(96, 96, 1), depth=5))
         >>> model.part is None, model.for_one_core().part
         (True, 8)
         """
