@@ -31,8 +31,9 @@ _BATCHES_A_CORE = 8
 # In these modes of JAX, a compiled program in another thread would not do what the caller asked for.
 _MODES = "jax_disable_jit", "jax_debug_nans", "jax_debug_infs"
 
-# A call takes fewer large batches, because every call is padded to full size: 100 MB of RGB in float32.
-_PIXELS_A_CALL = 2**23
+# Calls take fewer large batches, because every call is padded to full size. All calls in memory together have at most
+# so many pixels: 200 MB of RGB in float32.
+_PIXELS_IN_MEMORY = 2**24
 
 
 def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
@@ -99,9 +100,17 @@ def images_a_batch(scorer: Scorer, batch_size: int | None) -> int:
     return check_integer("batch_size", batch_size, at_least=1)
 
 
-def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL) -> int:
-    """Return how many batches of images or patches one call of the program takes."""
-    return max(1, min(most, _PIXELS_A_CALL // (batch_size * math.prod(scorer.model.config.image_shape[:2]))))
+def batches_a_call(scorer: Scorer, batch_size: int, most: int = _BATCHES_A_CALL, in_memory: int = 2) -> int:
+    """Return how many batches of images or patches one call of the program takes.
+
+    Args:
+      scorer: the scorer.
+      batch_size: images in a batch.
+      most: the most batches.
+      in_memory: how many calls are in memory at the same time: one that a device computes, and the next one.
+    """
+    pixels = batch_size * math.prod(scorer.model.config.image_shape[:2])
+    return max(1, min(most, _PIXELS_IN_MEMORY // in_memory // pixels))
 
 
 def _apply_in_batches(method: apply.Method, scorer: Scorer, images: jax.Array, count: jax.Array | np.int32) -> Any:
@@ -163,7 +172,7 @@ def _in_call(images: np.ndarray, batch_size: int, batches: int) -> tuple[jax.Arr
 def _by_core(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int) -> Iterator[Any]:
     """Yield a model's results for all images, in order, as NumPy arrays: each core computes calls of its own."""
     scorer = Scorer(scorer.model.for_one_core(), scorer.variables)
-    batches, most = -(-len(images) // batch_size), batches_a_call(scorer, batch_size)
+    batches, most = -(-len(images) // batch_size), batches_a_call(scorer, batch_size, in_memory=cores() + 1)
     # Equal calls, as many for each core.
     calls = -(-batches // (most * cores())) * cores()
     ends = [batch_size * (batches * call // calls) for call in range(calls + 1)]

@@ -61,6 +61,16 @@ def test_all_cores_score_equal_shares_and_the_results_are_in_order(scorer, image
     assert len(found[1]) == len(images)
 
 
+def test_the_calls_of_all_cores_hold_no_more_pixels_than_they_may_together(scorer, images, calls, monkeypatch):
+    wanted = ju.score_images(scorer, images, batch_size=2)
+    calls.clear()
+    batch = 2 * 16 * 16
+    monkeypatch.setattr(batched, "_PIXELS_IN_MEMORY", 7 * (CORES + 1) * batch)
+    chex.assert_trees_all_close(ju.score_images(scorer, images, batch_size=2), wanted, rtol=1e-5)
+    assert sum(calls) == 62
+    assert max(calls) == 7
+
+
 def test_layers_with_large_maps_work_in_parts_and_score_the_same(scorer, images):
     # 256 images a part do not divide 123; 41 do.
     model = scorer.model.for_one_core()

@@ -106,7 +106,7 @@ def test_more_images_than_one_call_takes_are_scored_in_order(scorer, images):
 def test_a_call_holds_no_more_pixels_than_it_may_or_else_one_batch(scorer, images, monkeypatch):
     many = np.concatenate([images] * 4)
     wanted = np.tile(ju.score_images(scorer, images).m, 4)
-    monkeypatch.setattr(batched, "_PIXELS_A_CALL", 3 * 4 * 64)
+    monkeypatch.setattr(batched, "_PIXELS_IN_MEMORY", 2 * 3 * 4 * 64)
     run, shapes = batched.apply_in_batches, []
 
     def recorded(method, scorer, batches, count):
