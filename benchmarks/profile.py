@@ -32,7 +32,7 @@ import jaxunreg as ju
 from benchmarks import side
 from jaxunreg.compilation import ONE_CORE, TRAINING
 from jaxunreg.models import apply
-from jaxunreg.scoring.at_once import cores
+from jaxunreg.processor import cores
 from jaxunreg.scoring.batched import apply_on_one_core, images_a_batch
 from jaxunreg.scoring.scorer import Scorer, fold_scorer
 from jaxunreg.training.state import init_state
@@ -41,7 +41,7 @@ from jaxunreg.training.step import train_steps
 _BATCHES = side.STEPS
 # Operations that the compiler adds have no name in the model. They count as the rest.
 _OPERATION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (?:.*op_name="([^"]*)")?', re.MULTILINE)
-# A loop over parts of the images stands between the network and a layer.
+# The name of a loop over parts of the images can stand between the network's and a layer's.
 _LAYER = re.compile(r"(encoder|decoder)/(?:while/.*/)?(Convolution|Dense)_(\d+)/")
 _TRACED: dict[str, Any] = {"xla_cpu_enable_xprof_traceme": True}
 

@@ -101,4 +101,4 @@ faster on a Zen 5 and as fast on a Zen 4, and scoring is no faster on either.
 """
 
 ONE_CORE: CompilerOptions = {"xla_cpu_multi_thread_eigen": False}
-"""The option for programs that one core runs alone: no operation is shared with other cores."""
+"""The option for programs that one core runs alone: no operation is split among cores."""

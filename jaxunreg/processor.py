@@ -1,5 +1,6 @@
-"""Whether this machine's processor multiplies in bfloat16."""
+"""What the processor offers: cores that this process may use, and products in bfloat16."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,17 @@ CPUINFO = Path("/proc/cpuinfo")
 
 # Of AMD and Intel, and of ARM.
 _INSTRUCTIONS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def cores() -> int:
+    """Return how many cores of the CPU this process may use.
+
+    >>> cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def multiplies_bfloat16() -> bool | None:

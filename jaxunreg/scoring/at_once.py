@@ -1,24 +1,13 @@
 """A function of many arguments, several at a time."""
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from jaxunreg.scoring.until_error import behind
 
 T = TypeVar("T")
 Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """Return how many cores of the CPU this process may use.
-
-    >>> cores() >= 1
-    True
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def at_once(function: Callable[[T], Result], arguments: Iterable[T], workers: int) -> Iterator[Result]:
@@ -38,11 +27,6 @@ def at_once(function: Callable[[T], Result], arguments: Iterable[T], workers: in
     >>> list(at_once(abs, iter([-3, 1, -2]), workers=2))
     [3, 1, 2]
     """
-    begun: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for argument in arguments:
-            begun.append(pool.submit(function, argument))
-            if len(begun) > workers:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+        for future in behind((pool.submit(function, argument) for argument in arguments), workers):
+            yield future.result()

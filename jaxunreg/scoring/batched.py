@@ -15,7 +15,8 @@ from jaxunreg.images import check_images, to_float
 from jaxunreg.integers import check_integer
 from jaxunreg.models import apply
 from jaxunreg.padding import filled
-from jaxunreg.scoring.at_once import at_once, cores
+from jaxunreg.processor import cores
+from jaxunreg.scoring.at_once import at_once
 from jaxunreg.scoring.folding import folded_once
 from jaxunreg.scoring.scorer import Scorer, check_scorer
 from jaxunreg.scoring.until_error import one_behind
@@ -24,8 +25,8 @@ from jaxunreg.typing import AnyImages
 # The most batches that a call takes.
 _BATCHES_A_CALL = 16
 
-# With at least so many batches for each core, each core computes calls of its own. If cores share each operation of one
-# call, they wait for each other after each.
+# With at least so many batches for each core, each core computes calls of its own. Cores that share an operation wait
+# for each other at its end.
 _BATCHES_A_CORE = 8
 
 # In these modes of JAX, a compiled program in another thread would not do what the caller asked for.
@@ -39,7 +40,7 @@ _PIXELS_IN_MEMORY = 2**24
 def score_images(scorer: Scorer, images: AnyImages, *, batch_size: int | None = None) -> Decomposition:
     """Score any number of images, by one compiled program for a few images and another for any larger number.
 
-    On a CPU, a third program scores many images, eight batches or more for each core: each core runs it alone.
+    On a CPU, each core runs a third program alone if there are at least eight batches for each core.
 
     Args:
       scorer: from `make_scorer`.
@@ -171,10 +172,10 @@ def _in_call(images: np.ndarray, batch_size: int, batches: int) -> tuple[jax.Arr
 
 def _by_core(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size: int) -> Iterator[Any]:
     """Yield a model's results for all images, in order, as NumPy arrays: each core computes calls of its own."""
-    scorer = Scorer(scorer.model.for_one_core(), scorer.variables)
-    batches, most = -(-len(images) // batch_size), batches_a_call(scorer, batch_size, in_memory=cores() + 1)
+    scorer, workers = Scorer(scorer.model.for_one_core(), scorer.variables), cores()
+    batches, most = -(-len(images) // batch_size), batches_a_call(scorer, batch_size, in_memory=workers + 1)
     # Equal calls, as many for each core.
-    calls = -(-batches // (most * cores())) * cores()
+    calls = -(-batches // (most * workers)) * workers
     ends = [batch_size * (batches * call // calls) for call in range(calls + 1)]
     parts = (np.asarray(images[start:end]) for start, end in pairwise(ends) if end > start)
     dtype = jax.dtypes.canonicalize_dtype(images.dtype)
@@ -186,7 +187,7 @@ def _by_core(method: apply.Method, scorer: Scorer, images: AnyImages, batch_size
         length, batched, count = part
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:length], program(scorer, batched, count))
 
-    yield from at_once(run, ((len(part), *_in_call(part, batch_size, most)) for part in parts), cores())
+    yield from at_once(run, ((len(part), *_in_call(part, batch_size, most)) for part in parts), workers)
 
 
 def _pays_by_core(batches: int) -> bool:

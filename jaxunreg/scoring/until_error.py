@@ -1,5 +1,6 @@
 """Streams that pass on everything that was computed before an error, and then raise it."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -65,10 +66,22 @@ def one_behind(items: Iterable[T]) -> Iterator[T]:
     >>> first, began
     (0, [0, 1])
     """
+    return behind(items, 1)
+
+
+def behind(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield the items, each after the next `count` were begun; see `one_behind`.
+
+    >>> began = []
+    >>> first = next(behind((began.append(k) or k for k in range(9)), 3))
+    >>> first, began
+    (0, [0, 1, 2, 3])
+    """
     begun = UntilError(items)
-    waiting: list[T] = []
+    waiting: deque[T] = deque()
     for item in begun:
-        yield from waiting
-        waiting = [item]
+        waiting.append(item)
+        if len(waiting) > count:
+            yield waiting.popleft()
     yield from waiting
     begun.raise_error()

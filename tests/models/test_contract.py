@@ -138,8 +138,8 @@ def test_training_changes_only_batch_statistics_and_only_where_there_are_some(ki
 def test_another_way_of_computing_has_the_same_weights_and_scores(kind):
     model, variables = with_variables(kind)
     terms = apply.terms(model, variables, jnp.asarray(images()))
-    same = model.for_platform("cpu"), model.for_platform("tpu"), model.native("float32"), model.for_one_core()
-    for other in same:
+    others = model.for_platform("cpu"), model.for_platform("tpu"), model.native("float32"), model.for_one_core()
+    for other in others:
         chex.assert_trees_all_equal_shapes(variables_like(other), variables)
         chex.assert_trees_all_close(apply.terms(other, variables, jnp.asarray(images())), terms, rtol=1e-3)
 

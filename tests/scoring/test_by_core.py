@@ -1,5 +1,6 @@
 """Many images on a CPU: each core computes calls of its own, and nothing else changes."""
 
+import os
 import threading
 import time
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 import jaxunreg as ju
+from jaxunreg.processor import cores
 from jaxunreg.scoring import batched
-from jaxunreg.scoring.at_once import at_once, cores
+from jaxunreg.scoring.at_once import at_once
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +74,7 @@ def test_the_calls_of_all_cores_hold_no_more_pixels_than_they_may_together(score
 
 
 def test_layers_with_large_maps_work_in_parts_and_score_the_same(scorer, images):
-    # 256 images a part do not divide 123; 41 do.
+    # A part of 128 images does not divide 123 images; one of 41 does.
     model = scorer.model.for_one_core()
     assert (scorer.model.part, model.part) == (None, 128)
     for part, scans in ((128, 0), (41, 2)):
@@ -117,6 +119,7 @@ def test_settings_of_the_caller_hold_in_all_threads(scorer, images, calls):
 def test_modes_for_debugging_keep_to_the_callers_thread(scorer, images, calls, mode):
     few = images[:49]
     wanted = ju.score_images(scorer, few, batch_size=1)
+    assert calls
     calls.clear()
     with mode(True):
         chex.assert_trees_all_close(ju.score_images(scorer, few, batch_size=1), wanted, rtol=1e-4)
@@ -131,6 +134,7 @@ def test_variables_on_several_devices_keep_to_one_program(scorer, images, calls)
     found = ju.score_images(spread, images, batch_size=2)
     assert not calls
     chex.assert_trees_all_close(found, ju.score_images(scorer, images, batch_size=2), rtol=1e-4)
+    assert calls
 
 
 def test_as_many_work_at_once_as_there_are_threads_and_one_more_waits():
@@ -167,9 +171,14 @@ def test_an_error_comes_after_the_results_before_it_and_no_thread_is_left():
     assert threading.active_count() == before
 
 
-def test_the_cores_are_those_that_the_process_may_use():
-    import os
+def test_an_error_of_the_arguments_comes_after_all_results_before_it():
+    results = at_once(lambda k: k, (6 // k for k in (3, 2, 0, 1)), 2)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
+
+def test_the_cores_are_those_that_the_process_may_use():
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system has no affinity")
     allowed = os.sched_getaffinity(0)
